@@ -1,0 +1,1 @@
+"""The command line and the pipeline: load, capture, passes, quantise, lower, emit, verify."""

@@ -1,0 +1,1 @@
+"""Targets: what a device has, as data; one file each."""

@@ -1,0 +1,1 @@
+"""The memory, its place in Hugging Face encoders, checkpoints, and training."""

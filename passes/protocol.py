@@ -1,0 +1,54 @@
+"""What a graph pass is: what it needs, what it promises, what it did, and what it left alone.
+
+A pass takes a whole `torch.export.ExportedProgram` and returns a new one with a report. It declares in property
+names what must hold before it (`requires`), what holds after it (`provides`) and what no longer does (`breaks`),
+so that an order can be proved without a model. `holds` is asked of the program that the pass returned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A site that a pass looked at and left alone: `node` is its name in the graph, `reason` says why."""
+
+    node: str
+    reason: str
+
+
+@dataclass
+class PassReport:
+    """What one pass did. `changes` counts sites rewritten; `notes` holds what else a reader would want to know."""
+
+    name: str
+    changes: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class GraphPass(ABC):
+    """One rewrite of an exported program.
+
+    tolerance: largest absolute difference of the outputs that the rewrite may cause on real inputs;
+    0.0 is bit-exact. The runner measures it after the pass.
+    """
+
+    name: str
+    requires: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+    breaks: frozenset[str] = frozenset()
+    tolerance: float = 0.0
+
+    @abstractmethod
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        """Return the rewritten program, never the changed input, and what was done."""
+
+    def holds(self, program: ExportedProgram) -> str | None:
+        """None if what the pass provides is true of `program`, else what is wrong and where."""
+        return None

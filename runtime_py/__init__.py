@@ -1,0 +1,1 @@
+"""Runs a bundle anywhere: sessions, devices, and the latency and accuracy harness. Imports without torch."""
