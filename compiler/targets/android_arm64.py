@@ -1,0 +1,27 @@
+"""64-bit Arm phones from Android 8 on.
+
+Their C library is bionic, so the executorch wheel's libraries, built for glibc, do not serve here: a bundle for this
+target carries the program, and the app brings the runtime.
+"""
+
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS
+from spartanc.compiler.targets.target import Cache, Target
+
+ANDROID_ARM64 = Target(
+    name="android-arm64",
+    title="Android, 64-bit Arm",
+    architecture="aarch64",
+    cpu="armv8-a",
+    features=("asimd", "asimddp"),
+    base_flags=BASE_FLAGS,
+    cores=8,
+    clock_mhz=2000,
+    cache=Cache(l1d=32 << 10, l2=256 << 10, l2_shared=False),
+    qemu_cpu="cortex-a76",
+    mca_cpu="neoverse-n1",
+    oldest_glibc=None,
+    default_quantization="int8",
+    peak_macs_per_cycle={"fp32": 8, "int8": 32},
+    memory_gb_per_s=10.0,
+    libraries="android",
+)

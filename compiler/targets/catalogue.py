@@ -1,0 +1,41 @@
+"""All targets, and how a name is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spartanc.compiler.errors import MissingToolError
+from spartanc.compiler.targets.android_arm64 import ANDROID_ARM64
+from spartanc.compiler.targets.host import host
+from spartanc.compiler.targets.rpi3 import RPI3
+from spartanc.compiler.targets.rpi4 import RPI4
+from spartanc.compiler.targets.rpi5 import RPI5
+from spartanc.compiler.targets.target import Target
+
+_FIXED = (RPI3, RPI4, RPI5, ANDROID_ARM64)
+_TARGETS: dict[str, Callable[[], Target]] = {
+    "host": host,
+    **{target.name: (lambda target=target: target) for target in _FIXED},  # type: ignore[misc]
+}
+
+
+class UnknownTarget(MissingToolError):
+    """No target has this name."""
+
+
+def target_names() -> tuple[str, ...]:
+    return tuple(_TARGETS)
+
+
+def all_targets() -> tuple[Target, ...]:
+    return tuple(make() for make in _TARGETS.values())
+
+
+def find_target(name: str) -> Target:
+    """The target called `name`; UnknownTarget (exit 5) where there is none."""
+    try:
+        return _TARGETS[name]()
+    except KeyError:
+        raise UnknownTarget(
+            f"unknown target `{name}`", hint=f"targets: {', '.join(_TARGETS)}; see `spartanc targets`"
+        ) from None

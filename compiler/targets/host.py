@@ -1,0 +1,53 @@
+"""The machine that spartanc runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from spartanc.compiler.targets.target import Cache, Target
+
+_KNOWN_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "asimd", "asimddp", "asimdhp", "i8mm")
+
+
+def _cpu_features() -> tuple[str, ...]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as cpuinfo:
+            lines = [line for line in cpuinfo if line.lower().startswith(("flags", "features"))]
+    except OSError:
+        return ()
+    present = set(lines[0].partition(":")[2].split()) if lines else set()
+    return tuple(feature for feature in _KNOWN_FEATURES if feature in present)
+
+
+def _cache_bytes(name: str, otherwise: int) -> int:
+    try:
+        value = os.sysconf(name)
+    except (OSError, ValueError):
+        return otherwise
+    return value if value > 0 else otherwise
+
+
+def host() -> Target:
+    machine = platform.machine()
+    return Target(
+        name="host",
+        title="this machine",
+        architecture="native",
+        cpu=machine,
+        features=_cpu_features(),
+        base_flags=("-march=armv8-a",) if machine == "aarch64" else ("-march=x86-64",),
+        cores=len(os.sched_getaffinity(0)),
+        clock_mhz=2500,
+        cache=Cache(
+            l1d=_cache_bytes("SC_LEVEL1_DCACHE_SIZE", 32 << 10),
+            l2=_cache_bytes("SC_LEVEL2_CACHE_SIZE", 1 << 20),
+            l2_shared=False,
+        ),
+        qemu_cpu=None,
+        mca_cpu=None,
+        oldest_glibc=None,
+        default_quantization="none",
+        peak_macs_per_cycle={"fp32": 16, "int8": 64},
+        memory_gb_per_s=20.0,
+    )

@@ -1,0 +1,23 @@
+"""Raspberry Pi 3 Model B: BCM2837, four Cortex-A53, 64-bit Raspberry Pi OS."""
+
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.target import Cache, Target
+
+RPI3 = Target(
+    name="rpi3",
+    title="Raspberry Pi 3 (Cortex-A53)",
+    architecture="aarch64",
+    cpu="cortex-a53",
+    features=("asimd",),
+    base_flags=BASE_FLAGS,
+    cores=4,
+    clock_mhz=1200,
+    cache=Cache(l1d=32 << 10, l2=512 << 10, l2_shared=True),
+    qemu_cpu="cortex-a53",
+    mca_cpu="cortex-a53",
+    oldest_glibc=RASPBERRY_PI_OS_GLIBC,
+    default_quantization="int8",
+    peak_macs_per_cycle={"fp32": 4, "int8": 8},
+    memory_gb_per_s=2.0,
+    runs_under_qemu=True,
+)

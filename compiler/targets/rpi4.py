@@ -1,0 +1,23 @@
+"""Raspberry Pi 4 Model B: BCM2711, four Cortex-A72, 64-bit Raspberry Pi OS; no crypto, no dot products."""
+
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.target import Cache, Target
+
+RPI4 = Target(
+    name="rpi4",
+    title="Raspberry Pi 4 (Cortex-A72)",
+    architecture="aarch64",
+    cpu="cortex-a72",
+    features=("asimd",),
+    base_flags=BASE_FLAGS,
+    cores=4,
+    clock_mhz=1500,
+    cache=Cache(l1d=32 << 10, l2=1 << 20, l2_shared=True),
+    qemu_cpu="cortex-a72",
+    mca_cpu="cortex-a72",
+    oldest_glibc=RASPBERRY_PI_OS_GLIBC,
+    default_quantization="int8",
+    peak_macs_per_cycle={"fp32": 4, "int8": 8},
+    memory_gb_per_s=4.0,
+    runs_under_qemu=True,
+)

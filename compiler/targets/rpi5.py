@@ -1,0 +1,23 @@
+"""Raspberry Pi 5: BCM2712, four Cortex-A76, 64-bit Raspberry Pi OS; dot products and fp16."""
+
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.target import Cache, Target
+
+RPI5 = Target(
+    name="rpi5",
+    title="Raspberry Pi 5 (Cortex-A76)",
+    architecture="aarch64",
+    cpu="cortex-a76",
+    features=("asimd", "asimddp", "asimdhp"),
+    base_flags=BASE_FLAGS,
+    cores=4,
+    clock_mhz=2400,
+    cache=Cache(l1d=64 << 10, l2=512 << 10, l2_shared=False),
+    qemu_cpu="cortex-a76",
+    mca_cpu="neoverse-n1",
+    oldest_glibc=RASPBERRY_PI_OS_GLIBC,
+    default_quantization="int8",
+    peak_macs_per_cycle={"fp32": 8, "int8": 32},
+    memory_gb_per_s=10.0,
+    runs_under_qemu=True,
+)

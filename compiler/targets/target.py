@@ -1,0 +1,73 @@
+"""What spartanc knows about a device, as data.
+
+A target names no file of this machine and needs neither torch nor a compiler. The pipeline, the native build, the
+emulated device and the estimates of `spartanc bench` read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUANTIZATIONS = ("none", "int8", "int4")
+ARCHITECTURES = ("native", "aarch64")
+LIBRARIES = ("executorch-wheel", "android")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Sizes in bytes; `l2_shared` says that all cores share one L2."""
+
+    l1d: int
+    l2: int
+    l2_shared: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device that spartanc compiles for.
+
+    `features` are the vector features that kernels may choose at run time, spelt as in Linux' /proc/cpuinfo.
+    `base_flags` are what every source file is compiled with, so that one library serves each board of an
+    architecture and nothing outside a kernel chosen at run time needs more than the base instruction set.
+    `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read bandwidth
+    of the whole chip. Both feed estimates only.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    cpu: str
+    features: tuple[str, ...]
+    base_flags: tuple[str, ...]
+    cores: int
+    clock_mhz: int
+    cache: Cache
+    qemu_cpu: str | None
+    mca_cpu: str | None
+    oldest_glibc: tuple[int, int] | None
+    default_quantization: str
+    peak_macs_per_cycle: dict[str, float]
+    memory_gb_per_s: float
+    runs_under_qemu: bool = False
+    libraries: str = "executorch-wheel"
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {ARCHITECTURES}, got `{self.architecture}`")
+        if self.default_quantization not in QUANTIZATIONS:
+            raise ValueError(f"default_quantization must be one of {QUANTIZATIONS}")
+        if self.libraries not in LIBRARIES:
+            raise ValueError(f"libraries must be one of {LIBRARIES}, got `{self.libraries}`")
+        if self.cores < 1 or self.clock_mhz < 1:
+            raise ValueError("cores and clock_mhz must be at least 1")
+        if self.runs_under_qemu and self.qemu_cpu is None:
+            raise ValueError(f"target `{self.name}` runs under qemu but names no qemu_cpu")
+
+    @property
+    def is_host(self) -> bool:
+        return self.architecture == "native"
+
+    @property
+    def has_native_runtime(self) -> bool:
+        """Whether the native session and command can be built for this target from the executorch wheel."""
+        return self.libraries == "executorch-wheel"
