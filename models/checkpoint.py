@@ -1,0 +1,483 @@
+"""Trained models as files: our `model.pt`, and directories in the original implementation's format.
+
+`model.pt` is one `torch.save`d dict of tensors and plain values, loadable with `weights_only=True`:
+
+    format            "spartanc-model"
+    version           1
+    encoder_config    Hugging Face's config as a dict
+    spartan           {parents, cells, top_k, temperature, layer_norm}
+    segment_separator id of the token after which a second text begins, or None
+    tokenizer         the text of tokenizer.json, or None
+    problem           "classification" or "regression"
+    labels            names of the classes, [] for regression
+    eval_examples     [{text, text_pair, label}], on which `compile` proves its result
+    training          settings and results of the training, plain values
+    state             {name: tensor}
+
+A directory of the original implementation holds config.json with `spartan_*` keys and pytorch_model.bin or
+model.safetensors. Its version 1 keeps cells as [M, H] in `spartan.weight` and `spartan_value.weight`, version
+2 as [E, C, H] in `sparse_spartan` and `sparse_spartan_value`; each also stores parameters that its forward
+never reads.
+
+Nothing but weights is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from spartanc.compiler.errors import SpartancError, UnsupportedModelError, UsageError
+from spartanc.models.classifier import SpartanClassifier, has_segments, read_encoder_config
+from spartanc.models.encoders.registry import adapter_for
+from spartanc.models.memory import SpartanConfig
+from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.text import TextEncoder
+from torch import Tensor
+
+FORMAT = "spartanc-model"
+VERSION = 1
+EVAL_EXAMPLES = 32
+PROBLEMS = ("classification", "regression")
+
+# Buffers that older versions of transformers stored with the weights; they are constants.
+_STORED_CONSTANTS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
+_KEYS = {
+    "format": str,
+    "version": int,
+    "encoder_config": dict,
+    "spartan": dict,
+    "segment_separator": int | None,
+    "tokenizer": str | None,
+    "problem": str,
+    "labels": list,
+    "eval_examples": list,
+    "training": dict,
+    "state": dict,
+}
+
+
+@dataclass
+class TrainedModel:
+    """A trained SPARTAN classifier with all that is needed to compile and to run it.
+
+    module: in eval mode, `forward(input_ids int64[B,L], attention_mask int64[B,L]) -> logits float32[B,C]`.
+    labels: names of the classes in the order of the logits; () for regression, whose one logit is the score.
+    ignored: tensors that stood in the checkpoint and that no computation reads.
+    """
+
+    module: SpartanClassifier
+    encoder_config: dict[str, Any]
+    spartan: SpartanConfig
+    tokenizer: str | None
+    labels: tuple[str, ...]
+    problem: str
+    eval_examples: tuple[Example, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def max_length(self) -> int:
+        """The longest input, in tokens, that the encoder's position table allows."""
+        return self.module.max_length()
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.module.config.vocab_size
+
+    def text_encoder(self, max_length: int) -> TextEncoder:
+        if self.tokenizer is None:
+            raise UsageError("the model has no tokenizer", hint="give token ids instead of text")
+        return TextEncoder(self.tokenizer, max_length)
+
+    def task_tensors(self) -> dict[str, Tensor]:
+        """Memories, classifier and LayerNorms, by their names in `module`."""
+        parameters = dict(self.module.named_parameters())
+        return {name: parameters[name].detach() for name in self.module.task_names()}
+
+    def backbone_tensors(self) -> dict[str, Tensor]:
+        """All other parameters: what tasks over one encoder share."""
+        task = set(self.module.task_names())
+        return {name: value.detach() for name, value in self.module.named_parameters() if name not in task}
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Read a model.pt, or a directory in the original implementation's format.
+
+    Raises UsageError where it is missing, unreadable, malformed or inconsistent, UnsupportedModelError where
+    it is a sound model of a kind that spartanc does not know.
+    """
+    path = Path(path)
+    try:
+        return _load_directory(path) if path.is_dir() else _load_file(path)
+    except SpartancError as error:
+        if str(path) in error.message:
+            raise
+        raise type(error)(f"`{path}`: {error.message}", error.hint) from error
+
+
+def save_model(model: TrainedModel, path: str | Path) -> None:
+    """Write a model.pt, whole or not at all."""
+    path = Path(path)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "encoder_config": model.encoder_config,
+        "spartan": asdict(model.spartan),
+        "segment_separator": model.module.segment_separator,
+        "tokenizer": model.tokenizer,
+        "problem": model.problem,
+        "labels": list(model.labels),
+        "eval_examples": [
+            {"text": example.text, "text_pair": example.text_pair, "label": example.label}
+            for example in model.eval_examples
+        ],
+        "training": model.training,
+        "state": {
+            name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()
+        },
+    }
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            torch.save(content, file)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+        temporary = None
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"cannot write `{path}`: {error}", hint="is there room, and may you write there?"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def build_module(
+    encoder_config: dict[str, Any], spartan: SpartanConfig | None, segment_separator: int | None, state: dict
+) -> SpartanClassifier:
+    """The module with exactly the tensors of `state`; shapes are compared before anything of their size is
+    made.
+    """
+    try:
+        with torch.device("meta"):
+            expected = SpartanClassifier(encoder_config, spartan, segment_separator).state_dict()
+    except SpartancError:
+        raise
+    except (
+        Exception
+    ) as error:  # whatever a Hugging Face constructor raises on values that do not fit together
+        raise UsageError(f"the encoder's config does not describe a model: {error}") from error
+    _compare_tensors(state, {name: tuple(value.shape) for name, value in expected.items()})
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        module = SpartanClassifier(encoder_config, spartan, segment_separator)
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def find_segment_separator(tokenizer: str | None, encoder_config: dict[str, Any]) -> int | None:
+    """The id after whose first occurrence the tokenizer starts to count segment 1, if the encoder reads
+    segments.
+    """
+    config = read_encoder_config(encoder_config)
+    if tokenizer is None or not has_segments(config, adapter_for(config.model_type)):
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        pair = Tokenizer.from_str(tokenizer)
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise UsageError(f"malformed tokenizer: {error}") from error
+    pair.no_padding()
+    pair.no_truncation()
+    encoding = pair.encode("a b", "c d")
+    if 1 not in encoding.type_ids:
+        return None
+    separator = encoding.ids[encoding.type_ids.index(1) - 1]
+    seen, derived = False, []
+    for token in encoding.ids:
+        derived.append(int(seen))
+        seen = seen or token == separator
+    return separator if derived == list(encoding.type_ids) else None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a `.safetensors` or torch file; UsageError where it holds anything else or cannot be read."""
+    if not path.is_file():
+        raise UsageError(f"no file `{path}`")
+    if path.stat().st_size == 0:
+        raise UsageError(f"`{path}` is empty")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except Exception as error:  # SafetensorError derives from Exception alone
+            raise UsageError(f"`{path}` is not a readable safetensors file: {error}") from error
+    content = _unpickle_weights(path)
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UsageError(f"`{path}` does not hold a state dict")
+    return dict(content)
+
+
+def _unpickle_weights(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged archive raises half a dozen unrelated classes
+        reason = str(error).strip().splitlines()
+        raise UsageError(
+            f"`{path}` is not a readable file of weights ({reason[0] if reason else type(error).__name__})",
+            hint="it is damaged, or holds more than tensors and plain values, which is never loaded",
+        ) from error
+
+
+def _load_file(path: Path) -> TrainedModel:
+    if not path.exists():
+        raise UsageError(
+            f"no model at `{path}`", hint="give a model.pt, or a directory with config.json and weights"
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise UsageError(f"`{path}` is empty")
+    except OSError as error:
+        raise UsageError(f"cannot read `{path}`: {error.strerror}") from error
+    content = _unpickle_weights(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"`{path}` is not a {FORMAT} file", hint="`spartanc train` writes one")
+    if content.get("version") != VERSION:
+        raise UsageError(f"`{path}` has format version `{content.get('version')}`, expected `{VERSION}`")
+    for name, kind in _KEYS.items():
+        if name not in content:
+            raise UsageError(f"`{path}` lacks `{name}`")
+        if not isinstance(content[name], kind):
+            raise UsageError(f"`{path}`: `{name}` is of type `{type(content[name]).__name__}`")
+    unknown = sorted(str(name) for name in content if name not in _KEYS)
+    if unknown:
+        raise UsageError(f"`{path}` holds unknown entries: {_listed(unknown)}")
+    fields = content["spartan"]
+    if set(fields) != set(SpartanConfig.__dataclass_fields__):
+        raise UsageError(f"`{path}`: `spartan` must hold {', '.join(SpartanConfig.__dataclass_fields__)}")
+    if not all(isinstance(name, str) for name in content["labels"]):
+        raise UsageError(f"`{path}`: a label is not a string")
+    examples = []
+    for row in content["eval_examples"]:
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise UsageError(f"`{path}`: an evaluation example has no text")
+        examples.append(Example(row["text"], row.get("text_pair"), row.get("label")))
+    return _assemble(
+        content["encoder_config"],
+        SpartanConfig(**fields),
+        content["segment_separator"],
+        content["state"],
+        content["tokenizer"],
+        content["problem"],
+        content["labels"],
+        eval_examples=tuple(examples),
+        training=content["training"],
+    )
+
+
+def _load_directory(path: Path) -> TrainedModel:
+    config = read_config(path)
+    adapter = adapter_for(config.get("model_type"))
+    spartan, kind = _original_config(config)
+    state, ignored = _rename_original(read_tensors(_weights_file(path)), adapter.layers, spartan, kind)
+    encoder_config = {name: value for name, value in config.items() if not name.startswith("spartan_")}
+    problem, labels = _original_labels(config)
+    tokenizer = read_tokenizer(path)
+    separator = find_segment_separator(tokenizer, encoder_config)
+    return _assemble(
+        encoder_config, spartan, separator, state, tokenizer, problem, labels, ignored=tuple(ignored)
+    )
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of a model's directory."""
+    path = directory / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read `{path}`: {error.strerror}", hint="is it a model's directory?"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"`{path}` is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UsageError(f"`{path}` does not hold a JSON object")
+    return config
+
+
+def read_tokenizer(directory: Path) -> str | None:
+    """The text of tokenizer.json, or of what transformers makes of a vocabulary beside it; None where there
+    is none.
+    """
+    path = directory / "tokenizer.json"
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read `{path}`: {error}") from error
+    if not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json")):
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        return tokenizer.backend_tokenizer.to_str()
+    except Exception as error:  # whatever a tokenizer class raises on a vocabulary that it cannot read
+        raise UsageError(f"cannot make a tokenizer of the vocabulary in `{directory}`: {error}") from error
+
+
+def _weights_file(directory: Path) -> Path:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (directory / name).exists():
+            return directory / name
+    raise UsageError(f"`{directory}` holds neither model.safetensors nor pytorch_model.bin")
+
+
+def _assemble(
+    encoder_config: dict[str, Any],
+    spartan: SpartanConfig,
+    separator: int | None,
+    state: dict[str, Tensor],
+    tokenizer: str | None,
+    problem: str,
+    labels: list[str],
+    **rest: Any,
+) -> TrainedModel:
+    if problem not in PROBLEMS:
+        raise UsageError(f"problem `{problem}` is not one of {', '.join(PROBLEMS)}")
+    module = build_module(encoder_config, spartan, separator, state)
+    outputs = module.config.num_labels
+    wanted = 1 if problem == "regression" else len(labels)
+    if outputs != wanted or (problem == "classification" and wanted < 2):
+        raise UsageError(f"{outputs} outputs for {problem} with {len(labels)} labels")
+    if len(set(labels)) != len(labels):
+        raise UsageError("two classes have the same label")
+    if tokenizer is not None:
+        size = TextEncoder(tokenizer, module.max_length()).vocabulary_size()
+        if size > module.config.vocab_size:
+            raise UsageError(
+                f"the tokenizer has {size} tokens, the encoder's table {module.config.vocab_size}"
+            )
+    return TrainedModel(module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest)
+
+
+def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    missing = sorted(name for name in shapes if name not in state)
+    if missing:
+        raise UsageError(f"tensors are missing: {_listed(missing)}")
+    extra = sorted(str(name) for name in state if name not in shapes)
+    if extra:
+        raise UsageError(f"tensors that the model does not have: {_listed(extra)}")
+    for name, shape in shapes.items():
+        tensor = state[name]
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise UsageError(f"`{name}` is not a dense tensor")
+        if tuple(tensor.shape) != shape:
+            raise UsageError(f"`{name}` has shape `{list(tensor.shape)}`, expected `{list(shape)}`")
+        if not tensor.is_floating_point():
+            raise UsageError(f"`{name}` is of type `{tensor.dtype}`, expected a floating point type")
+        if not torch.isfinite(tensor).all():
+            raise UsageError(f"`{name}` holds NaN or infinite values")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:5]) + (
+        f" and {len(names) - 5} more" if len(names) > 5 else ""
+    )
+
+
+def _original_config(config: dict[str, Any]) -> tuple[SpartanConfig, str]:
+    kind = config.get("spartan_type")
+    if kind is None and not any(name.startswith("spartan_") for name in config):
+        raise UnsupportedModelError(
+            "the directory holds an encoder without SPARTAN memories",
+            hint="train memories on it: `spartanc train --backbone DIR …`",
+        )
+    if kind not in ("spartan_version_1", "spartan_version_2"):
+        raise UnsupportedModelError(f"spartan_type `{kind}` is not supported", hint="spartan_version_1 or _2")
+    for name in ("spartan_dont_use", "spartan_share"):
+        if config.get(name):
+            raise UnsupportedModelError(f"`{name}` is set, which is not supported")
+    names = {
+        "parents": "spartan_no_of_experts",
+        "cells": "spartan_size",
+        "top_k": "spartan_top_k_experts",
+        "temperature": "spartan_temperature",
+    }
+    values = {}
+    for field_name, name in names.items():
+        if name not in config:
+            raise UsageError(f"config.json lacks `{name}`")
+        values[field_name] = config[name]
+    return SpartanConfig(**values, layer_norm=config.get("spartan_layer_norm") or "none"), kind
+
+
+def _rename_original(
+    tensors: dict[str, Tensor], layers: str, spartan: SpartanConfig, kind: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors under the module's names, and the names of those that the original's forward does not read."""
+    first = kind == "spartan_version_1"
+    renamed = {
+        "spartan_experts.weight": "parents",
+        "spartan.weight" if first else "sparse_spartan": "keys",
+        "spartan_value.weight" if first else "sparse_spartan_value": "values",
+    }
+    if spartan.layer_norm == "post":
+        renamed |= {"spartan_layer_norm.weight": "norm.weight", "spartan_layer_norm.bias": "norm.bias"}
+    in_layer = re.compile(rf"{re.escape(layers)}\.(\d+)\.(.+)")
+    state, ignored = {}, []
+    for name, tensor in tensors.items():
+        match = in_layer.fullmatch(name)
+        if _STORED_CONSTANTS.search(name):
+            ignored.append(name)
+        elif match is None:
+            state[f"network.{name}"] = tensor
+        elif match[2] in renamed:
+            cells = not first and match[2].startswith("sparse_")
+            if cells and tensor.dim() != 3:
+                raise UsageError(
+                    f"`{name}` has shape `{list(tensor.shape)}`, expected parents, cells, hidden size"
+                )
+            if cells and tensor.shape[0] != spartan.parents:
+                raise UsageError(
+                    f"`{name}` has shape `{list(tensor.shape)}`, expected {spartan.parents} parents"
+                )
+            state[f"network.{layers}.{match[1]}.memory.{renamed[match[2]]}"] = (
+                tensor.flatten(0, 1) if cells else tensor
+            )
+        elif match[2].startswith(("spartan", "sparse_spartan")):
+            ignored.append(name)
+        else:
+            state[f"network.{layers}.{match[1]}.layer.{match[2]}"] = tensor
+    return state, ignored
+
+
+def _original_labels(config: dict[str, Any]) -> tuple[str, list[str]]:
+    problem = config.get("problem_type")
+    names = config.get("id2label")
+    if names is None:
+        names = {str(index): f"LABEL_{index}" for index in range(config.get("num_labels", 2))}
+    if not isinstance(names, dict) or sorted(names) != sorted(str(index) for index in range(len(names))):
+        raise UsageError("config.json: `id2label` must name the classes 0, 1, …")
+    if problem not in (None, "regression", "single_label_classification"):
+        raise UnsupportedModelError(f"problem_type `{problem}` is not supported")
+    if problem == "regression" or (problem is None and len(names) == 1):
+        return "regression", []
+    return "classification", [str(names[str(index)]) for index in range(len(names))]

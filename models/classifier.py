@@ -1,0 +1,185 @@
+"""A Hugging Face sequence classifier with a memory after every layer of its encoder.
+
+Legend: B batch, L tokens, H hidden size, E parents, C classes.
+
+The classifier takes token ids and an attention mask only, so the segment (token type) ids of two-sentence
+inputs are derived from the ids: 1 after the first separator, 0 up to it, which is what BERT's and ELECTRA's
+tokenizers give for a pair and for a single text alike. It happens inside `forward`, in training as in the
+compiled program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from spartanc.compiler.errors import UnsupportedModelError, UsageError
+from spartanc.models.encoders.adapter import EncoderAdapter
+from spartanc.models.encoders.registry import adapter_for
+from spartanc.models.memory import Memory, SpartanConfig
+from torch import Tensor, nn
+
+# What a config.json may say of how a model is run or stored; none of it is part of what the model is.
+_RUN_SETTINGS = (
+    "torch_dtype",
+    "dtype",
+    "return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "transformers_version",
+    "_name_or_path",
+    "quantization_config",
+    "auto_map",
+)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one forward pass computed on its way.
+
+    hidden_states: the embeddings' output, then every layer's output after its memory, each [B, L, H].
+    parent_weights: every memory's parent weights, each [B, L, E].
+    """
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...]
+    parent_weights: tuple[Tensor, ...]
+
+
+class LayerWithMemory(nn.Module):
+    """Stands in the place of an encoder's layer, takes and gives what that takes and gives."""
+
+    def __init__(self, layer: nn.Module, memory: Memory):
+        super().__init__()
+        self.layer = layer
+        self.memory = memory
+
+    def forward(self, *args, **kwargs):
+        out = self.layer(*args, **kwargs)
+        if isinstance(out, tuple):
+            return (self.memory(out[0]), *out[1:])
+        return self.memory(out)
+
+
+class SpartanClassifier(nn.Module):
+    """`forward(input_ids int64[B,L], attention_mask int64[B,L]) -> logits float32[B,C]`; pure, and
+    exportable.
+
+    encoder_config: a Hugging Face config as a dict, `model_type` and `num_labels` in it.
+    segment_separator: the id after whose first occurrence a second text begins; None where the encoder has no
+    segments, or its tokenizer does not mark them.
+    """
+
+    def __init__(
+        self,
+        encoder_config: dict[str, Any],
+        spartan: SpartanConfig | None,
+        segment_separator: int | None = None,
+    ):
+        super().__init__()
+        self.adapter = adapter_for(encoder_config.get("model_type"))
+        self.config = read_encoder_config(encoder_config)
+        self.spartan = spartan
+        if segment_separator is not None and not has_segments(self.config, self.adapter):
+            raise UsageError(f"segment separator `{segment_separator}`, but the encoder has no segments")
+        self.segment_separator = segment_separator
+        _, classifier_class, _ = self.adapter.load_classes()
+        self.network = classifier_class(self.config)
+        if spartan is not None:
+            eps = getattr(self.config, "layer_norm_eps", 1e-12)
+            layers = self.layers()
+            for index, layer in enumerate(layers):
+                layers[index] = LayerWithMemory(layer, Memory(spartan, self.config.hidden_size, eps))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.adapter.token_types:
+            inputs["token_type_ids"] = self._token_types(input_ids)
+        return self.network(**inputs).logits
+
+    def _token_types(self, input_ids: Tensor) -> Tensor:
+        if self.segment_separator is None:
+            return torch.zeros_like(input_ids)
+        separators = (input_ids == self.segment_separator).long()
+        return (separators.cumsum(1) > separators).long()
+
+    def layers(self) -> nn.ModuleList:
+        return self.network.get_submodule(self.adapter.layers)
+
+    def memories(self) -> list[Memory]:
+        return [layer.memory for layer in self.layers() if isinstance(layer, LayerWithMemory)]
+
+    def max_length(self) -> int:
+        """The longest input, in tokens, that the position table allows."""
+        return self.adapter.max_length(self.config)
+
+    def task_names(self) -> list[str]:
+        """Names of the parameters that a task owns: memories, classifier and all LayerNorms."""
+        norms = {
+            f"{name}.{parameter}"
+            for name, module in self.named_modules()
+            if isinstance(module, nn.LayerNorm)
+            for parameter, _ in module.named_parameters()
+        }
+        head = tuple(f"network.{prefix}" for prefix in self.adapter.head)
+        return [
+            name
+            for name, _ in self.named_parameters()
+            if name in norms or name.startswith(head) or ".memory." in name
+        ]
+
+    def trace(self, input_ids: Tensor, attention_mask: Tensor) -> Trace:
+        """One forward pass without gradients, with what every layer and memory computed."""
+        hidden: list[Tensor] = []
+        weights: list[Tensor] = []
+
+        def before_first_layer(module, args, kwargs):
+            hidden.append(args[0] if args else kwargs["hidden_states"])
+
+        def after_layer(module, args, kwargs, out):
+            hidden.append(out[0] if isinstance(out, tuple) else out)
+
+        def before_memory(module, args):
+            weights.append(module.parent_weights(args[0]))
+
+        layers = self.layers()
+        handles = [layers[0].register_forward_pre_hook(before_first_layer, with_kwargs=True)]
+        handles += [layer.register_forward_hook(after_layer, with_kwargs=True) for layer in layers]
+        handles += [memory.register_forward_pre_hook(before_memory) for memory in self.memories()]
+        try:
+            with torch.no_grad():
+                logits = self(input_ids, attention_mask)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return Trace(logits, tuple(hidden), tuple(weights))
+
+
+def read_encoder_config(encoder_config: dict[str, Any]):
+    """Hugging Face's config object; UsageError where values are wrong, UnsupportedModelError for a decoder."""
+    adapter = adapter_for(encoder_config.get("model_type"))
+    config_class, _, _ = adapter.load_classes()
+    clean = {name: value for name, value in encoder_config.items() if name not in _RUN_SETTINGS}
+    if clean.get("is_decoder") or clean.get("add_cross_attention"):
+        raise UnsupportedModelError("the model is a decoder", hint="spartanc compiles encoders")
+    if clean.get("position_embedding_type", "absolute") != "absolute":
+        raise UnsupportedModelError(
+            f"position embeddings `{clean['position_embedding_type']}` are not supported"
+        )
+    clean["num_hidden_layers"] = clean.get("num_hidden_layers", clean.get("n_layers"))
+    if clean["num_hidden_layers"] is None:
+        del clean["num_hidden_layers"]
+    try:
+        config = config_class(**clean)
+    except Exception as error:  # its validators raise their own classes, without a common base
+        raise UsageError(f"the encoder's config is malformed: {error}") from error
+    config._attn_implementation = "eager"  # exports without the masks' extra operators that sdpa brings
+    return config
+
+
+def has_segments(config, adapter: EncoderAdapter) -> bool:
+    return adapter.token_types and getattr(config, "type_vocab_size", 0) >= 2

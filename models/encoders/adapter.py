@@ -1,0 +1,34 @@
+"""What spartanc must know of one encoder architecture to put memories into Hugging Face's sequence
+classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EncoderAdapter:
+    """One architecture.
+
+    model_type: the `model_type` of its config.json.
+    load_classes: (config class, sequence classifier class, bare encoder class); imported on use, transformers
+    is slow.
+    base: the classifier's attribute that holds the encoder, also the prefix of its tensors' names.
+    layers: where the list of layers stands, from the classifier.
+    config_layers: the config's key for the number of layers.
+    max_length: the longest input, in tokens, that a config's position table allows.
+    token_types: whether the encoder embeds segment (token type) ids.
+    head: prefixes of the tensors that belong to the classifier, and so to the task.
+    """
+
+    model_type: str
+    load_classes: Callable[[], tuple[Any, Any, Any]]
+    base: str
+    layers: str
+    max_length: Callable[[Any], int]
+    token_types: bool
+    head: tuple[str, ...] = ("classifier.",)
+    config_layers: str = "num_hidden_layers"

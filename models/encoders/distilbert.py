@@ -1,0 +1,23 @@
+"""DistilBERT: no segment ids; its classifier is two linears, `pre_classifier` and `classifier`."""
+
+from __future__ import annotations
+
+from spartanc.models.encoders.adapter import EncoderAdapter
+
+
+def _classes():
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification, DistilBertModel
+
+    return DistilBertConfig, DistilBertForSequenceClassification, DistilBertModel
+
+
+DISTILBERT = EncoderAdapter(
+    model_type="distilbert",
+    load_classes=_classes,
+    base="distilbert",
+    layers="distilbert.transformer.layer",
+    max_length=lambda config: config.max_position_embeddings,
+    token_types=False,
+    head=("pre_classifier.", "classifier."),
+    config_layers="n_layers",
+)

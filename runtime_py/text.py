@@ -1,0 +1,52 @@
+"""From text to token ids, exactly as in training: the text of a tokenizer.json and nothing else. Needs no
+torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spartanc.compiler.errors import UsageError
+from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row of token ids, special tokens included, unpadded: its attention mask is ones."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class TextEncoder:
+    """Encodes one text, or a pair, to at most `max_length` ids; of a pair the longer text is cut first."""
+
+    def __init__(self, tokenizer_json: str, max_length: int):
+        try:
+            self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise UsageError(
+                f"malformed tokenizer: {error}", hint="expected the text of a tokenizer.json"
+            ) from error
+        needed = self._tokenizer.num_special_tokens_to_add(is_pair=True) + 2
+        if max_length < needed:
+            raise UsageError(
+                f"max length `{max_length}` leaves no room for text: at least {needed} is needed"
+            )
+        self.max_length = max_length
+        # What a tokenizer.json says of padding and truncation was its author's batch setting, not part of the
+        # model.
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
+
+    def encode(self, text: str, text_pair: str | None = None) -> Encoded:
+        encoding = self._tokenizer.encode(text, text_pair)
+        if not encoding.ids:
+            raise UsageError(f"text `{text[:40]}` has no token", hint="give a text with at least one word")
+        return Encoded(list(encoding.ids), truncated=bool(encoding.overflowing))
+
+    def vocabulary_size(self) -> int:
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def token_id(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)

@@ -1,0 +1,113 @@
+"""The memory after every layer, in every architecture."""
+
+import pytest
+import torch
+from spartanc.models.classifier import LayerWithMemory
+from spartanc.models.memory import Memory
+from support.models import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tokenizers import Tokenizer
+
+
+def random_inputs(length, batch=1, seed=1):
+    ids = torch.randint(4, 60, (batch, length), generator=torch.Generator().manual_seed(seed))
+    return ids, torch.ones_like(ids)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_exports_with_dynamic_length_and_agrees(architecture):
+    model = tiny_model(architecture)
+    longest = model.max_length
+    assert longest == 40
+    length = torch.export.Dim("length", min=1, max=longest)
+    with torch.no_grad():
+        program = torch.export.export(
+            model.module, random_inputs(8), dynamic_shapes=({1: length}, {1: length})
+        ).module()
+        for size in (1, 2, 17, longest):
+            inputs = random_inputs(size, seed=size)
+            expected = model.module(*inputs)
+            assert torch.isfinite(expected).all()
+            assert expected.abs().max() > 0
+            torch.testing.assert_close(program(*inputs), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_memory_stands_after_every_layer_and_changes_the_logits(architecture):
+    model = tiny_model(architecture, layers=3)
+    assert [type(layer) for layer in model.module.layers()] == [LayerWithMemory] * 3
+    inputs = random_inputs(9)
+    trace = model.module.trace(*inputs)
+    assert len(trace.hidden_states) == 4
+    for memory in model.module.memories():
+        before = model.module(*inputs)
+        with torch.no_grad():
+            memory.values.zero_()
+        assert (model.module(*inputs) - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_padding_does_not_change_the_logits(architecture):
+    model = tiny_model(architecture)
+    ids, mask = random_inputs(7)
+    pad = model.module.config.pad_token_id
+    padded = torch.cat([ids, torch.full((1, 6), pad)], 1)
+    padded_mask = torch.cat([mask, torch.zeros(1, 6, dtype=torch.long)], 1)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.module(padded, padded_mask), model.module(ids, mask), rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_task_and_backbone_share_no_tensor_and_miss_none(architecture):
+    model = tiny_model(architecture)
+    task, backbone = model.task_tensors(), model.backbone_tensors()
+    assert not set(task) & set(backbone)
+    assert set(task) | set(backbone) == set(dict(model.module.named_parameters()))
+    norms = sum(isinstance(module, torch.nn.LayerNorm) for module in model.module.modules())
+    assert sum("norm" in name.lower() for name in task) == 2 * norms
+    assert not any("norm" in name.lower() for name in backbone)
+    assert any("classifier" in name for name in task)
+    assert not any("classifier" in name for name in backbone)
+    assert sum(".memory." in name for name in task) == 2 * 3
+
+
+@pytest.mark.parametrize("architecture", ["bert", "electra"])
+def test_segments_are_those_of_the_tokenizer(architecture):
+    module = tiny_model(architecture).module
+    tokenizer = Tokenizer.from_str(tiny_tokenizer())
+    for texts in (("where is the card",), ("where is the card", "my card was lost"), ("", "good")):
+        encoding = tokenizer.encode(*texts)
+        got = module._token_types(torch.tensor([encoding.ids]))
+        assert got[0].tolist() == encoding.type_ids
+    # Hugging Face's own forward, given the tokenizer's segments, is what ours computes from ids alone.
+    encoding = tokenizer.encode("where is the card", "my card was lost")
+    ids, mask, types = (
+        torch.tensor([row]) for row in (encoding.ids, encoding.attention_mask, encoding.type_ids)
+    )
+    with torch.no_grad():
+        expected = module.network(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+        without = module.network(input_ids=ids, attention_mask=mask).logits
+        torch.testing.assert_close(module(ids, mask), expected, rtol=0, atol=0)
+    assert (without - expected).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "distilbert", "mpnet"])
+def test_encoders_without_segments_have_no_separator(architecture):
+    assert tiny_model(architecture).module.segment_separator is None
+
+
+def test_forward_does_not_change_the_module():
+    module = tiny_model().module
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    attributes = {name: set(vars(part)) for name, part in module.named_modules()}
+    module(*random_inputs(5))
+    assert {name: set(vars(part)) for name, part in module.named_modules()} == attributes
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_trace_leaves_no_hook():
+    module = tiny_model().module
+    module.trace(*random_inputs(5))
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert all(isinstance(memory, Memory) for memory in module.memories())

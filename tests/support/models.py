@@ -1,0 +1,128 @@
+"""Small models with random weights, one for every architecture, and a small tokenizer."""
+
+from __future__ import annotations
+
+import torch
+from spartanc.models.checkpoint import TrainedModel, find_segment_separator
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.memory import SpartanConfig
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "mpnet")
+WORDS = [
+    "where",
+    "is",
+    "the",
+    "card",
+    "i",
+    "lost",
+    "my",
+    "when",
+    "will",
+    "it",
+    "arrive",
+    "what",
+    "a",
+    "good",
+    "film",
+    "bad",
+    "dull",
+    "great",
+    "boring",
+    "loved",
+    "hated",
+    "this",
+    "that",
+    "who",
+    "when",
+    "how",
+    "many",
+    "people",
+    "live",
+    "in",
+    "city",
+    "river",
+    "capital",
+    "of",
+    "long",
+    "tall",
+    "mountain",
+    "was",
+    "born",
+    "why",
+    "does",
+    "rain",
+    "fall",
+]
+
+
+def tiny_tokenizer(roberta_like: bool = False) -> str:
+    """Words of `WORDS` by whitespace; BERT's [CLS] a [SEP] b [SEP] with segments, or <s> a </s></s> b </s>."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta_like else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {token: index for index, token in enumerate([*special, *dict.fromkeys(WORDS)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[3] if roberta_like else special[1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if roberta_like:
+        single, pair, tokens = "<s> $A </s>", "<s> $A </s> </s> $B </s>", ["<s>", "</s>"]
+    else:
+        single, pair, tokens = "[CLS] $A [SEP]", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ["[CLS]", "[SEP]"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(token, vocabulary[token]) for token in tokens]
+    )
+    return tokenizer.to_str()
+
+
+def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, outputs: int = 3) -> dict:
+    """A Hugging Face config of `architecture` with a vocabulary of 64 and inputs of up to 40 tokens."""
+    roberta_like = architecture in ("roberta", "mpnet")
+    common = {"model_type": architecture, "vocab_size": 64, "num_labels": outputs}
+    if architecture == "distilbert":
+        return common | {
+            "dim": hidden,
+            "n_layers": layers,
+            "n_heads": 4,
+            "hidden_dim": 2 * hidden,
+            "max_position_embeddings": 40,
+        }
+    config = common | {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * hidden,
+        "max_position_embeddings": 42 if roberta_like else 40,
+        "pad_token_id": 1 if roberta_like else 0,
+    }
+    if architecture == "roberta":
+        config["type_vocab_size"] = 1
+    if architecture == "electra":
+        config["embedding_size"] = hidden // 2
+    return config
+
+
+def tiny_model(
+    architecture: str = "bert",
+    *,
+    layers: int = 2,
+    hidden: int = 32,
+    labels: tuple[str, ...] = ("a", "b", "c"),
+    problem: str = "classification",
+    spartan: SpartanConfig | None = None,
+    seed: int = 0,
+) -> TrainedModel:
+    """A model of `architecture` whose memories are large enough to change its logits visibly."""
+    spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
+    config = tiny_encoder_config(
+        architecture, layers, hidden, len(labels) if problem == "classification" else 1
+    )
+    tokenizer = tiny_tokenizer(architecture in ("roberta", "mpnet"))
+    torch.manual_seed(seed)
+    module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config)).eval()
+    with torch.no_grad():
+        for memory in module.memories():
+            for parameter in (memory.parents, memory.keys, memory.values):
+                parameter.normal_(std=0.5)
+        for name, parameter in module.network.named_parameters():
+            if parameter.dim() == 2 and ".memory." not in name:
+                parameter.normal_(std=0.1)
+    labels = labels if problem == "classification" else ()
+    return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem)
