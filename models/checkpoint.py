@@ -215,7 +215,9 @@ def find_segment_separator(tokenizer: str | None, encoder_config: dict[str, Any]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` or torch file; UsageError where it holds anything else or cannot be read."""
+    """Tensors of a `.safetensors` or torch file; UsageError where it holds anything else or cannot be
+    read.
+    """
     if not path.is_file():
         raise UsageError(f"no file `{path}`")
     if path.stat().st_size == 0:

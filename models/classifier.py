@@ -160,7 +160,9 @@ class SpartanClassifier(nn.Module):
 
 
 def read_encoder_config(encoder_config: dict[str, Any]):
-    """Hugging Face's config object; UsageError where values are wrong, UnsupportedModelError for a decoder."""
+    """Hugging Face's config object; UsageError where values are wrong, UnsupportedModelError for a
+    decoder.
+    """
     adapter = adapter_for(encoder_config.get("model_type"))
     config_class, _, _ = adapter.load_classes()
     clean = {name: value for name, value in encoder_config.items() if name not in _RUN_SETTINGS}

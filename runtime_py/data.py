@@ -8,6 +8,7 @@ when every label in the file reads as one.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -116,10 +117,12 @@ def _from_json_lines(path: Path, content: str) -> Iterator[Example]:
 
 
 def _from_csv(path: Path, content: str) -> Iterator[Example]:
-    reader = csv.DictReader(content.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
     rows: list[tuple[int, dict]] = []
+    started = 1  # where the row being read begins: a quoted field may run over several lines
     try:
         columns = reader.fieldnames or []
+        started = reader.line_num + 1
         if columns and "text" not in columns:
             got = ", ".join(f"`{column}`" for column in columns)
             raise UsageError(
@@ -130,10 +133,11 @@ def _from_csv(path: Path, content: str) -> Iterator[Example]:
                 got = len(row.get(None) or ()) + sum(
                     value is not None for key, value in row.items() if key is not None
                 )
-                raise UsageError(f"`{path}` line {reader.line_num}: {got} fields, expected {len(columns)}")
-            rows.append((reader.line_num, {name: row[name] for name in _COLUMNS if name in row}))
+                raise UsageError(f"`{path}` line {started}: {got} fields, expected {len(columns)}")
+            rows.append((started, {name: row[name] for name in _COLUMNS if name in row}))
+            started = reader.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"`{path}` line {reader.line_num}: malformed CSV ({error})") from error
+        raise UsageError(f"`{path}` line {started}: malformed CSV ({error})") from error
     labels = [row["label"] for _, row in rows if row.get("label")]
     numeric = bool(labels) and all(_number(label) is not None for label in labels)
     for number, row in rows:

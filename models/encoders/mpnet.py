@@ -1,4 +1,6 @@
-"""MPNet: no segment ids, relative positions beside the absolute ones, which count from its padding id 1 on."""
+"""MPNet: no segment ids, relative positions beside the absolute ones, which count from its padding id
+1 on.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ WORDS = [
 
 
 def tiny_tokenizer(roberta_like: bool = False) -> str:
-    """Words of `WORDS` by whitespace; BERT's [CLS] a [SEP] b [SEP] with segments, or <s> a </s></s> b </s>."""
+    """Words of `WORDS` by whitespace; BERT's [CLS] a [SEP] b [SEP] with segments, or <s> a </s></s> b
+    </s>.
+    """
     special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta_like else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {token: index for index, token in enumerate([*special, *dict.fromkeys(WORDS)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[3] if roberta_like else special[1]))
