@@ -9,6 +9,12 @@ Source: SPARTAN, arXiv 2211.16634, section 3. For every position's vector x of l
     b_eC = softmax(c_e)                     within one parent
     y_H  = sum_e a_e sum_m b_em values_em
 
+One lookup has several overloads, which differ in how the memory is laid out, not in what they compute:
+
+    memory_lookup            parents, keys and values as they are
+    memory_lookup.packed     logit weights packed for the kernels (see packing.py), shape of the memory as data,
+                             optionally with the residual and the LayerNorm that follow
+
 Legend: B any leading dimensions, H hidden size, E parents, M cells in all (parent-major), C cells a parent, K top_k.
 The eager reference below is the definition: kernels are tested against it, and against float64.
 """
@@ -19,11 +25,16 @@ import torch
 from torch import Tensor
 
 NAMESPACE = "spartan"
+BLOCK_COLUMNS = 16  # columns of one packed block; the kernels' kBlockColumns
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
-_ARGUMENTS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
-_library.define(f"memory_lookup({_ARGUMENTS}) -> Tensor")
-_library.define(f"memory_lookup.out({_ARGUMENTS}, *, Tensor(a!) out) -> Tensor(a!)")
+_ROWS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
+_EPILOGUE = "Tensor? norm_weight, Tensor? norm_bias, float norm_eps, bool residual"
+_PACKED = f"Tensor x, Tensor layout, Tensor logit_weights, Tensor? keys, Tensor values, {_EPILOGUE}"
+_library.define(f"memory_lookup({_ROWS}) -> Tensor")
+_library.define(f"memory_lookup.out({_ROWS}, *, Tensor(a!) out) -> Tensor(a!)")
+_library.define(f"memory_lookup.packed({_PACKED}) -> Tensor")
+_library.define(f"memory_lookup.packed_out({_PACKED}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def memory_lookup(
@@ -35,15 +46,70 @@ def memory_lookup(
     Raises RuntimeError where shapes disagree, M is not a multiple of E, or top_k is not within 1 to E.
     """
     _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
-    parent_count, cells = parents_EH.shape[0], keys_MH.shape[0]
-    logits_BE = x_BH @ parents_EH.T
+    return _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T / temperature, values_MH, top_k)
+
+
+def memory_lookup_packed(
+    x_BH: Tensor,
+    layout: Tensor,
+    logit_weights: Tensor,
+    keys_MH: Tensor | None,
+    values_MH: Tensor,
+    norm_weight_H: Tensor | None,
+    norm_bias_H: Tensor | None,
+    norm_eps: float,
+    residual: bool,
+) -> Tensor:
+    """The lookup from packed logit weights, then `x + y` if `residual`, then LayerNorm if `norm_weight_H` is given.
+
+    layout: int64 [3], the numbers E, M, K: data, so that one program serves memories of several shapes.
+    logit_weights: float32 [ceil(N / 16), H, 16] as `packing.pack_logit_weights` makes them. Without `keys_MH`, N = E + M
+    (parents, then keys / temperature); with `keys_MH` [M, H], keys / temperature row-major, N = E.
+    Raises RuntimeError where shapes disagree.
+    """
+    parent_count, cells, top_k = layout.tolist()
+    hidden = x_BH.shape[-1]
+    columns = parent_count if keys_MH is not None else parent_count + cells
+    blocks = -(-columns // BLOCK_COLUMNS)
+    torch._check(
+        tuple(logit_weights.shape) == (blocks, hidden, BLOCK_COLUMNS),
+        lambda: (
+            f"logit_weights must be [{blocks}, {hidden}, {BLOCK_COLUMNS}], got {list(logit_weights.shape)}"
+        ),
+    )
+    weights_NH = logit_weights.transpose(1, 2).reshape(-1, hidden)
+    parents_EH = weights_NH[:parent_count]
+    scaled_keys_MH = keys_MH if keys_MH is not None else weights_NH[parent_count:columns]
+    _check(x_BH, parents_EH, scaled_keys_MH, values_MH, top_k)
+    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ scaled_keys_MH.T, values_MH, top_k)
+    return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+def _lookup(logits_BE: Tensor, child_logits_BM: Tensor, values_MH: Tensor, top_k: int) -> Tensor:
+    parent_count, cells = logits_BE.shape[-1], child_logits_BM.shape[-1]
     # A stable descending sort gives ties to the lower index; torch.topk does not.
     chosen_BK = torch.sort(logits_BE, dim=-1, descending=True, stable=True).indices[..., :top_k]
     parent_weights_BK = logits_BE.gather(-1, chosen_BK).softmax(-1)
     weights_BE = torch.zeros_like(logits_BE).scatter(-1, chosen_BK, parent_weights_BK)
-    child_logits_BEC = (x_BH @ keys_MH.T / temperature).unflatten(-1, (parent_count, cells // parent_count))
+    child_logits_BEC = child_logits_BM.unflatten(-1, (parent_count, cells // parent_count))
     child_weights_BEC = child_logits_BEC.softmax(-1) * weights_BE.unsqueeze(-1)
     return child_weights_BEC.flatten(-2) @ values_MH
+
+
+def _epilogue(
+    x_BH: Tensor,
+    y_BH: Tensor,
+    norm_weight_H: Tensor | None,
+    norm_bias_H: Tensor | None,
+    norm_eps: float,
+    residual: bool,
+) -> Tensor:
+    if residual:
+        y_BH = x_BH + y_BH
+    if norm_weight_H is None:
+        torch._check(norm_bias_H is None, lambda: "norm_bias needs norm_weight")
+        return y_BH
+    return torch.nn.functional.layer_norm(y_BH, (x_BH.shape[-1],), norm_weight_H, norm_bias_H, norm_eps)
 
 
 def _check(x: Tensor, parents: Tensor, keys: Tensor, values: Tensor, top_k: int) -> None:
@@ -55,14 +121,21 @@ def _check(x: Tensor, parents: Tensor, keys: Tensor, values: Tensor, top_k: int)
     torch._check(1 <= top_k <= parents.shape[0], lambda: f"top_k must be within 1 and E, got {top_k}")
 
 
-@torch.library.impl(_library, "memory_lookup.out", "CompositeExplicitAutograd")
-def _memory_lookup_out(x, parents, keys, values, top_k, temperature, *, out):
-    return out.copy_(memory_lookup(x, parents, keys, values, top_k, temperature))
+def _register(overload: str, function) -> None:
+    """`function` as the eager kernel of an overload and of its `.out` variant; the result has x's shape and type."""
+    name = f"memory_lookup.{overload}" if overload else "memory_lookup"
+    out_name = f"memory_lookup.{overload}_out" if overload else "memory_lookup.out"
+
+    def write_to_out(*arguments, out):
+        return out.copy_(function(*arguments))
+
+    def result_shape(x, *arguments):
+        return torch.empty_like(x)
+
+    _library.impl(name, function, "CompositeExplicitAutograd")
+    _library.impl(out_name, write_to_out, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", result_shape, lib=_library)
 
 
-@torch.library.register_fake(f"{NAMESPACE}::memory_lookup", lib=_library)
-def _memory_lookup_shape(x, parents, keys, values, top_k, temperature):
-    return torch.empty_like(x)
-
-
-_library.impl("memory_lookup", memory_lookup, "CompositeExplicitAutograd")
+_register("", memory_lookup)
+_register("packed", memory_lookup_packed)

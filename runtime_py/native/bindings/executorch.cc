@@ -1,0 +1,207 @@
+// The memory lookup as ExecuTorch operators. ExecuTorch does not check the bounds of dynamic dimensions, so every
+// dimension, type and layout is checked here; a wrong one fails the call and never the process.
+//
+// Scratch comes from an arena of the thread that works, grown on first use and kept: the kernels run on the threads of
+// ExecuTorch's pool, each with its own positions, and a program's temporary allocator is neither made for several
+// threads nor present in every runtime. The arena's size depends on the memory's shape, never on the positions.
+#include <algorithm>
+#include <atomic>
+#include <cinttypes>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
+#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
+#include <executorch/runtime/kernel/kernel_includes.h>
+#include <executorch/runtime/kernel/thread_parallel_interface.h>
+
+#include "spartan/memory_lookup.h"
+
+namespace spartan {
+namespace {
+
+using executorch::aten::ScalarType;
+using executorch::aten::Tensor;
+using executorch::runtime::Error;
+using executorch::runtime::KernelRuntimeContext;
+using OptionalTensor = std::optional<Tensor>;
+
+// Positions that are worth waking another thread for: about 20 microseconds of one core's work.
+constexpr std::int64_t kWorkGrain = std::int64_t{1} << 20;
+
+char* arena(std::size_t bytes) {
+  thread_local std::unique_ptr<char[]> memory;
+  thread_local std::size_t size = 0;
+  if (size < bytes) {
+    memory.reset(new (std::nothrow) char[bytes]);
+    size = memory ? bytes : 0;
+  }
+  return memory.get();
+}
+
+// A check that remembers the first thing found wrong.
+class Checks {
+ public:
+  explicit Checks(const char* operation) : operation_(operation) {}
+
+  void that(bool holds, const char* rule) {
+    if (holds || failed_) return;
+    failed_ = true;
+    ET_LOG(Error, "%s: %s", operation_, rule);
+  }
+  void status(Status status) { that(status == Status::kOk, describe(status)); }
+  bool failed() const { return failed_; }
+
+ private:
+  const char* operation_;
+  bool failed_ = false;
+};
+
+bool dense(const Tensor& t, ScalarType type, int dimensions) {
+  return t.scalar_type() == type && t.dim() == dimensions &&
+         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
+}
+
+bool is_matrix(const Tensor& t, ScalarType type, std::int64_t rows, std::int64_t columns) {
+  return dense(t, type, 2) && t.size(0) == rows && t.size(1) == columns;
+}
+
+// x and out: float, dense, [..., H].
+void check_activations(Checks& checks, const Tensor& x, Tensor& out) {
+  checks.that(x.dim() >= 1 && dense(x, ScalarType::Float, static_cast<int>(x.dim())), "x must be a dense float tensor");
+  checks.that(out.scalar_type() == ScalarType::Float, "out must be a float tensor");
+  if (checks.failed()) return;
+  checks.that(executorch::runtime::resize_tensor(out, x.sizes()) == Error::Ok, "out cannot take the shape of x");
+  if (checks.failed()) return;
+  checks.that(executorch::runtime::is_contiguous_dim_order(out.dim_order().data(), out.dim()), "out must be dense");
+}
+
+void check_norm(Checks& checks, const OptionalTensor& weight, const OptionalTensor& bias, std::int64_t hidden) {
+  checks.that(!weight || (dense(*weight, ScalarType::Float, 1) && weight->size(0) == hidden),
+              "norm_weight must be float [H]");
+  checks.that(!bias || (dense(*bias, ScalarType::Float, 1) && bias->size(0) == hidden), "norm_bias must be float [H]");
+  checks.that(weight || !bias, "norm_bias needs norm_weight");
+}
+
+Epilogue make_epilogue(const OptionalTensor& weight, const OptionalTensor& bias, double eps, bool residual) {
+  Epilogue epilogue;
+  epilogue.residual = residual;
+  epilogue.norm_weight = weight ? weight->const_data_ptr<float>() : nullptr;
+  epilogue.norm_bias = bias ? bias->const_data_ptr<float>() : nullptr;
+  epilogue.norm_eps = static_cast<float>(eps);
+  return epilogue;
+}
+
+// [E, M, K] of the memory at hand: data, so that one program serves memories of different shapes.
+MemoryShape read_layout(Checks& checks, const Tensor& layout, std::int64_t hidden) {
+  MemoryShape shape{hidden, 0, 0, 0};
+  checks.that(dense(layout, ScalarType::Long, 1) && layout.size(0) == 3, "layout must be int64 [3]: E, M, K");
+  if (checks.failed()) return shape;
+  const std::int64_t* sizes = layout.const_data_ptr<std::int64_t>();
+  shape.parents = sizes[0];
+  shape.cells = sizes[1];
+  shape.top_k = sizes[2];
+  checks.status(check(shape));
+  return shape;
+}
+
+// Runs `call(begin, end, scratch, scratch_size)` over all positions on ExecuTorch's threads.
+template <typename Call>
+void for_positions(KernelRuntimeContext& context, Checks& checks, const MemoryShape& shape, std::int64_t positions,
+                   std::size_t scratch, const Call& call) {
+  if (positions == 0) return;
+  const std::int64_t cells = shape.parents + shape.top_k * (shape.cells / shape.parents) * 2;
+  const std::int64_t grain = std::max<std::int64_t>(1, kWorkGrain / (cells * shape.hidden));
+  std::atomic<Status> failure{Status::kOk};
+  std::atomic<bool> out_of_memory{false};
+  const bool ran = executorch::extension::parallel_for(0, positions, grain, [&](std::int64_t begin, std::int64_t end) {
+    char* memory = arena(scratch);
+    if (memory == nullptr) {
+      out_of_memory = true;
+      return;
+    }
+    const Status status = call(begin, end, memory, scratch);
+    if (status != Status::kOk) failure = status;
+  });
+  if (out_of_memory) {
+    context.fail(Error::MemoryAllocationFailed);
+    return;
+  }
+  checks.that(ran, "the thread pool refused the work");
+  checks.status(failure);
+  if (checks.failed()) context.fail(Error::InvalidArgument);
+}
+
+Tensor& memory_lookup_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& parents, const Tensor& keys,
+                          const Tensor& values, std::int64_t top_k, double temperature, Tensor& out) {
+  Checks checks("spartan::memory_lookup.out");
+  check_activations(checks, x, out);
+  checks.that(dense(parents, ScalarType::Float, 2) && dense(keys, ScalarType::Float, 2), "memory must be dense float");
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const std::int64_t hidden = x.size(x.dim() - 1);
+  const MemoryShape shape{hidden, parents.size(0), keys.size(0), top_k};
+  checks.status(check(shape));
+  checks.that(parents.size(1) == hidden, "parents must be [E, H]");
+  checks.that(keys.size(1) == hidden, "keys must be [M, H]");
+  checks.that(is_matrix(values, ScalarType::Float, shape.cells, hidden), "values must be float [M, H]");
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const RowsF32 memory{parents.const_data_ptr<float>(), keys.const_data_ptr<float>(), values.const_data_ptr<float>(),
+                       static_cast<float>(temperature)};
+  const float* input = x.const_data_ptr<float>();
+  float* output = out.mutable_data_ptr<float>();
+  for_positions(context, checks, shape, x.numel() / hidden, scratch_bytes(shape),
+                [&](std::int64_t begin, std::int64_t end, void* scratch, std::size_t size) {
+                  return memory_lookup_rows_f32(shape, memory, Epilogue{}, input, begin, end, output, scratch, size);
+                });
+  return out;
+}
+
+Tensor& memory_lookup_packed_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& layout,
+                                 const Tensor& logit_weights, const OptionalTensor& keys, const Tensor& values,
+                                 const OptionalTensor& norm_weight, const OptionalTensor& norm_bias, double norm_eps,
+                                 bool residual, Tensor& out) {
+  Checks checks("spartan::memory_lookup.packed_out");
+  check_activations(checks, x, out);
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const std::int64_t hidden = x.size(x.dim() - 1);
+  const MemoryShape shape = read_layout(checks, layout, hidden);
+  const std::int64_t columns = keys ? shape.parents : shape.parents + shape.cells;
+  const std::int64_t blocks = (columns + kBlockColumns - 1) / kBlockColumns;
+  checks.that(dense(logit_weights, ScalarType::Float, 3) && logit_weights.size(0) == blocks &&
+                  logit_weights.size(1) == hidden && logit_weights.size(2) == kBlockColumns,
+              "logit_weights must be float [ceil(N / 16), H, 16], N = E + M, or E where keys are given");
+  checks.that(!keys || is_matrix(*keys, ScalarType::Float, shape.cells, hidden), "keys must be float [M, H]");
+  checks.that(is_matrix(values, ScalarType::Float, shape.cells, hidden), "values must be float [M, H]");
+  check_norm(checks, norm_weight, norm_bias, hidden);
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const PackedF32 memory{logit_weights.const_data_ptr<float>(), keys ? keys->const_data_ptr<float>() : nullptr,
+                         values.const_data_ptr<float>()};
+  const Epilogue epilogue = make_epilogue(norm_weight, norm_bias, norm_eps, residual);
+  const float* input = x.const_data_ptr<float>();
+  float* output = out.mutable_data_ptr<float>();
+  for_positions(context, checks, shape, x.numel() / hidden, scratch_bytes(shape),
+                [&](std::int64_t begin, std::int64_t end, void* scratch, std::size_t size) {
+                  return memory_lookup_packed_f32(shape, memory, epilogue, input, begin, end, output, scratch, size);
+                });
+  return out;
+}
+
+}  // namespace
+}  // namespace spartan
+
+EXECUTORCH_LIBRARY(spartan, "memory_lookup.out", spartan::memory_lookup_out);
+EXECUTORCH_LIBRARY(spartan, "memory_lookup.packed_out", spartan::memory_lookup_packed_out);

@@ -1,0 +1,41 @@
+#include "cpu/features.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace spartan {
+namespace {
+
+std::uint32_t detect() {
+  std::uint32_t features = kCpuBaseline;
+#if defined(__x86_64__)
+  // The compiler's run-time library reads cpuid and checks that the system saves the wide registers.
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) features |= kCpuAvx2Fma;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    features |= kCpuAvx512;
+    if (__builtin_cpu_supports("avx512vnni")) features |= kCpuAvx512Vnni;
+  }
+#elif defined(__aarch64__)
+  features |= kCpuNeon;  // part of every ARMv8-A application processor
+#if defined(__linux__)
+  // Bits of the Linux arm64 ABI (asm/hwcap.h), spelled out so that an old C library's headers do.
+  constexpr unsigned long kHwcapAsimdDp = 1ul << 20;
+  constexpr unsigned long kHwcap2I8mm = 1ul << 13;
+  if (getauxval(AT_HWCAP) & kHwcapAsimdDp) features |= kCpuNeonDot;
+  if (getauxval(AT_HWCAP2) & kHwcap2I8mm) features |= kCpuNeonI8mm;
+#endif
+#endif
+  return features;
+}
+
+}  // namespace
+
+std::uint32_t cpu_features() {
+  static const std::uint32_t features = detect();
+  return features;
+}
+
+}  // namespace spartan

@@ -1,0 +1,21 @@
+// What this processor can execute, asked once at run time.
+#pragma once
+
+#include <cstdint>
+
+namespace spartan {
+
+enum CpuFeature : std::uint32_t {
+  kCpuBaseline = 0,
+  kCpuAvx2Fma = 1u << 0,
+  kCpuAvx512 = 1u << 1,      // F, BW, DQ, VL
+  kCpuAvx512Vnni = 1u << 2,
+  kCpuNeon = 1u << 3,
+  kCpuNeonDot = 1u << 4,     // sdot
+  kCpuNeonI8mm = 1u << 5,    // smmla
+};
+
+// Bit set of CpuFeature.
+std::uint32_t cpu_features();
+
+}  // namespace spartan

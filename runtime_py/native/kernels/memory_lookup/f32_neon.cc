@@ -1,0 +1,107 @@
+#include <arm_neon.h>
+
+#include <cstddef>
+
+#include "memory_lookup/f32_kernels.h"
+
+namespace spartan {
+namespace {
+
+struct V {
+  using Reg = float32x4_t;
+  static constexpr std::size_t kLanes = 4;
+  static Reg zero() { return vdupq_n_f32(0); }
+  static Reg set1(float v) { return vdupq_n_f32(v); }
+  static Reg load(const float* p) { return vld1q_f32(p); }
+  static Reg load_part(const float* p, std::size_t n) {  // n < 4
+    Reg r = vdupq_n_f32(0);
+    if (n > 0) r = vld1q_lane_f32(p, r, 0);
+    if (n > 1) r = vld1q_lane_f32(p + 1, r, 1);
+    if (n > 2) r = vld1q_lane_f32(p + 2, r, 2);
+    return r;
+  }
+  static void store(float* p, Reg r) { vst1q_f32(p, r); }
+  static void store_part(float* p, Reg r, std::size_t n) {
+    if (n > 0) vst1q_lane_f32(p, r, 0);
+    if (n > 1) vst1q_lane_f32(p + 1, r, 1);
+    if (n > 2) vst1q_lane_f32(p + 2, r, 2);
+  }
+  static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
+  static Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
+  static Reg mul(Reg a, Reg b) { return vmulq_f32(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  static Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }  // NaN where either is
+  static Reg round(Reg a) { return vrndnq_f32(a); }
+  // n >= -126: the exponent field stays normal. A NaN in n gives a power of two; NaN stays NaN in `a`.
+  static Reg scale2(Reg a, Reg n) {
+    const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
+  }
+  static float sum(Reg r) { return vaddvq_f32(r); }
+};
+
+constexpr std::size_t kDotRows = 4;
+constexpr std::size_t kSumRegisters = 16;
+
+// One tile: up to 4 positions by one block of 16 columns. Four steps of H come with one load a position and are used
+// lane by lane, so that 64 multiply-adds need 20 loads.
+template <std::size_t Positions>
+inline void logits_tile(const float* x, std::size_t hidden, const float* weights, float* out, std::size_t out_stride) {
+  float32x4_t sum[Positions][4];
+  for (auto& row : sum) {
+    for (auto& s : row) s = vdupq_n_f32(0);
+  }
+  std::size_t h = 0;
+#define SPARTAN_STEP(lane)                                                                     \
+  {                                                                                            \
+    const float* column = weights + (h + lane) * kBlockColumns;                                \
+    const float32x4_t w0 = vld1q_f32(column), w1 = vld1q_f32(column + 4);                      \
+    const float32x4_t w2 = vld1q_f32(column + 8), w3 = vld1q_f32(column + 12);                 \
+    for (std::size_t p = 0; p < Positions; ++p) {                                              \
+      sum[p][0] = vfmaq_laneq_f32(sum[p][0], w0, xh[p], lane);                                 \
+      sum[p][1] = vfmaq_laneq_f32(sum[p][1], w1, xh[p], lane);                                 \
+      sum[p][2] = vfmaq_laneq_f32(sum[p][2], w2, xh[p], lane);                                 \
+      sum[p][3] = vfmaq_laneq_f32(sum[p][3], w3, xh[p], lane);                                 \
+    }                                                                                          \
+  }
+  for (; h + 4 <= hidden; h += 4) {
+    float32x4_t xh[Positions];
+    for (std::size_t p = 0; p < Positions; ++p) xh[p] = vld1q_f32(x + p * hidden + h);
+    SPARTAN_STEP(0)
+    SPARTAN_STEP(1)
+    SPARTAN_STEP(2)
+    SPARTAN_STEP(3)
+  }
+  for (; h < hidden; ++h) {
+    float32x4_t xh[Positions];
+    for (std::size_t p = 0; p < Positions; ++p) xh[p] = vdupq_n_f32(x[p * hidden + h]);
+    SPARTAN_STEP(0)
+  }
+#undef SPARTAN_STEP
+  for (std::size_t p = 0; p < Positions; ++p) {
+    for (std::size_t r = 0; r < 4; ++r) vst1q_f32(out + p * out_stride + r * 4, sum[p][r]);
+  }
+}
+
+void logits(const float* x, std::size_t positions, std::size_t hidden, const float* weights, std::size_t blocks,
+            float* out, std::size_t out_stride) {
+  for (std::size_t b = 0; b < blocks; ++b, weights += hidden * kBlockColumns, out += kBlockColumns) {
+    std::size_t p = 0;
+    for (; p + 4 <= positions; p += 4) logits_tile<4>(x + p * hidden, hidden, weights, out + p * out_stride, out_stride);
+    switch (positions - p) {
+      case 3: logits_tile<3>(x + p * hidden, hidden, weights, out + p * out_stride, out_stride); break;
+      case 2: logits_tile<2>(x + p * hidden, hidden, weights, out + p * out_stride, out_stride); break;
+      case 1: logits_tile<1>(x + p * hidden, hidden, weights, out + p * out_stride, out_stride); break;
+      default: break;
+    }
+  }
+}
+
+#define SPARTAN_OWN_LOGITS
+#include "memory_lookup/f32_vector.inl"
+
+}  // namespace
+
+const F32Kernels kMemoryLookupF32_neon = {logits, dots, weighted_sum, exp_nonpositive, normalize};
+
+}  // namespace spartan

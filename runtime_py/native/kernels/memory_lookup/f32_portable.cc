@@ -1,0 +1,63 @@
+// The definition of the fp32 loops, in plain C++.
+#include <cmath>
+
+#include "memory_lookup/f32_kernels.h"
+
+namespace spartan {
+namespace {
+
+void logits(const float* x, std::size_t positions, std::size_t hidden, const float* weights, std::size_t blocks,
+            float* out, std::size_t out_stride) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      float sum[kBlockColumns] = {};
+      for (std::size_t h = 0; h < hidden; ++h) {
+        const float* column = weights + (b * hidden + h) * kBlockColumns;
+        for (std::size_t j = 0; j < kBlockColumns; ++j) sum[j] += x[p * hidden + h] * column[j];
+      }
+      for (std::size_t j = 0; j < kBlockColumns; ++j) out[p * out_stride + b * kBlockColumns + j] = sum[j];
+    }
+  }
+}
+
+void dots(const float* const* x, std::size_t positions, const float* rows, std::size_t row_count, std::size_t hidden,
+          float* out, std::size_t out_stride) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    for (std::size_t r = 0; r < row_count; ++r) {
+      float sum = 0;
+      for (std::size_t h = 0; h < hidden; ++h) sum += x[p][h] * rows[r * hidden + h];
+      out[p * out_stride + r] = sum;
+    }
+  }
+}
+
+void weighted_sum(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
+                  const float* addend, std::size_t columns, float* out) {
+  for (std::size_t h = 0; h < columns; ++h) {
+    float sum = 0;
+    for (std::size_t i = 0; i < count; ++i) sum += weights[i] * base[offsets[i] + h];
+    out[h] = addend != nullptr ? addend[h] + sum : sum;
+  }
+}
+
+void exp_nonpositive(float* v, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) v[i] = std::exp(v[i]);
+}
+
+void normalize(float* row, std::size_t hidden, const float* weight, const float* bias, float eps) {
+  float sum = 0;
+  for (std::size_t h = 0; h < hidden; ++h) sum += row[h];
+  const float mean = sum / static_cast<float>(hidden);
+  float squares = 0;
+  for (std::size_t h = 0; h < hidden; ++h) squares += (row[h] - mean) * (row[h] - mean);
+  const float scale = 1.0f / std::sqrt(squares / static_cast<float>(hidden) + eps);
+  for (std::size_t h = 0; h < hidden; ++h) {
+    row[h] = (row[h] - mean) * scale * weight[h] + (bias != nullptr ? bias[h] : 0.0f);
+  }
+}
+
+}  // namespace
+
+const F32Kernels kMemoryLookupF32_portable = {logits, dots, weighted_sum, exp_nonpositive, normalize};
+
+}  // namespace spartan

@@ -1,0 +1,241 @@
+// The fp32 loops over vectors, written once; each instruction set's .cc includes this inside its anonymous namespace
+// (so that no function compiled for one processor can be linked into another's path) after defining
+//
+//   struct V  Reg, kLanes, zero, set1, load, load_part(p, n), store, store_part(p, r, n), add, sub, mul,
+//             fma(a, b, c) = a * b + c, max, sum(r) over lanes, scale2(r, n) = r * 2^n with n rounded to integer
+//   kLogitBlocks             packed blocks that one tile of `logits` takes at most, up to 4
+//   kLogitPositions<blocks>  positions that one tile of `logits` keeps in registers beside `blocks` blocks of 16
+//   kDotRows                 rows that one tile of `dots` takes, beside 4 positions
+//   kSumRegisters            accumulators of weighted_sum: enough to hide the latency of a multiply-add
+//
+// The order of additions for one position never depends on how many positions share a tile.
+
+constexpr std::size_t kRegs = kBlockColumns / V::kLanes;  // registers a block of 16 columns
+
+#ifndef SPARTAN_OWN_LOGITS
+// One tile: `Positions` rows of x by `Blocks` blocks, all sums in registers: broadcast x, multiply-add 16 columns.
+template <std::size_t Positions, std::size_t Blocks>
+inline void logits_tile(const float* x, std::size_t hidden, const float* weights, float* out, std::size_t out_stride) {
+  typename V::Reg sum[Positions][Blocks * kRegs];
+  for (auto& row : sum) {
+    for (auto& s : row) s = V::zero();
+  }
+  for (std::size_t h = 0; h < hidden; ++h) {
+    typename V::Reg w[Blocks * kRegs];
+    for (std::size_t b = 0; b < Blocks; ++b) {
+      for (std::size_t r = 0; r < kRegs; ++r) {
+        w[b * kRegs + r] = V::load(weights + (b * hidden + h) * kBlockColumns + r * V::kLanes);
+      }
+    }
+    for (std::size_t p = 0; p < Positions; ++p) {
+      const typename V::Reg xh = V::set1(x[p * hidden + h]);
+      for (std::size_t i = 0; i < Blocks * kRegs; ++i) sum[p][i] = V::fma(xh, w[i], sum[p][i]);
+    }
+  }
+  for (std::size_t p = 0; p < Positions; ++p) {
+    for (std::size_t i = 0; i < Blocks * kRegs; ++i) V::store(out + p * out_stride + i * V::kLanes, sum[p][i]);
+  }
+}
+
+template <std::size_t Positions, std::size_t Blocks>
+void logits_rest(const float* x, std::size_t positions, std::size_t hidden, const float* weights, float* out,
+                 std::size_t out_stride) {
+  if constexpr (Positions > 0) {
+    if (positions == Positions) {
+      logits_tile<Positions, Blocks>(x, hidden, weights, out, out_stride);
+    } else {
+      logits_rest<Positions - 1, Blocks>(x, positions, hidden, weights, out, out_stride);
+    }
+  }
+}
+
+template <std::size_t Blocks>
+void logits_blocks(const float* x, std::size_t positions, std::size_t hidden, const float* weights, float* out,
+                   std::size_t out_stride) {
+  constexpr std::size_t kMost = kLogitPositions<Blocks>;
+  // Tiles of nearly equal height: a thin last tile would leave the multipliers waiting for loads.
+  std::size_t tiles = (positions + kMost - 1) / kMost;
+  while (positions > 0) {
+    const std::size_t count = (positions + tiles - 1) / tiles;
+    logits_rest<kMost, Blocks>(x, count, hidden, weights, out, out_stride);
+    x += count * hidden;
+    out += count * out_stride;
+    positions -= count;
+    --tiles;
+  }
+}
+
+void logits(const float* x, std::size_t positions, std::size_t hidden, const float* weights, std::size_t blocks,
+            float* out, std::size_t out_stride) {
+  while (blocks > 0) {
+    const std::size_t take = blocks < kLogitBlocks ? blocks : kLogitBlocks;
+    switch (take) {
+      case 1: logits_blocks<1>(x, positions, hidden, weights, out, out_stride); break;
+      case 2: if constexpr (kLogitBlocks >= 2) logits_blocks<2>(x, positions, hidden, weights, out, out_stride); break;
+      case 3: if constexpr (kLogitBlocks >= 3) logits_blocks<3>(x, positions, hidden, weights, out, out_stride); break;
+      default: if constexpr (kLogitBlocks >= 4) logits_blocks<4>(x, positions, hidden, weights, out, out_stride); break;
+    }
+    weights += take * hidden * kBlockColumns;
+    out += take * kBlockColumns;
+    blocks -= take;
+  }
+}
+#endif  // SPARTAN_OWN_LOGITS
+
+// `Positions` vectors by `Rows` rows along H; one sum over lanes at the very end.
+template <std::size_t Positions, std::size_t Rows>
+void dots_tile(const float* const* x, const float* rows, std::size_t hidden, float* out, std::size_t out_stride) {
+  typename V::Reg sum[Positions][Rows];
+  for (auto& row : sum) {
+    for (auto& s : row) s = V::zero();
+  }
+  const std::size_t whole = hidden / V::kLanes * V::kLanes;
+  for (std::size_t h = 0; h < whole; h += V::kLanes) {
+    typename V::Reg w[Rows];
+    for (std::size_t r = 0; r < Rows; ++r) w[r] = V::load(rows + r * hidden + h);
+    for (std::size_t p = 0; p < Positions; ++p) {
+      const typename V::Reg xh = V::load(x[p] + h);
+      for (std::size_t r = 0; r < Rows; ++r) sum[p][r] = V::fma(xh, w[r], sum[p][r]);
+    }
+  }
+  if (whole < hidden) {
+    const std::size_t left = hidden - whole;
+    for (std::size_t p = 0; p < Positions; ++p) {
+      const typename V::Reg xh = V::load_part(x[p] + whole, left);
+      for (std::size_t r = 0; r < Rows; ++r) {
+        sum[p][r] = V::fma(xh, V::load_part(rows + r * hidden + whole, left), sum[p][r]);
+      }
+    }
+  }
+  for (std::size_t p = 0; p < Positions; ++p) {
+    for (std::size_t r = 0; r < Rows; ++r) out[p * out_stride + r] = V::sum(sum[p][r]);
+  }
+}
+
+template <std::size_t Rows>
+void dots_rows(const float* const* x, std::size_t positions, const float* rows, std::size_t hidden, float* out,
+               std::size_t out_stride) {
+  for (; positions >= 4; positions -= 4, x += 4, out += 4 * out_stride) {
+    dots_tile<4, Rows>(x, rows, hidden, out, out_stride);
+  }
+  switch (positions) {
+    case 3: dots_tile<3, Rows>(x, rows, hidden, out, out_stride); break;
+    case 2: dots_tile<2, Rows>(x, rows, hidden, out, out_stride); break;
+    case 1: dots_tile<1, Rows>(x, rows, hidden, out, out_stride); break;
+    default: break;
+  }
+}
+
+void dots(const float* const* x, std::size_t positions, const float* rows, std::size_t row_count, std::size_t hidden,
+          float* out, std::size_t out_stride) {
+  constexpr std::size_t kRows = kDotRows;
+  for (; row_count >= kRows; row_count -= kRows, rows += kRows * hidden, out += kRows) {
+    dots_rows<kRows>(x, positions, rows, hidden, out, out_stride);
+  }
+  switch (row_count) {
+    case 3: if constexpr (kRows > 3) dots_rows<3>(x, positions, rows, hidden, out, out_stride); break;
+    case 2: dots_rows<2>(x, positions, rows, hidden, out, out_stride); break;
+    case 1: dots_rows<1>(x, positions, rows, hidden, out, out_stride); break;
+    default: break;
+  }
+}
+
+template <std::size_t Registers>
+inline void weighted_tile(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
+                          const float* addend, float* out) {
+  typename V::Reg sum[Registers];
+  for (auto& s : sum) s = V::zero();
+  for (std::size_t i = 0; i < count; ++i) {
+    const typename V::Reg w = V::set1(weights[i]);
+    const float* row = base + offsets[i];
+    for (std::size_t r = 0; r < Registers; ++r) sum[r] = V::fma(w, V::load(row + r * V::kLanes), sum[r]);
+  }
+  for (std::size_t r = 0; r < Registers; ++r) {
+    if (addend != nullptr) sum[r] = V::add(V::load(addend + r * V::kLanes), sum[r]);
+    V::store(out + r * V::kLanes, sum[r]);
+  }
+}
+
+void weighted_sum(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
+                  const float* addend, std::size_t columns, float* out) {
+  const auto step = [&](std::size_t done) {
+    base += done;
+    if (addend != nullptr) addend += done;
+    out += done;
+    columns -= done;
+  };
+  while (columns >= kSumRegisters * V::kLanes) {
+    weighted_tile<kSumRegisters>(base, offsets, weights, count, addend, out);
+    step(kSumRegisters * V::kLanes);
+  }
+  while (columns >= 4 * V::kLanes) {
+    weighted_tile<4>(base, offsets, weights, count, addend, out);
+    step(4 * V::kLanes);
+  }
+  while (columns >= V::kLanes) {
+    weighted_tile<1>(base, offsets, weights, count, addend, out);
+    step(V::kLanes);
+  }
+  if (columns > 0) {
+    typename V::Reg sum = V::zero();
+    for (std::size_t i = 0; i < count; ++i) {
+      sum = V::fma(V::set1(weights[i]), V::load_part(base + offsets[i], columns), sum);
+    }
+    if (addend != nullptr) sum = V::add(V::load_part(addend, columns), sum);
+    V::store_part(out, sum, columns);
+  }
+}
+
+// exp(v) = 2^n * exp(r), n = round(v / ln 2), |r| <= ln(2) / 2; exp(r) by its Taylor series to the 7th power, whose
+// remainder there is below 2^-27 of the result. ln 2 comes in two parts so that v - n ln 2 is exact to rounding.
+inline typename V::Reg exp_lanes(typename V::Reg v) {
+  const typename V::Reg low = V::set1(-87.33654f);  // ln of the smallest normal float
+  v = V::max(low, v);                               // keeps NaN
+  const typename V::Reg n = V::round(V::mul(v, V::set1(1.44269504f)));
+  typename V::Reg r = V::fma(n, V::set1(-0.693359375f), v);
+  r = V::fma(n, V::set1(2.12194440e-4f), r);
+  typename V::Reg e = V::set1(1.0f / 5040.0f);
+  e = V::fma(e, r, V::set1(1.0f / 720.0f));
+  e = V::fma(e, r, V::set1(1.0f / 120.0f));
+  e = V::fma(e, r, V::set1(1.0f / 24.0f));
+  e = V::fma(e, r, V::set1(1.0f / 6.0f));
+  e = V::fma(e, r, V::set1(0.5f));
+  e = V::fma(e, r, V::set1(1.0f));
+  e = V::fma(e, r, V::set1(1.0f));
+  return V::scale2(e, n);
+}
+
+void exp_nonpositive(float* v, std::size_t count) {
+  for (; count >= V::kLanes; count -= V::kLanes, v += V::kLanes) V::store(v, exp_lanes(V::load(v)));
+  if (count > 0) V::store_part(v, exp_lanes(V::load_part(v, count)), count);
+}
+
+void normalize(float* row, std::size_t hidden, const float* weight, const float* bias, float eps) {
+  const std::size_t whole = hidden / V::kLanes * V::kLanes;
+  const std::size_t left = hidden - whole;
+  typename V::Reg total = V::zero();
+  for (std::size_t h = 0; h < whole; h += V::kLanes) total = V::add(total, V::load(row + h));
+  if (left > 0) total = V::add(total, V::load_part(row + whole, left));
+  const float mean_value = V::sum(total) / static_cast<float>(hidden);
+  const typename V::Reg mean = V::set1(mean_value);
+  typename V::Reg squares = V::zero();
+  for (std::size_t h = 0; h < whole; h += V::kLanes) {
+    const typename V::Reg d = V::sub(V::load(row + h), mean);
+    squares = V::fma(d, d, squares);
+  }
+  float square_sum = V::sum(squares);
+  for (std::size_t h = whole; h < hidden; ++h) square_sum += (row[h] - mean_value) * (row[h] - mean_value);
+  const float inverse = 1.0f / __builtin_sqrtf(square_sum / static_cast<float>(hidden) + eps);
+  const typename V::Reg scale = V::set1(inverse);
+  for (std::size_t h = 0; h < whole; h += V::kLanes) {
+    typename V::Reg y = V::mul(V::mul(V::sub(V::load(row + h), mean), scale), V::load(weight + h));
+    if (bias != nullptr) y = V::add(y, V::load(bias + h));
+    V::store(row + h, y);
+  }
+  if (left > 0) {
+    typename V::Reg y =
+        V::mul(V::mul(V::sub(V::load_part(row + whole, left), mean), scale), V::load_part(weight + whole, left));
+    if (bias != nullptr) y = V::add(y, V::load_part(bias + whole, left));
+    V::store_part(row + whole, y, left);
+  }
+}

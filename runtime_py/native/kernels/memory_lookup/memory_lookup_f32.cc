@@ -1,0 +1,251 @@
+// The fp32 memory lookup: checks, tiling, selection and softmaxes; the loops over H are in the kernel sets.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "memory_lookup/common.h"
+#include "memory_lookup/f32_kernels.h"
+#include "memory_lookup/select.h"
+
+namespace spartan {
+namespace {
+
+// How one thread's positions are cut and where everything lies in its scratch.
+struct Plan {
+  std::size_t hidden, parents, cells, top_k, children;
+  std::size_t blocks;         // packed blocks when all logits are packed: an upper bound for every form
+  std::size_t logit_stride;   // floats of logits a position
+  std::size_t weight_stride;  // floats of weights a position: K parents, then K * C children
+  std::size_t tile;           // positions handled together
+
+  float* logits;
+  float* weights;
+  std::size_t* offsets;
+  std::uint32_t* chosen;
+  std::int32_t* order;
+  std::int32_t* ranks;
+  const float** rows;
+  std::uint32_t* members;  // pairs (position, slot), sorted by parent
+  std::uint32_t* starts;   // [E + 1] where a parent's pairs begin
+  float* group;            // [tile, kGroupRows]
+  std::size_t bytes;
+};
+
+constexpr std::size_t kGroupRows = 64;       // keys of one parent that are multiplied at a time
+constexpr std::size_t kTileBytes = 192 << 10;  // what a tile's logits, weights and offsets may take: a part of L2
+constexpr std::size_t kMaxTile = 64;
+constexpr std::size_t kValueBytes = 25 << 10;  // cells' columns that stay in a 32 KiB L1 while a tile walks over them
+
+Plan make_plan(const MemoryShape& shape, void* scratch) {
+  Plan plan;
+  plan.hidden = static_cast<std::size_t>(shape.hidden);
+  plan.parents = static_cast<std::size_t>(shape.parents);
+  plan.cells = static_cast<std::size_t>(shape.cells);
+  plan.top_k = static_cast<std::size_t>(shape.top_k);
+  plan.children = plan.cells / plan.parents;
+  plan.blocks = (plan.parents + plan.cells + kBlockColumns - 1) / kBlockColumns;
+  plan.logit_stride = plan.blocks * kBlockColumns;
+  const std::size_t chosen_cells = plan.top_k * plan.children;
+  plan.weight_stride = plan.top_k + chosen_cells;
+  const std::size_t bytes_a_position =
+      sizeof(float) * (plan.logit_stride + plan.weight_stride) + sizeof(std::size_t) * chosen_cells;
+  plan.tile = std::clamp<std::size_t>(kTileBytes / bytes_a_position, 1, kMaxTile);
+
+  ScratchLayout layout(scratch);
+  plan.logits = layout.take<float>(plan.tile * plan.logit_stride);
+  plan.weights = layout.take<float>(plan.tile * plan.weight_stride);
+  plan.offsets = layout.take<std::size_t>(plan.tile * chosen_cells);
+  plan.chosen = layout.take<std::uint32_t>(plan.tile * plan.top_k);
+  plan.order = layout.take<std::int32_t>(plan.parents);
+  plan.ranks = layout.take<std::int32_t>(plan.parents);
+  plan.rows = layout.take<const float*>(plan.tile);
+  plan.members = layout.take<std::uint32_t>(plan.tile * plan.top_k);
+  plan.starts = layout.take<std::uint32_t>(plan.parents + 1);
+  plan.group = layout.take<float>(plan.tile * kGroupRows);
+  plan.bytes = layout.bytes();
+  return plan;
+}
+
+// Child logits of the chosen parents into weights[p][K + slot * C + c]; positions are grouped by parent, so that a
+// key is loaded once for several positions that chose it.
+void grouped_child_logits(const Plan& plan, const F32Kernels& kernels, const float* x, std::size_t positions,
+                          const float* keys, float scale) {
+  const std::size_t pairs = positions * plan.top_k;
+  std::fill(plan.starts, plan.starts + plan.parents + 1, 0u);
+  for (std::size_t i = 0; i < pairs; ++i) ++plan.starts[plan.chosen[i] + 1];
+  for (std::size_t e = 0; e < plan.parents; ++e) plan.starts[e + 1] += plan.starts[e];
+  for (std::size_t i = 0; i < pairs; ++i) plan.members[plan.starts[plan.chosen[i]]++] = static_cast<std::uint32_t>(i);
+  // starts[e] now is the end of parent e's pairs, which is the start of parent e + 1's.
+  std::size_t first = 0;
+  for (std::size_t e = 0; e < plan.parents; ++e) {
+    const std::size_t count = plan.starts[e] - first;
+    if (count == 0) continue;
+    const std::uint32_t* members = plan.members + first;
+    first += count;
+    // A parent occurs at most once a position: count <= positions <= tile.
+    for (std::size_t i = 0; i < count; ++i) plan.rows[i] = x + members[i] / plan.top_k * plan.hidden;
+    for (std::size_t c = 0; c < plan.children; c += kGroupRows) {
+      const std::size_t rows = std::min(kGroupRows, plan.children - c);
+      kernels.dots(plan.rows, count, keys + (e * plan.children + c) * plan.hidden, rows, plan.hidden, plan.group, rows);
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t position = members[i] / plan.top_k;
+        const std::size_t slot = members[i] % plan.top_k;
+        float* target = plan.weights + position * plan.weight_stride + plan.top_k + slot * plan.children + c;
+        for (std::size_t r = 0; r < rows; ++r) target[r] = plan.group[i * rows + r] * scale;
+      }
+    }
+  }
+}
+
+void values_and_epilogue(const Plan& plan, const F32Kernels& kernels, const float* values, const Epilogue& epilogue,
+                         const float* x, std::size_t positions, float* out) {
+  const std::size_t chosen_cells = plan.top_k * plan.children;
+  std::size_t columns = kValueBytes / (plan.cells * sizeof(float)) / 64 * 64;
+  if (columns == 0) columns = plan.hidden;  // too many cells for L1 in any useful width: whole rows stream best
+  for (std::size_t h = 0; h < plan.hidden; h += columns) {
+    const std::size_t width = std::min(columns, plan.hidden - h);
+    for (std::size_t p = 0; p < positions; ++p) {
+      kernels.weighted_sum(values + h, plan.offsets + p * chosen_cells,
+                           plan.weights + p * plan.weight_stride + plan.top_k, chosen_cells,
+                           epilogue.residual ? x + p * plan.hidden + h : nullptr, width, out + p * plan.hidden + h);
+    }
+  }
+  if (epilogue.norm_weight == nullptr) return;
+  for (std::size_t p = 0; p < positions; ++p) {
+    kernels.normalize(out + p * plan.hidden, plan.hidden, epilogue.norm_weight, epilogue.norm_bias, epilogue.norm_eps);
+  }
+}
+
+// What differs between the forms: where parent logits and child logits come from.
+struct Sources {
+  const float* parents = nullptr;        // row-major [E, H], or
+  const float* logit_weights = nullptr;  // packed
+  const float* keys = nullptr;           // row-major [M, H]; null: packed behind the parents
+  float key_scale = 1.0f;
+  const float* values = nullptr;
+};
+
+void lookup(const Plan& plan, const F32Kernels& kernels, const Sources& from, const Epilogue& epilogue, const float* x,
+            std::size_t begin, std::size_t end, float* out) {
+  const std::size_t chosen_cells = plan.top_k * plan.children;
+  const std::size_t logit_count = from.keys != nullptr ? plan.parents : plan.parents + plan.cells;
+  const std::size_t blocks = (logit_count + kBlockColumns - 1) / kBlockColumns;
+  for (std::size_t start = begin; start < end; start += plan.tile) {
+    const std::size_t positions = std::min(plan.tile, end - start);
+    const float* rows = x + start * plan.hidden;
+    std::size_t stride = blocks * kBlockColumns;
+    if (from.logit_weights != nullptr) {
+      kernels.logits(rows, positions, plan.hidden, from.logit_weights, blocks, plan.logits, stride);
+    } else {
+      stride = plan.parents;
+      for (std::size_t p = 0; p < positions; ++p) plan.rows[p] = rows + p * plan.hidden;
+      kernels.dots(plan.rows, positions, from.parents, plan.parents, plan.hidden, plan.logits, stride);
+    }
+    for (std::size_t p = 0; p < positions; ++p) {
+      select_largest(plan.logits + p * stride, plan.parents, plan.top_k, plan.chosen + p * plan.top_k, plan.order,
+                     plan.ranks);
+    }
+    if (from.keys != nullptr) grouped_child_logits(plan, kernels, rows, positions, from.keys, from.key_scale);
+    for (std::size_t p = 0; p < positions; ++p) {
+      const float* logits = plan.logits + p * stride;
+      const std::uint32_t* chosen = plan.chosen + p * plan.top_k;
+      float* weights = plan.weights + p * plan.weight_stride;
+      std::size_t* offsets = plan.offsets + p * chosen_cells;
+      float largest = logits[chosen[0]];
+      for (std::size_t k = 0; k < plan.top_k; ++k) {
+        weights[k] = logits[chosen[k]];
+        largest = weights[k] > largest ? weights[k] : largest;
+      }
+      for (std::size_t k = 0; k < plan.top_k; ++k) weights[k] -= largest;
+      for (std::size_t k = 0; k < plan.top_k; ++k) {
+        float* child = weights + plan.top_k + k * plan.children;
+        const float* source = from.keys != nullptr ? child : logits + plan.parents + chosen[k] * plan.children;
+        float top = source[0];
+        for (std::size_t c = 1; c < plan.children; ++c) top = source[c] > top ? source[c] : top;
+        for (std::size_t c = 0; c < plan.children; ++c) child[c] = source[c] - top;
+        std::size_t offset = chosen[k] * plan.children * plan.hidden;
+        for (std::size_t c = 0; c < plan.children; ++c, offset += plan.hidden) offsets[k * plan.children + c] = offset;
+      }
+    }
+    kernels.exp_nonpositive(plan.weights, positions * plan.weight_stride);
+    for (std::size_t p = 0; p < positions; ++p) {
+      float* weights = plan.weights + p * plan.weight_stride;
+      float total = 0;
+      for (std::size_t k = 0; k < plan.top_k; ++k) total += weights[k];
+      for (std::size_t k = 0; k < plan.top_k; ++k) {
+        float* child = weights + plan.top_k + k * plan.children;
+        float sum = 0;
+        for (std::size_t c = 0; c < plan.children; ++c) sum += child[c];
+        const float scale = weights[k] / (total * sum);
+        for (std::size_t c = 0; c < plan.children; ++c) child[c] *= scale;
+      }
+    }
+    values_and_epilogue(plan, kernels, from.values, epilogue, rows, positions, out + start * plan.hidden);
+  }
+}
+
+Status run(const MemoryShape& shape, const Sources& from, const Epilogue& epilogue, const float* x, std::int64_t begin,
+           std::int64_t end, float* out, void* scratch, std::size_t scratch_size, Isa isa) {
+  if (const Status status = check_call(shape, epilogue, x, begin, end, out); status != Status::kOk) return status;
+  if (begin == end) return Status::kOk;
+  if (from.values == nullptr || (from.parents == nullptr && from.logit_weights == nullptr)) return Status::kNullPointer;
+  const F32Kernels* kernels = f32_kernels(isa);
+  if (kernels == nullptr) return Status::kNoSuchKernel;
+  const Plan plan = make_plan(shape, scratch);
+  if (scratch == nullptr) return Status::kNullPointer;
+  if (scratch_size < plan.bytes) return Status::kScratchTooSmall;
+  lookup(plan, *kernels, from, epilogue, x, static_cast<std::size_t>(begin), static_cast<std::size_t>(end), out);
+  return Status::kOk;
+}
+
+}  // namespace
+
+const F32Kernels* f32_kernels(Isa isa) {
+  const std::uint32_t features = cpu_features();
+  const F32Kernels* best = nullptr;
+#define SPARTAN_F32(enumerator, suffix, needed)                                        \
+  if ((features & (needed)) == (needed) && (isa == Isa::kBest || isa == Isa::enumerator)) \
+    best = &kMemoryLookupF32_##suffix;
+#include "memory_lookup/f32_kernels.inc"
+#undef SPARTAN_F32
+  return best;
+}
+
+Isa best_isa_f32() {
+  const std::uint32_t features = cpu_features();
+  Isa best = Isa::kPortable;
+#define SPARTAN_F32(enumerator, suffix, needed) \
+  if ((features & (needed)) == (needed)) best = Isa::enumerator;
+#include "memory_lookup/f32_kernels.inc"
+#undef SPARTAN_F32
+  return best;
+}
+
+std::size_t scratch_bytes(const MemoryShape& shape) {
+  return check(shape) == Status::kOk ? make_plan(shape, nullptr).bytes : 0;
+}
+
+Status memory_lookup_rows_f32(const MemoryShape& shape, const RowsF32& memory, const Epilogue& epilogue, const float* x,
+                              std::int64_t begin, std::int64_t end, float* out, void* scratch,
+                              std::size_t scratch_size, Isa isa) {
+  if (!(memory.temperature > 0) || !std::isfinite(memory.temperature)) return Status::kBadTemperature;
+  if (memory.keys == nullptr && begin != end) return Status::kNullPointer;
+  Sources from;
+  from.parents = memory.parents;
+  from.keys = memory.keys;
+  from.key_scale = 1.0f / memory.temperature;
+  from.values = memory.values;
+  return run(shape, from, epilogue, x, begin, end, out, scratch, scratch_size, isa);
+}
+
+Status memory_lookup_packed_f32(const MemoryShape& shape, const PackedF32& memory, const Epilogue& epilogue,
+                                const float* x, std::int64_t begin, std::int64_t end, float* out, void* scratch,
+                                std::size_t scratch_size, Isa isa) {
+  Sources from;
+  from.logit_weights = memory.logit_weights;
+  from.keys = memory.keys;
+  from.values = memory.values;
+  return run(shape, from, epilogue, x, begin, end, out, scratch, scratch_size, isa);
+}
+
+}  // namespace spartan
