@@ -12,10 +12,11 @@ Source: SPARTAN, arXiv 2211.16634, section 3. For every position's vector x of l
 One lookup has several overloads, which differ in how the memory is laid out, not in what they compute:
 
     memory_lookup            parents, keys and values as they are
-    memory_lookup.packed     logit weights packed for the kernels (see packing.py), shape of the memory as data,
-                             optionally with the residual and the LayerNorm that follow
+    memory_lookup.packed     logit weights packed for the kernels (see packing.py), shape of the memory as
+                             data, optionally with the residual and the LayerNorm that follow
 
-Legend: B any leading dimensions, H hidden size, E parents, M cells in all (parent-major), C cells a parent, K top_k.
+Legend: B any leading dimensions, H hidden size, E parents, M cells in all (parent-major), C cells a parent,
+K top_k.
 The eager reference below is the definition: kernels are tested against it, and against float64.
 """
 
@@ -60,11 +61,11 @@ def memory_lookup_packed(
     norm_eps: float,
     residual: bool,
 ) -> Tensor:
-    """The lookup from packed logit weights, then `x + y` if `residual`, then LayerNorm if `norm_weight_H` is given.
+    """The lookup from packed logit weights, then `x + y` if `residual`, then LayerNorm if a weight is given.
 
     layout: int64 [3], the numbers E, M, K: data, so that one program serves memories of several shapes.
-    logit_weights: float32 [ceil(N / 16), H, 16] as `packing.pack_logit_weights` makes them. Without `keys_MH`, N = E + M
-    (parents, then keys / temperature); with `keys_MH` [M, H], keys / temperature row-major, N = E.
+    logit_weights: float32 [ceil(N / 16), H, 16] as `packing.pack_logit_weights` makes them. Without `keys_MH`,
+    N = E + M (parents, then keys / temperature); with `keys_MH` [M, H], keys / temperature row-major, N = E.
     Raises RuntimeError where shapes disagree.
     """
     parent_count, cells, top_k = layout.tolist()
@@ -122,7 +123,7 @@ def _check(x: Tensor, parents: Tensor, keys: Tensor, values: Tensor, top_k: int)
 
 
 def _register(overload: str, function) -> None:
-    """`function` as the eager kernel of an overload and of its `.out` variant; the result has x's shape and type."""
+    """`function` as the eager kernel of an overload and of its `.out`; the result has x's shape and type."""
     name = f"memory_lookup.{overload}" if overload else "memory_lookup"
     out_name = f"memory_lookup.{overload}_out" if overload else "memory_lookup.out"
 

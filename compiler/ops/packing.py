@@ -1,18 +1,17 @@
-"""Memory tensors in the layouts that the kernels read (runtime_py/native/kernels/include/spartan/memory_lookup.h).
+"""Memory tensors in the layouts that the kernels read.
 
-Packing happens once, at compile time. Legend: H hidden, E parents, M cells, N packed logit columns.
+They are specified in runtime_py/native/kernels/include/spartan/memory_lookup.h. Packing happens once, at compile time. Legend: H hidden, E parents, M cells, N packed logit columns.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
 from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS
+from torch import Tensor
 
 
 def pack_logit_weights(parents_EH: Tensor, scaled_keys_MH: Tensor | None = None) -> Tensor:
-    """float32 [ceil(N / 16), H, 16]: column n of the rows [parents; keys / temperature] at [n // 16, :, n % 16].
+    """float32 [ceil(N / 16), H, 16]: row n of [parents; keys / temperature] at [n // 16, :, n % 16].
 
     Columns past N are zero. Without keys only the parents are packed (N = E): the form for large M.
     """
