@@ -1,0 +1,148 @@
+"""Writing a bundle: whole or not at all.
+
+Files are gathered in a directory beside the wanted one, synced, and renamed into place as the last act. Whatever
+ends the compile before that (an error, Ctrl-C, a full disk) takes the gathered files with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spartanc.compiler.errors import CompileError, SpartancError, UsageError
+from spartanc.runtime_py.bundle import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    MANIFEST_DIGEST,
+    file_digest,
+    manifest_digest_line,
+)
+
+
+def check_output(out: Path) -> None:
+    """Raise UsageError unless `out` can become a bundle: absent, or an empty directory, in a writable place."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UsageError(f"output `{out}` exists and is not a directory")
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first")
+    parent = _existing_ancestor(out)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"output `{out}` can't be written: no permission in `{parent}`")
+
+
+@contextmanager
+def whole_or_nothing(out: Path) -> Iterator[Path]:
+    """A new directory to fill; it becomes `out` when the block ends well, and is gone when it does not."""
+    check_output(out)
+    made = _make_parents(out.parent)
+    staging: Path | None = None
+    try:
+        with _terminate_as_interrupt():
+            staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+            yield staging
+            staging.chmod(0o755)
+            _sync(staging)
+            os.rename(staging, out)  # onto nothing, or onto an empty directory
+        staging = None
+        made = []
+    except OSError as error:
+        raise _disk_error(out, error) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        for folder in made:
+            _remove_if_empty(folder)
+
+
+def write_manifest(directory: Path, manifest: dict[str, Any]) -> dict[str, int]:
+    """Add format and the digest of every file in `directory`; write manifest and its digest.
+
+    Returns the size in bytes of every file of the bundle, the manifest's own among them.
+    """
+    files = {
+        file.relative_to(directory).as_posix(): {"sha256": file_digest(file), "bytes": file.stat().st_size}
+        for file in sorted(directory.rglob("*"))
+        if file.is_file()
+    }
+    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    text = json.dumps(whole, indent=1, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n"
+    data = text.encode()
+    (directory / MANIFEST).write_bytes(data)
+    (directory / MANIFEST_DIGEST).write_text(manifest_digest_line(hashlib.sha256(data).hexdigest()))
+    sizes = {name: entry["bytes"] for name, entry in files.items()}
+    return sizes | {name: (directory / name).stat().st_size for name in (MANIFEST, MANIFEST_DIGEST)}
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _disk_error(out: Path, error: OSError) -> SpartancError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CompileError(
+            f"no space left on the disk of `{out}`; nothing was written", hint="free some space, or give another `--out`"
+        )
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        return UsageError(f"output directory `{out}` was filled by another program meanwhile; it was left alone")
+    return CompileError(f"`{out}` could not be written: {error.strerror or error}; nothing was left behind")
+
+
+def _existing_ancestor(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path if path.is_dir() else path.parent
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Create `folder` with its parents; returns those that were made, innermost first."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for absent in reversed(missing):
+        try:
+            absent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"`{absent}` can't be created: {error.strerror}") from error
+    return missing
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+
+
+def _sync(directory: Path) -> None:
+    for path in [*directory.rglob("*"), directory]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

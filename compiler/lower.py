@@ -1,0 +1,81 @@
+"""Lowering: an exported program becomes an ExecuTorch program, XNNPACK taking all that it can.
+
+What XNNPACK leaves runs on ExecuTorch's optimised kernels and on our operator; the report names every one of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import (
+    EdgeCompileConfig,
+    EdgeProgramManager,
+    ExecutorchBackendConfig,
+    to_edge_transform_and_lower,
+)
+from torch.export import ExportedProgram
+
+from spartanc.compiler.errors import CompileError
+
+OURS = "spartan::"
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The bytes of a `.pte` and what became of its operators.
+
+    delegated_nodes: operators inside XNNPACK; delegates: how many pieces they form;
+    fallback_ops: operators outside, by name, with their count (ours among them).
+    """
+
+    program: bytes
+    delegated_nodes: int
+    delegates: int
+    fallback_ops: dict[str, int]
+
+    @property
+    def memory_lookups(self) -> int:
+        return sum(n for op, n in self.fallback_ops.items() if op.startswith(f"{OURS}memory_lookup"))
+
+
+def lower(program: ExportedProgram, *, partitioners: list | None = None) -> Lowered:
+    """Lower to XNNPACK and serialise. Raises CompileError where ExecuTorch refuses the graph."""
+    try:
+        edge = to_edge_transform_and_lower(
+            program,
+            partitioner=[XnnpackPartitioner()] if partitioners is None else partitioners,
+            # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+        delegated, delegates, fallback = _census(edge)
+        emitted = edge.to_executorch(ExecutorchBackendConfig(extract_delegate_segments=True))
+        return Lowered(emitted.buffer, delegated, delegates, fallback)
+    except Exception as error:
+        raise CompileError(f"ExecuTorch could not lower the program: {error}") from error
+
+
+def _census(edge: EdgeProgramManager) -> tuple[int, int, dict[str, int]]:
+    delegated = delegates = 0
+    fallback: Counter[str] = Counter()
+    graph_module = edge.exported_program().graph_module
+    for node in graph_module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        if "executorch_call_delegate" in str(node.target):
+            delegates += 1
+            lowered = getattr(graph_module, node.args[0].target)
+            delegated += sum(
+                inner.op == "call_function" for inner in lowered.original_module.graph_module.graph.nodes
+            )
+        elif "getitem" not in str(node.target) and not str(node.target).startswith("sym_size"):
+            fallback[_operator_name(node.target)] += 1
+    return delegated, delegates, dict(sorted(fallback.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _operator_name(target: object) -> str:
+    schema = getattr(target, "_schema", None) or getattr(getattr(target, "_op", None), "_schema", None)
+    if schema is None:
+        return getattr(target, "__name__", str(target))
+    return f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
