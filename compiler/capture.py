@@ -35,7 +35,7 @@ def capture(module: nn.Module, max_length: int) -> ExportedProgram:
     # The example is longer than 1 because torch.export takes a dimension of 1 for a constant.
     inputs = example_inputs(min(max_length, 8))
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # inference tensors could not be captured again after quantisation
             program = torch.export.export(
                 module.eval(), inputs, dynamic_shapes=dynamic_shapes(max_length), strict=False
             )

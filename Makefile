@@ -1,0 +1,62 @@
+# `make demo` shows the whole way from a pretrained encoder to a proved program; `make test` runs all tests.
+# Both set up what they need: Debian packages (as root or with sudo), a virtual environment, the Arm wheel.
+
+PYTHON ?= python3
+VENV ?= $(CURDIR)/.venv
+BIN := $(VENV)/bin
+DEMO := demo
+WORKERS ?= 2
+
+SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
+
+# command that shows a package is there = the Debian package that brings it
+SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help setup system demo test lint clean
+help:
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
+
+#: make setup   set up .venv and the Debian packages
+setup: system $(VENV)/.installed
+
+system:
+	@missing=""; for pair in $(SYSTEM); do \
+	  command -v $${pair%%=*} >/dev/null || missing="$$missing $${pair#*=}"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+
+$(VENV)/.packages: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q torch==2.13.0
+	$(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  print('\n'.join(p['dependencies'] + p['optional-dependencies']['dev']))" > $(VENV)/requirements.txt
+	$(BIN)/pip install -q -r $(VENV)/requirements.txt
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.packages $(SOURCES)
+	rm -rf build
+	$(BIN)/pip install -q --no-deps --force-reinstall .
+	rm -rf build *.egg-info
+	touch $@
+
+#: make lint    ruff and mypy
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+#: make test    set up and run all tests
+test: lint
+	$(BIN)/spartanc setup rpi4
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long" tests
+
+#: make test-long   the tests that take minutes each
+test-long: setup
+	$(BIN)/spartanc setup rpi4
+	$(BIN)/pytest -m long tests
+
+#: make clean   remove what make made
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -1,0 +1,213 @@
+"""The `spartanc` command: arguments in, one result on stdout, progress and errors on stderr.
+
+Every command is a thin shell over one function, imported when it runs, so that `--help` and the commands that need
+no torch start at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import spartanc
+from spartanc.compiler.errors import GateError, SpartancError, UsageError
+from spartanc.compiler.targets.target import QUANTIZATIONS
+
+INTERRUPTED = 130  # as shells report SIGINT
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+device_option = click.option(
+    "--device", default="local", show_default=True, help="local, qemu, ssh://user@host[:port] or adb[:serial]."
+)
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
+
+
+def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """End the process with one clear message and the error's exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except SpartancError as error:
+            click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+            click.echo(str(error), err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing was left behind", err=True)
+            sys.exit(INTERRUPTED)
+
+    return wrapped
+
+
+def print_json(result: Any) -> None:
+    click.echo(json.dumps(result, ensure_ascii=False, indent=1))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(spartanc.__version__)
+def main() -> None:
+    """Compile trained SPARTAN models to small Arm devices.
+
+    \b
+    Exit codes: 0 done; 2 wrong use, unreadable or altered input; 3 model not supported; 4 a compile stage
+    failed; 5 target, toolchain or device missing; 6 it ran and missed what was asked.
+    """
+
+
+@main.command()
+@click.argument("target")
+@json_option
+@reports_errors
+def setup(target: str, as_json: bool) -> None:
+    """Fetch what TARGET needs into the per-user cache; the only command that downloads."""
+    from spartanc.runtime_py.setup_target import setup_target
+
+    result = setup_target(target)
+    print_json(result) if as_json else click.echo(f"{target} is ready")
+
+
+@main.command()
+@json_option
+@reports_errors
+def targets(as_json: bool) -> None:
+    """List the devices that spartanc compiles for."""
+    from spartanc.compiler.present import print_targets, target_rows
+
+    rows = target_rows()
+    print_json(rows) if as_json else print_targets(rows)
+
+
+@main.command()
+@json_option
+@reports_errors
+def doctor(as_json: bool) -> None:
+    """Say what is installed, what is missing, and what to do about it."""
+    from spartanc.compiler.doctor import examine
+    from spartanc.compiler.present import print_doctor
+
+    checks = examine()
+    print_json({"ok": all(c["ok"] for c in checks if c["needed_for"] == "host"), "checks": checks}) if as_json else (
+        print_doctor(checks)
+    )
+
+
+@main.command()
+@click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
+@click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), default=3, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="The measured default if absent.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
+@click.option("--parents", type=click.IntRange(1), default=16, show_default=True, help="Parent cells (E).")
+@click.option("--cells", type=click.IntRange(1), default=48, show_default=True, help="Cells in all (M).")
+@click.option("--top-k", type=click.IntRange(1), default=8, show_default=True, help="Parents chosen (K).")
+@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), default=1.6, show_default=True)
+@click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint beside --out.")
+@json_option
+@reports_errors
+def train(as_json: bool, eval_: Path, no_samples: bool, **options: Any) -> None:
+    """Train SPARTAN memories on a frozen encoder."""
+    from spartanc.models.training import train as run_training
+
+    result = run_training(eval=eval_, samples=not no_samples, **options)
+    print_json(result) if as_json else click.echo(f"wrote {options['out']}: {result}")
+
+
+@main.command("compile")
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--target", required=True, help="`spartanc targets` lists them.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty.")
+@click.option("--quantize", help=f"{', '.join(QUANTIZATIONS)}; the target's default if absent.")
+@click.option("--lowering", type=click.Choice(["fused", "portable"]), help="fused by default.")
+@click.option("--format", "format_", type=click.Choice(["executorch", "torchscript"]), default="executorch")
+@click.option("--max-length", type=int, default=128, show_default=True, help="Longest input in tokens.")
+@click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the result on, in place of the model's.")
+@click.option("--shared-backbone", is_flag=True, help="One program for all models, and a small file for each task.")
+@click.option("--no-runtime", is_flag=True, help="Leave the native runtime of a device target out.")
+@json_option
+@reports_errors
+def compile_command(as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, **options: Any) -> None:
+    """Compile MODELS to a proved bundle."""
+    from spartanc.compiler.pipeline import CompileRequest, compile_model
+    from spartanc.compiler.present import print_compile
+
+    result = compile_model(CompileRequest(models=models, format=format_, runtime=not no_runtime, **options))
+    print_json(result) if as_json else print_compile(result)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--text", help="One text to classify.")
+@click.option("--text-pair", help="The second text of a two-sentence task.")
+@click.option("--data", type=click.Path(path_type=Path), help="Rows to classify, .jsonl or .csv.")
+@click.option("--ids", type=click.Path(path_type=Path), help="safetensors with input_ids and attention_mask.")
+@click.option("--task", help="The task of a bundle with a shared backbone.")
+@device_option
+@threads_option
+@json_option
+@reports_errors
+def run(bundle: Path, as_json: bool, **options: Any) -> None:
+    """Classify with a bundle."""
+    from spartanc.compiler.present import print_predictions
+    from spartanc.compiler.run import run_bundle
+
+    given = [name for name in ("text", "data", "ids") if options[name] is not None]
+    if len(given) != 1:
+        raise UsageError("give exactly one of `--text`, `--data` and `--ids`")
+    if options["text_pair"] is not None and options["text"] is None:
+        raise UsageError("`--text-pair` goes with `--text`")
+    predictions = run_bundle(bundle, **options)
+    print_json(predictions) if as_json else print_predictions(predictions)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="The model that the bundle was compiled from.")
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled rows, .jsonl or .csv.")
+@click.option("--expected", type=click.Path(path_type=Path), help="safetensors with input_ids, attention_mask, logits.")
+@click.option("--task", help="The task of a bundle with a shared backbone.")
+@click.option("--limit", type=click.IntRange(1), help="Take the first N rows only.")
+@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of equal labels asked for.")
+@click.option("--max-diff", type=click.FloatRange(0), help="Largest logit difference allowed.")
+@device_option
+@threads_option
+@json_option
+@reports_errors
+def verify(bundle: Path, as_json: bool, **options: Any) -> None:
+    """Compare a bundle on a device with eager PyTorch here."""
+    from spartanc.compiler.present import print_verification
+    from spartanc.compiler.verify import verify_bundle
+
+    result = verify_bundle(bundle, **options)
+    print_json(result) if as_json else print_verification(result)
+    if not result["passed"]:
+        raise GateError(
+            f"`{bundle}` on `{options['device']}` missed its gates: labels agree on {result['label_agreement']:.4f}"
+            f" (asked {result['gates']['label_agreement']:g}), largest logit difference"
+            f" {result['max_abs_diff']:.3g} (allowed {result['gates']['max_abs_diff'] or 'any'})"
+        )
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+@reports_errors
+def inspect(path: Path, as_json: bool) -> None:
+    """Show what a bundle or a model is made of."""
+    from spartanc.compiler.inspection import inspect_path
+    from spartanc.compiler.present import print_inspection
+
+    found = inspect_path(path)
+    print_json(found) if as_json else print_inspection(found)

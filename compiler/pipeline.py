@@ -1,0 +1,159 @@
+"""The pipeline, top to bottom: load, capture, passes, quantise, lower, emit, verify.
+
+Each stage is one call. Whatever fails ends the compile with its reason, and no bundle is written.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.export import ExportedProgram
+
+import spartanc
+from spartanc.compiler.artifact import check_output, whole_or_nothing, write_manifest
+from spartanc.compiler.capture import capture
+from spartanc.compiler.errors import UnsupportedModelError, UsageError
+from spartanc.compiler.lower import Lowered, lower
+from spartanc.compiler.progress import say, stage
+from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
+from spartanc.compiler.samples import Samples, encode_examples, length_sweep, random_rows
+from spartanc.compiler.targets.catalogue import find_target
+from spartanc.compiler.targets.target import QUANTIZATIONS, Target
+from spartanc.models.checkpoint import TrainedModel, load_model
+from spartanc.passes import pipeline as pass_pipeline
+from spartanc.passes.manager import run_passes
+from spartanc.passes.protocol import PassReport
+from spartanc.runtime_py.build import build_runtime
+from spartanc.runtime_py.bundle import TOKENIZER
+from spartanc.runtime_py.data import read_examples
+from spartanc.runtime_py.devices.local import LocalDevice
+from spartanc.runtime_py.devices.qemu import QemuDevice
+
+PROGRAM = "model.pte"
+VERSIONED = ("torch", "executorch", "torchao", "transformers")
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """The options of `spartanc compile`; None stands for the target's default."""
+
+    models: tuple[Path, ...]
+    target: str
+    out: Path
+    quantize: str | None = None
+    lowering: str | None = None
+    format: str = "executorch"
+    max_length: int = 128
+    data: Path | None = None
+    shared_backbone: bool = False
+    runtime: bool = True
+
+
+def compile_model(request: CompileRequest) -> dict[str, Any]:
+    """Compile one model to one proved bundle; returns the JSON of `spartanc compile`."""
+    start = time.monotonic()
+    target, quantization = _plan(request)
+
+    with stage("load"):
+        model = load_model(request.models[0])
+        max_length = _check_length(request.max_length, model)
+        samples = _proof_samples(request, model, max_length)
+        expected = eager_logits(model.module, samples.rows)
+
+    with stage("capture"):
+        program = capture(model.module, max_length)
+
+    with stage("passes"):
+        program, reports = run_passes(program, pass_pipeline(target, quantization), samples.rows[:2])
+
+    with stage("lower"):
+        lowered = lower(program)
+
+    with whole_or_nothing(request.out) as directory:
+        with stage("emit"):
+            _emit(directory, lowered, model)
+        with stage(f"prove on {len(samples.rows)} inputs"):
+            parity = _prove_here(directory, samples, expected, quantization)
+        if not target.is_host and request.runtime:
+            with stage(f"prove on {target.cpu} under qemu"):
+                _prove_emulated(directory, target, samples, expected, quantization)
+        files = write_manifest(
+            directory, _manifest(request, target, quantization, model, lowered, reports, samples, expected, parity)
+        )
+
+    fused = next(report for report in reports if report.name == "fuse_memories")
+    return {
+        "bundle": str(request.out),
+        "target": target.name,
+        "files": files,
+        "seconds": round(time.monotonic() - start, 3),
+        "fused_memories": fused.changes,
+        "skipped": [asdict(each) for report in reports for each in report.skipped],
+        "delegated_nodes": lowered.delegated_nodes,
+        "delegates": lowered.delegates,
+        "fallback_ops": lowered.fallback_ops,
+        "quantization": quantization,
+        "lowering": "fused",
+        "truncated": samples.truncated,
+        "parity": parity.as_dict(),
+        "passes": [_pass_summary(report) for report in reports],
+    }
+
+
+def _plan(request: CompileRequest) -> tuple[Target, str]:
+    """The target and quantisation asked for; wrong or unsupported combinations end here, before any work."""
+    target = find_target(request.target)
+    quantization = request.quantize or target.default_quantization
+    if quantization not in QUANTIZATIONS:
+        raise UsageError(f"unknown `--quantize {quantization}`", hint=f"one of {', '.join(QUANTIZATIONS)}")
+    if len(request.models) > 1 and not request.shared_backbone:
+        raise UsageError(
+            f"{len(request.models)} models given", hint="several models compile together with `--shared-backbone`"
+        )
+    check_output(request.out)
+    return target, quantization
+
+
+def _check_length(max_length: int, model: TrainedModel) -> int:
+    """The longest input, no longer than the encoder has positions."""
+    if max_length < 2:
+        raise UsageError(f"`--max-length` must be at least 2, got `{max_length}`")
+    if max_length > model.max_positions:
+        say(f"the encoder has {model.max_positions} positions: `--max-length` {max_length} becomes that")
+    return min(max_length, model.max_positions)
+
+
+def _proof_samples(request: CompileRequest, model: TrainedModel, max_length: int) -> Samples:
+    """Real texts (the model's own or `--data`), lengths 1, 2, 3 and the longest, and padded rows."""
+    vocabulary = model.encoder_config["vocab_size"]
+    pad_id = model.encoder_config.get("pad_token_id") or 0
+    if model.tokenizer is None:
+        if request.data is not None:
+            raise UsageError(f"model `{request.models[0]}` has no tokenizer, so `--data` has no use")
+        samples = Samples(random_rows(vocabulary, max_length), 0)
+    else:
+        examples = list(model.eval_examples) if request.data is None else read_examples(request.data)
+        samples = encode_examples(examples, model.tokenizer, max_length)
+        if not samples.rows:
+            say("the model brings no evaluation texts and no `--data` was given: proved on random ids")
+            samples = Samples(random_rows(vocabulary, max_length), 0)
+    sweep = length_sweep(samples.rows, vocabulary, max_length, pad_id)
+    return Samples([*samples.rows, *sweep], samples.truncated)
+
+
+def _emit(directory: Path, lowered: Lowered, model: TrainedModel) -> None:
+    (directory / PROGRAM).write_bytes(lowered.program)
+    if model.tokenizer is not None:
+        (directory / TOKENIZER).write_text(model.tokenizer, encoding="utf-8")
+
+
+def _prove_here(directory: Path, samples: Samples, expected: list[np.ndarray], quantization: str) -> Parity:
+    got = LocalDevice().run(directory, directory / PROGRAM, samples.rows)
+    parity = compare(expected, got)
+    require(parity, DEFAULT_GATES[quantization], "host")
+    return parity

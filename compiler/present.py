@@ -1,0 +1,129 @@
+"""Results for people: short tables on stdout. Everything here has its `--json` twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spartanc.compiler.targets.catalogue import all_targets
+
+SHOWN_FALLBACKS = 12
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("bytes", "count", "score", "value") else "left")
+    return table
+
+
+def size(count: int) -> str:
+    """Bytes in the unit a reader would take."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def target_rows() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": target.name,
+            "title": target.title,
+            "cpu": target.cpu,
+            "features": list(target.features),
+            "cores": target.cores,
+            "qemu_cpu": target.qemu_cpu,
+            "default_quantization": target.default_quantization,
+        }
+        for target in all_targets()
+    ]
+
+
+def print_targets(rows: list[dict[str, Any]]) -> None:
+    table = _table("target", "device", "cpu", "cores", "default quantisation")
+    for row in rows:
+        table.add_row(row["name"], row["title"], row["cpu"], str(row["cores"]), row["default_quantization"])
+    _console().print(table)
+
+
+def print_doctor(checks: list[dict[str, Any]]) -> None:
+    table = _table("", "what", "found", "to mend it")
+    for check in checks:
+        mark = "[green]ok[/green]" if check["ok"] else "[yellow]--[/yellow]"
+        table.add_row(mark, check["name"], escape(check["detail"]), escape(check["hint"] or ""))
+    _console().print(table)
+
+
+def print_compile(result: dict[str, Any]) -> None:
+    console = _console()
+    parity = result["parity"]
+    console.print(f"[bold]{escape(result['bundle'])}[/bold]  for {result['target']}, {result['seconds']:.1f} s")
+    table = _table("file", "bytes")
+    for name, count in result["files"].items():
+        table.add_row(escape(name), size(count))
+    console.print(table)
+    console.print(
+        f"memories fused    {result['fused_memories']}"
+        + (f", {len(result['skipped'])} left alone" if result["skipped"] else "")
+    )
+    for skipped in result["skipped"]:
+        console.print(f"  left alone      {escape(skipped['node'])}: {escape(skipped['reason'])}")
+    console.print(f"in XNNPACK        {result['delegated_nodes']} operators in {result['delegates']} pieces")
+    fallback = result["fallback_ops"]
+    shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
+    rest = len(fallback) - len(shown)
+    console.print(f"outside           {escape(', '.join(shown))}" + (f", and {rest} kinds more" if rest else ""))
+    console.print(
+        f"against eager     labels agree on {parity['label_agreement']:.2%} of {parity['samples']} inputs,"
+        f" largest logit difference {parity['max_abs_diff']:.1e}"
+    )
+    if result["truncated"]:
+        console.print(f"truncated         {result['truncated']} of the texts were longer than the program takes")
+
+
+def print_predictions(predictions: list[dict[str, Any]]) -> None:
+    table = _table("label" if predictions and "label" in predictions[0] else "", "score", "text")
+    for each in predictions:
+        label = each.get("label")
+        score = each["score"] if label is None else each["scores"][label]
+        table.add_row(escape(label or ""), f"{score:.3f}", escape(each["text"] or ""))
+    _console().print(table)
+
+
+def print_verification(result: dict[str, Any]) -> None:
+    table = _table("", "value")
+    names = ("samples", "truncated", "label_agreement", "max_abs_diff", "accuracy_eager", "accuracy_device")
+    for name in (*names, "correlation_eager", "correlation_device"):
+        if result.get(name) is not None:
+            value = result[name]
+            table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+    console = _console()
+    console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
+    console.print(table)
+    console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
+    if not result["passed"]:
+        for row in result["worst"]:
+            console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape((row['text'] or '')[:80])}")
+
+
+def print_inspection(found: dict[str, Any]) -> None:
+    console = _console()
+    console.print(f"[bold]{escape(found['path'])}[/bold]  {found['kind']}")
+    table = _table("", "")
+    for name, value in found.items():
+        if name in ("kind", "path", "probe", "passes"):
+            continue
+        if name == "files":
+            value = ", ".join(f"{file} {size(entry['bytes'])}" for file, entry in value.items())
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(str(item) for item in value)
+        table.add_row(name.replace("_", " "), escape(str(value)))
+    console.print(table)

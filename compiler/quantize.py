@@ -1,0 +1,43 @@
+"""Quantisation of the backbone for XNNPACK: int8 weights per channel, activations per row at run time.
+
+Linears only. LayerNorm, softmax and pooling stay in fp32; memories and embeddings have passes of their own.
+The converted program is *not* a reference for the lowered one: here activations are rounded per tensor, in XNNPACK
+per row. Judge a quantised program against fp32 eager.
+"""
+
+from __future__ import annotations
+
+import torch
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+    XNNPACKQuantizer,
+    get_symmetric_quantization_config,
+)
+from torch.export import ExportedProgram
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from spartanc.compiler.capture import dynamic_shapes, example_inputs
+from spartanc.compiler.errors import CompileError
+
+
+class _LinearsOnly(XNNPACKQuantizer):
+    """XNNPACK's quantizer without its rewrite of scalars, which turns the integers of masks and positions to floats."""
+
+    def transform_for_annotation(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        return model
+
+
+def quantize_backbone(program: ExportedProgram, max_length: int) -> ExportedProgram:
+    """Every linear of `program` in int8; the same signature and the same dynamic length up to `max_length`."""
+    inputs = example_inputs(min(max_length, 8))
+    quantizer = _LinearsOnly().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+    try:
+        with torch.no_grad():
+            prepared = prepare_pt2e(program.module(), quantizer)
+            prepared(*inputs)  # observes the weights; activations are measured at run time, row by row
+            converted = convert_pt2e(prepared)
+            again = torch.export.export(
+                converted, inputs, dynamic_shapes=dynamic_shapes(max_length), strict=False
+            )
+    except Exception as error:
+        raise CompileError(f"the backbone could not be quantised to int8: {error}") from error
+    return again.run_decompositions({})

@@ -1,0 +1,65 @@
+"""`spartanc run`: texts, rows or ids through a bundle, on any device. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spartanc.compiler.errors import UsageError
+from spartanc.compiler.samples import Row, encode_examples, read_ids
+from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.devices.catalogue import find_device
+
+
+def run_bundle(
+    path: Path,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    data: Path | None = None,
+    ids: Path | None = None,
+    task: str | None = None,
+    device: str = "local",
+    threads: int | None = None,
+) -> list[dict[str, Any]]:
+    """One prediction a row: text, label and scores of a classifier; text and score of a regression."""
+    bundle = open_bundle(path)
+    if task is not None:
+        raise UsageError(
+            f"`{path}` holds one task, so `--task` has nothing to choose",
+            hint="`spartanc compile --shared-backbone` makes a bundle of several tasks",
+        )
+    if ids is not None:
+        rows, texts = read_ids(ids), None
+    else:
+        examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
+        rows, texts = rows_of(bundle, examples), [example.text for example in examples]
+    logits = find_device(device, bundle.target).run(bundle.path, bundle.program, rows, threads=threads)
+    return [
+        {"text": texts[i] if texts else None} | prediction(bundle, each) for i, each in enumerate(logits)
+    ]
+
+
+def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:
+    tokenizer = bundle.tokenizer
+    if tokenizer is None:
+        raise UsageError(
+            f"bundle `{bundle.path}` came from a model without a tokenizer, so it takes no text",
+            hint="give token ids with `--ids FILE.safetensors`",
+        )
+    return encode_examples(examples, tokenizer, bundle.max_length).rows
+
+
+def prediction(bundle: Bundle, logits: np.ndarray) -> dict[str, Any]:
+    """Label and softmax scores of `logits` [C]; for a regression the value itself as `score`."""
+    if bundle.is_regression:
+        return {"score": float(logits[0])}
+    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    scores = shifted / shifted.sum()
+    return {
+        "label": bundle.labels[int(np.argmax(logits))],
+        "scores": {label: float(score) for label, score in zip(bundle.labels, scores, strict=True)},
+    }

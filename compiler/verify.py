@@ -1,0 +1,142 @@
+"""`spartanc verify`: a bundle on a device against eager PyTorch here, on labelled rows or recorded logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spartanc.compiler.errors import UsageError
+from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
+from spartanc.compiler.samples import Row, encode_examples, read_ids
+from spartanc.models.checkpoint import load_model
+from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.devices.catalogue import find_device
+
+WORST_ROWS = 5
+
+
+def verify_bundle(
+    path: Path,
+    *,
+    model: Path | None = None,
+    data: Path | None = None,
+    expected: Path | None = None,
+    task: str | None = None,
+    limit: int | None = None,
+    min_agreement: float | None = None,
+    max_diff: float | None = None,
+    device: str = "local",
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """The JSON of `spartanc verify`; `passed` says whether the gates were met."""
+    if (expected is None) == (model is None or data is None):
+        raise UsageError("give either `--model` and `--data`, or `--expected`")
+    bundle = open_bundle(path)
+    if task is not None:
+        raise UsageError(f"`{path}` holds one task, so `--task` has nothing to choose")
+    defaults = DEFAULT_GATES[bundle.quantization]
+    gates = Gates(
+        defaults.label_agreement if min_agreement is None else min_agreement,
+        defaults.max_abs_diff if max_diff is None else max_diff,
+    )
+    examples: list[Example] = []
+    truncated = 0
+    if expected is not None:
+        rows, reference = _recorded(expected)
+        rows, reference = rows[:limit], reference[:limit]
+    else:
+        assert model is not None and data is not None
+        loaded = load_model(model)
+        if loaded.tokenizer is None:
+            raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
+        examples = read_examples(data)[:limit]
+        _check_labels(bundle, examples, data)
+        samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)
+        rows, truncated = samples.rows, samples.truncated
+        reference = eager_logits(loaded.module, rows)
+    chosen = find_device(device, bundle.target)
+    got = chosen.run(bundle.path, bundle.program, rows, threads=threads)
+    if len(got[0]) != len(reference[0]):
+        raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")
+    parity = compare(reference, got)
+    return {
+        "bundle": str(path),
+        "device": device,
+        "emulated": chosen.emulated,
+        "samples": parity.samples,
+        "truncated": truncated,
+        "label_agreement": parity.label_agreement,
+        "max_abs_diff": parity.max_abs_diff,
+        **_quality(bundle, examples, reference, got),
+        "worst": _worst(examples, reference, got),
+        "gates": {"label_agreement": gates.label_agreement, "max_abs_diff": gates.max_abs_diff},
+        "passed": bool(passes(parity, gates)),
+    }
+
+
+def _recorded(path: Path) -> tuple[list[Row], list[np.ndarray]]:
+    from safetensors.numpy import load_file
+
+    rows = read_ids(path)
+    tensors = load_file(path)
+    logits = tensors.get("logits")
+    if logits is None or logits.ndim != 2 or len(logits) != len(rows):
+        raise UsageError(f"`{path}` needs `logits` [N, C] for its {len(rows)} rows")
+    return rows, list(logits.astype(np.float32))
+
+
+def _check_labels(bundle: Bundle, examples: list[Example], data: Path) -> None:
+    if bundle.is_regression:
+        return
+    for number, example in enumerate(examples, 1):
+        if example.label is not None and str(example.label) not in bundle.labels:
+            raise UsageError(
+                f"`{data}` row {number}: label `{example.label}` is not one of the model's:"
+                f" {', '.join(f'`{label}`' for label in bundle.labels)}"
+            )
+
+
+def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, Any]:
+    """Accuracy of both sides against the labels; for a regression Pearson's correlation."""
+    labelled = [i for i, example in enumerate(examples) if example.label is not None]
+    if bundle.is_regression:
+        truth = [float(examples[i].label) for i in labelled]  # type: ignore[arg-type]
+        return {
+            "correlation_eager": _correlation(truth, [float(reference[i][0]) for i in labelled]),
+            "correlation_device": _correlation(truth, [float(got[i][0]) for i in labelled]),
+        }
+    return {
+        "accuracy_eager": _accuracy(bundle, examples, labelled, reference),
+        "accuracy_device": _accuracy(bundle, examples, labelled, got),
+    }
+
+
+def _accuracy(bundle: Bundle, examples: list[Example], labelled: list[int], logits: list) -> float | None:
+    if not labelled:
+        return None
+    right = sum(bundle.labels[int(np.argmax(logits[i]))] == str(examples[i].label) for i in labelled)
+    return right / len(labelled)
+
+
+def _correlation(truth: list[float], found: list[float]) -> float | None:
+    if len(truth) < 2 or np.std(truth) == 0 or np.std(found) == 0:
+        return None
+    return float(np.corrcoef(truth, found)[0, 1])
+
+
+def _worst(examples: list[Example], reference: list, got: list) -> list[dict[str, Any]]:
+    """The rows whose logits moved most, with their text."""
+    moved = [float(np.max(np.abs(a - b))) for a, b in zip(reference, got, strict=True)]
+    order = sorted(range(len(moved)), key=lambda i: -moved[i])[:WORST_ROWS]
+    return [
+        {
+            "row": i + 1,
+            "text": examples[i].text if examples else None,
+            "max_abs_diff": moved[i],
+            "labels_agree": bool(np.argmax(reference[i]) == np.argmax(got[i])),
+        }
+        for i in order
+    ]

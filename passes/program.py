@@ -1,0 +1,66 @@
+"""What passes need of an ExportedProgram beyond its graph: a copy to work on, and its constants.
+
+Parameters, buffers and lifted tensors are all constants here: a compiled program trains nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from executorch.backends.transforms.utils import create_constant_placeholder
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import GraphModule, Node
+
+_CONSTANT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+
+
+def copy_program(program: ExportedProgram) -> ExportedProgram:
+    """A program with its own graph, signature and state; the tensors themselves are shared, so never write to them."""
+    graph_module = GraphModule(program.graph_module, copy.deepcopy(program.graph_module.graph))
+    graph_module.meta.update(program.graph_module.meta)
+    return program._update(
+        graph_module,
+        copy.deepcopy(program.graph_signature),
+        state_dict=dict(program.state_dict),
+        constants=dict(program.constants),
+    )
+
+
+def constant_tensor(program: ExportedProgram, node: Node) -> torch.Tensor | None:
+    """The tensor that a placeholder stands for, or None where `node` is no constant of the program."""
+    if node.op != "placeholder":
+        return None
+    for spec in program.graph_signature.input_specs:
+        if getattr(spec.arg, "name", None) == node.name and spec.kind in _CONSTANT_KINDS and spec.target is not None:
+            found = program.state_dict.get(spec.target)
+            return program.constants.get(spec.target) if found is None else found
+    return None
+
+
+def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor) -> Node:
+    """A new buffer of `program` holding `tensor`, as a placeholder before its first one."""
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    with program.graph.inserting_before(placeholders[0]):
+        return create_constant_placeholder(
+            program, program.graph, name, InputKind.BUFFER, tensor.detach().contiguous(), persistent_buffer=True
+        )
+
+
+def finish(program: ExportedProgram) -> ExportedProgram:
+    """Remove dead nodes and the constants that nothing reads any more; recompile and check the graph."""
+    program.graph.eliminate_dead_code()
+    signature = program.graph_signature
+    for node in [node for node in program.graph.nodes if node.op == "placeholder" and not node.users]:
+        spec = next(spec for spec in signature.input_specs if getattr(spec.arg, "name", None) == node.name)
+        if spec.kind not in _CONSTANT_KINDS:
+            continue
+        signature.input_specs.remove(spec)
+        if not any(other.target == spec.target for other in signature.input_specs):
+            program.state_dict.pop(spec.target, None)
+            program.constants.pop(spec.target, None)
+        program.graph.erase_node(node)
+    program.graph.lint()
+    program.graph_module.recompile()
+    return program

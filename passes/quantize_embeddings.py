@@ -1,0 +1,69 @@
+"""Embedding tables in int8, with a scale per row.
+
+before:  embedding(table_fp32[V, H], ids)
+after:   quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], None, -128, 127, ids) -> fp32
+
+Left alone, with the reason: a table that is computed rather than stored. ExecuTorch's quantised kernels run the
+result. A row is scaled so that its largest value becomes 127: an element moves by at most max|row| / 254.
+"""
+
+from __future__ import annotations
+
+import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401  (registers embedding_byte)
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.protocol import GraphPass, PassReport, Skipped
+
+LOWEST, HIGHEST = -128, 127
+_EMBEDDING = torch.ops.aten.embedding.default
+_EMBEDDING_INT8 = torch.ops.quantized_decomposed.embedding_byte.dtype
+
+
+class QuantizeEmbeddings(GraphPass):
+    name = "quantize_embeddings"
+    provides = frozenset({"int8_embeddings"})
+    tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
+
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        program, report = copy_program(program), PassReport(self.name)
+        for node in list(program.graph.nodes):
+            if node.target is not _EMBEDDING:
+                continue
+            table, ids = node.args[0], node.args[1]
+            weight_VH = constant_tensor(program, table)
+            if weight_VH is None:
+                report.skipped.append(Skipped(node.name, "the table is computed, not stored"))
+                continue
+            self._replace(program, node, weight_VH, ids)
+            report.changes += 1
+        return finish(program), report
+
+    def holds(self, program: ExportedProgram) -> str | None:
+        left = [
+            node.name
+            for node in program.graph.nodes
+            if node.target is _EMBEDDING and constant_tensor(program, node.args[0]) is not None
+        ]
+        return f"`{left[0]}` still reads an fp32 table" if left else None
+
+    def _replace(self, program: ExportedProgram, node: Node, weight_VH: torch.Tensor, ids: Node) -> None:
+        rows_VH, scale_V = quantize_rows(weight_VH)
+        table = add_constant(program, f"{node.name}_table_int8", rows_VH)
+        scale = add_constant(program, f"{node.name}_scale", scale_V)
+        with program.graph.inserting_before(node):
+            lookup = program.graph.call_function(
+                _EMBEDDING_INT8, (table, scale, None, LOWEST, HIGHEST, ids), {"dtype": torch.float32}
+            )
+        lookup.meta.update(node.meta)
+        node.replace_all_uses_with(lookup)
+        program.graph.erase_node(node)
+
+
+def quantize_rows(weight_VH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """int8 rows [V, H] and fp32 scales [V] with rows * scales close to `weight_VH`; a row of zeros keeps scale 1."""
+    largest_V = weight_VH.detach().float().abs().amax(dim=1)
+    scale_V = torch.where(largest_V > 0, largest_V / HIGHEST, torch.ones_like(largest_V))
+    return (weight_VH.detach() / scale_V[:, None]).round().clamp(LOWEST, HIGHEST).to(torch.int8), scale_V
