@@ -123,14 +123,14 @@ def _check_length(max_length: int, model: TrainedModel) -> int:
     """The longest input, no longer than the encoder has positions."""
     if max_length < 2:
         raise UsageError(f"`--max-length` must be at least 2, got `{max_length}`")
-    if max_length > model.max_positions:
-        say(f"the encoder has {model.max_positions} positions: `--max-length` {max_length} becomes that")
-    return min(max_length, model.max_positions)
+    if max_length > model.max_length:
+        say(f"the encoder has {model.max_length} positions: `--max-length` {max_length} becomes that")
+    return min(max_length, model.max_length)
 
 
 def _proof_samples(request: CompileRequest, model: TrainedModel, max_length: int) -> Samples:
     """Real texts (the model's own or `--data`), lengths 1, 2, 3 and the longest, and padded rows."""
-    vocabulary = model.encoder_config["vocab_size"]
+    vocabulary = model.vocabulary_size
     pad_id = model.encoder_config.get("pad_token_id") or 0
     if model.tokenizer is None:
         if request.data is not None:
