@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
 from spartanc.models.checkpoint import TrainedModel, find_segment_separator
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.memory import SpartanConfig
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "mpnet")
 WORDS = [
