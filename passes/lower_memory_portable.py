@@ -13,20 +13,20 @@ After, for C cells a parent (all constants are new buffers; `linear` is aten.lin
     y   = sum_j linear(e_j * (a / sum_j e_j), values_j)
 
 Why this form. XNNPACK takes `linear` with constant weights, and no topk, comparison, scatter or gather; one
-operator that it does not take cuts a layer in two. So the choice of parents is arithmetic as well: `pairs` holds
-one row for every two parents lo < hi, with the difference p_hi - p_lo scaled up until its sign is all that
-a clamp leaves, and `places` adds up, for every parent, how many others stand before it. The first product adds two terms
-that are not zero, the second small integers: the place of a parent is exact, and of two equal parents the lower
-index stands first, as the operator's definition says. The scales multiply to 2^163, enough for the smallest
-difference that fp32 has, and p may be as large as 2^64.
-Cells stand apart by their place under the parent, so that no tensor changes its rank: a view of a dynamic length
-costs a delegate call. With more than `SPLIT_CELLS` cells a parent the number of operators would grow past what
-that saves, and cells are viewed as [.., E, C] under one softmax.
+operator that it does not take cuts a layer in two. So the choice of parents is arithmetic as well: `pairs`
+holds one row for every two parents lo < hi, with the difference p_hi - p_lo scaled up until its sign is all
+that a clamp leaves, and `places` adds up, for every parent, how many others stand before it. The first
+product adds two terms that are not zero, the second small integers: the place of a parent is exact, and of
+two equal parents the lower index stands first, as the operator's definition says. The scales multiply to
+2^163, enough for the smallest difference that fp32 has, and p may be as large as 2^64. Cells stand apart by
+their place under the parent, so that no tensor changes its rank: a view of a dynamic length costs a
+delegate call. With more than `SPLIT_CELLS` cells a parent the number of operators would grow past what that
+saves, and cells are viewed as [.., E, C] under one softmax.
 
-Variations: a single parent has weight 1; top_k = E chooses nothing (a = softmax(p)); with one cell a parent keys
-do not matter (y = linear(a, values)); above `RANKED_PARENTS` parents the pairs cost more than they save (E^3
-multiply-adds a position), and the K-th logit comes from aten.topk, which is then the one operator outside; equal
-logits are still settled by index.
+Variations: a single parent has weight 1; top_k = E chooses nothing (a = softmax(p)); with one cell a parent
+keys do not matter (y = linear(a, values)); above `RANKED_PARENTS` parents the pairs cost more than they
+save (E^3 multiply-adds a position), and the K-th logit comes from aten.topk, which is then the one operator
+outside; equal logits are still settled by index.
 
 Left alone, with the reason: a memory whose tensors are not constants of the program (a method's inputs).
 
@@ -254,14 +254,14 @@ def _values(args: Any) -> Any:
 
 
 class _Constants:
-    """The constant tensors of a program: reads them, adds new ones, drops those that nothing uses any more."""
+    """The constant tensors of a program: reads them, adds new ones, drops those without a user."""
 
     def __init__(self, program: ExportedProgram):
         self._program = program
         self._before = {node for node in program.graph.nodes if node.op == "placeholder" and not node.users}
 
     def value(self, node: Any) -> Tensor | None:
-        """The tensor that `node` always has, worked out if it is a function of constants; None for any other."""
+        """The tensor that `node` always has, if it is a function of constants; None for any other."""
         if not isinstance(node, Node):
             return node if isinstance(node, Tensor) else None
         if node.op == "placeholder":

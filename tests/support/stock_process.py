@@ -28,7 +28,8 @@ for program, path in enumerate(programs):
     while f"{program}.{row}.0" in given:
         count = sum(name.startswith(f"{program}.{row}.") for name in given)
         with torch.no_grad():
-            results[f"{program}.{row}"] = forward(*(given[f"{program}.{row}.{i}"] for i in range(count))).clone()
+            args = [given[f"{program}.{row}.{i}"] for i in range(count)]
+            results[f"{program}.{row}"] = forward(*args).clone()
         row += 1
 save_file(results, outputs)
 assert not any(name.split(".")[0] == "spartanc" for name in sys.modules)
