@@ -35,20 +35,19 @@ Numbers: the same function, rounded in another order; the temperature is folded 
 
 from __future__ import annotations
 
-import copy
 import itertools
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from executorch.backends.transforms.utils import create_constant_placeholder, delete_constant_placeholder
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
+from torch.fx.node import map_arg
 
 from spartanc.compiler.ops import memory_lookup  # noqa: F401  defines the operator that is looked for
+from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 
 RANKED_PARENTS = 32
@@ -72,7 +71,7 @@ class LowerMemoryPortable(GraphPass):
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         report = PassReport(self.name)
-        result = _copy(program)
+        result = copy_program(program)
         graph = result.graph
         constants = _Constants(result)
         forms: dict[str, int] = {}
@@ -90,10 +89,7 @@ class LowerMemoryPortable(GraphPass):
             forms[form] = forms.get(form, 0) + 1
             report.changes += 1
         report.notes["forms"] = forms
-        constants.drop_unused()
-        graph.lint()
-        result.graph_module.recompile()
-        return result, report
+        return finish(result), report
 
     def holds(self, program: ExportedProgram) -> str | None:
         for node in _memories(program.graph):
@@ -103,16 +99,6 @@ class LowerMemoryPortable(GraphPass):
 
 def _memories(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if node.target is torch.ops.spartan.memory_lookup.default]
-
-
-def _copy(program: ExportedProgram) -> ExportedProgram:
-    """A program of its own graph and signature over the same tensors."""
-    return program._update(
-        copy.deepcopy(program.graph_module),
-        copy.deepcopy(program.graph_signature),
-        state_dict=dict(program.state_dict),
-        constants=dict(program.constants),
-    )
 
 
 def _lower(
@@ -250,72 +236,30 @@ class _Emitter:
 
 
 def _values(args: Any) -> Any:
-    return torch.fx.node.map_arg(args, lambda node: node.meta["val"])
+    return map_arg(args, lambda node: node.meta["val"])
 
 
 class _Constants:
-    """The constant tensors of a program: reads them, adds new ones, drops those without a user."""
+    """The constant tensors of a program: reads those that are there and adds new ones."""
 
     def __init__(self, program: ExportedProgram):
         self._program = program
-        self._before = {node for node in program.graph.nodes if node.op == "placeholder" and not node.users}
 
     def value(self, node: Any) -> Tensor | None:
         """The tensor that `node` always has, if it is a function of constants; None for any other."""
         if not isinstance(node, Node):
-            return node if isinstance(node, Tensor) else None
+            return None
         if node.op == "placeholder":
-            signature = self._program.graph_signature
-            if node.name in signature.inputs_to_parameters:
-                return self._program.state_dict[signature.inputs_to_parameters[node.name]].detach()
-            if node.name in signature.inputs_to_buffers:
-                target = signature.inputs_to_buffers[node.name]
-                if target in signature.buffers_to_mutate.values():
-                    return None
-                held = (
-                    self._program.state_dict
-                    if target in self._program.state_dict
-                    else self._program.constants
-                )
-                return held[target]
-            target = signature.inputs_to_lifted_tensor_constants.get(node.name)
-            return None if target is None else self._program.constants[target]
+            tensor = constant_tensor(self._program, node)
+            return None if tensor is None else tensor.detach()
         if node.op != "call_function" or node.kwargs or not isinstance(node.target, torch._ops.OpOverload):
             return None
         inputs = {child: self.value(child) for child in node.all_input_nodes}
         if not inputs or any(value is None for value in inputs.values()):
             return None
         with torch.no_grad():
-            return node.target(*torch.fx.node.map_arg(node.args, inputs.__getitem__))
+            return node.target(*map_arg(node.args, inputs.__getitem__))
 
     def add(self, name: str, data: Tensor) -> Node:
         """A buffer of the program; a name that is there already is the same constant of another memory."""
-        kinds = {spec.arg.name: spec.kind for spec in self._program.graph_signature.input_specs}
-        graph = self._program.graph
-        first_input = next(
-            node
-            for node in graph.nodes
-            if node.op != "placeholder" or kinds[node.name] is InputKind.USER_INPUT
-        )
-        with graph.inserting_before(first_input):
-            return create_constant_placeholder(
-                self._program,
-                graph,
-                name,
-                InputKind.BUFFER,
-                data.detach().contiguous(),
-                persistent_buffer=True,
-            )
-
-    def drop_unused(self) -> None:
-        """Drop constants, and arithmetic on them, whose only user was a memory that is gone."""
-        self._program.graph.eliminate_dead_code()
-        inputs = set(self._program.graph_signature.user_inputs)
-        for node in list(self._program.graph.nodes):
-            if (
-                node.op == "placeholder"
-                and not node.users
-                and node.name not in inputs
-                and node not in self._before
-            ):
-                delete_constant_placeholder(self._program, node)
+        return add_constant(self._program, name, data)
