@@ -21,7 +21,7 @@ from spartanc.compiler.errors import UnsupportedModelError, UsageError
 from spartanc.compiler.lower import Lowered, lower
 from spartanc.compiler.progress import say, stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
-from spartanc.compiler.samples import Samples, encode_examples, length_sweep, random_rows
+from spartanc.compiler.samples import Samples, check_labels, encode_examples, length_sweep, random_rows
 from spartanc.compiler.targets.catalogue import find_target
 from spartanc.compiler.targets.target import QUANTIZATIONS, Target
 from spartanc.models.checkpoint import TrainedModel, load_model
@@ -137,7 +137,10 @@ def _proof_samples(request: CompileRequest, model: TrainedModel, max_length: int
             raise UsageError(f"model `{request.models[0]}` has no tokenizer, so `--data` has no use")
         samples = Samples(random_rows(vocabulary, max_length), 0)
     else:
-        examples = list(model.eval_examples) if request.data is None else read_examples(request.data)
+        examples = list(model.eval_examples)
+        if request.data is not None:
+            examples = read_examples(request.data)
+            check_labels(examples, model.labels, model.problem == "regression", request.data)
         samples = encode_examples(examples, model.tokenizer, max_length)
         if not samples.rows:
             say("the model brings no evaluation texts and no `--data` was given: proved on random ids")

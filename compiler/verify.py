@@ -9,7 +9,7 @@ import numpy as np
 
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
-from spartanc.compiler.samples import Row, encode_examples, read_ids
+from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples
@@ -53,7 +53,7 @@ def verify_bundle(
         if loaded.tokenizer is None:
             raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
         examples = read_examples(data)[:limit]
-        _check_labels(bundle, examples, data)
+        check_labels(examples, bundle.labels, bundle.is_regression, data)
         samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)
         rows, truncated = samples.rows, samples.truncated
         reference = eager_logits(loaded.module, rows)
@@ -86,17 +86,6 @@ def _recorded(path: Path) -> tuple[list[Row], list[np.ndarray]]:
     if logits is None or logits.ndim != 2 or len(logits) != len(rows):
         raise UsageError(f"`{path}` needs `logits` [N, C] for its {len(rows)} rows")
     return rows, list(logits.astype(np.float32))
-
-
-def _check_labels(bundle: Bundle, examples: list[Example], data: Path) -> None:
-    if bundle.is_regression:
-        return
-    for number, example in enumerate(examples, 1):
-        if example.label is not None and str(example.label) not in bundle.labels:
-            raise UsageError(
-                f"`{data}` row {number}: label `{example.label}` is not one of the model's:"
-                f" {', '.join(f'`{label}`' for label in bundle.labels)}"
-            )
 
 
 def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def _check_files(path: Path, files: dict[str, Any]) -> None:
 
 def _check_name(path: Path, name: str) -> None:
     parts = PurePosixPath(name)
-    plain = bool(name) and "\\" not in name and "\0" not in name and not parts.is_absolute()
+    plain = bool(parts.parts) and "\\" not in name and "\0" not in name and not parts.is_absolute()
     if not plain or ".." in parts.parts or str(parts) != name or name in (MANIFEST, MANIFEST_DIGEST):
         raise _altered(path, f"`{MANIFEST}` lists `{name}`, which is no file of a bundle")
 
