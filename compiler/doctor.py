@@ -14,7 +14,11 @@ from spartanc.runtime_py.setup_target import is_ready
 
 PROGRAMS = {
     "g++": ("host", "builds the kernels for this machine", "apt-get install g++"),
-    "aarch64-linux-gnu-g++": ("aarch64", "builds the runtime for Arm boards", "apt-get install g++-aarch64-linux-gnu"),
+    "aarch64-linux-gnu-g++": (
+        "aarch64",
+        "builds the runtime for Arm boards",
+        "apt-get install g++-aarch64-linux-gnu",
+    ),
     "qemu-aarch64-static": ("qemu", "runs Arm programs here", "apt-get install qemu-user-static"),
     "ssh": ("ssh", "reaches boards", "apt-get install openssh-client"),
     "adb": ("adb", "reaches phones", "apt-get install adb"),
@@ -47,7 +51,9 @@ def _programs() -> list[dict[str, Any]]:
     rows = []
     for name, (needed_for, purpose, hint) in PROGRAMS.items():
         path = shutil.which(name)
-        rows.append(_row(name, path is not None, purpose if path else f"missing: {purpose}", needed_for, hint))
+        rows.append(
+            _row(name, path is not None, purpose if path else f"missing: {purpose}", needed_for, hint)
+        )
     return rows
 
 

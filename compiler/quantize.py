@@ -29,7 +29,9 @@ class _LinearsOnly(XNNPACKQuantizer):
 def quantize_backbone(program: ExportedProgram, max_length: int) -> ExportedProgram:
     """Every linear of `program` in int8; the same signature and the same dynamic length up to `max_length`."""
     inputs = example_inputs(min(max_length, 8))
-    quantizer = _LinearsOnly().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+    quantizer = _LinearsOnly().set_global(
+        get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
+    )
     try:
         with torch.no_grad():
             prepared = prepare_pt2e(program.module(), quantizer)

@@ -38,9 +38,7 @@ def run_bundle(
         examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
         rows, texts = rows_of(bundle, examples), [example.text for example in examples]
     logits = find_device(device, bundle.target).run(bundle.path, bundle.program, rows, threads=threads)
-    return [
-        {"text": texts[i] if texts else None} | prediction(bundle, each) for i, each in enumerate(logits)
-    ]
+    return [{"text": texts[i] if texts else None} | prediction(bundle, each) for i, each in enumerate(logits)]
 
 
 def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:

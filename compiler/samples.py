@@ -89,7 +89,9 @@ def read_ids(path: str | Path) -> list[Row]:
         raise UsageError(f"`{path}` is not a readable safetensors file: {error}") from error
     for name in ("input_ids", "attention_mask"):
         if name not in tensors:
-            raise UsageError(f"`{path}` has no tensor `{name}`; it has {', '.join(f'`{k}`' for k in sorted(tensors))}")
+            raise UsageError(
+                f"`{path}` has no tensor `{name}`; it has {', '.join(f'`{k}`' for k in sorted(tensors))}"
+            )
     ids, mask = tensors["input_ids"], tensors["attention_mask"]
     if ids.ndim != 2 or ids.shape != mask.shape or ids.dtype.kind not in "iu" or mask.dtype.kind not in "iub":
         raise UsageError(

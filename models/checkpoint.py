@@ -34,13 +34,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from spartanc.compiler.errors import SpartancError, UnsupportedModelError, UsageError
 from spartanc.models.classifier import SpartanClassifier, has_segments, read_encoder_config
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.text import TextEncoder
-from torch import Tensor
 
 FORMAT = "spartanc-model"
 VERSION = 1

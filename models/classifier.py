@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from spartanc.compiler.errors import UnsupportedModelError, UsageError
 from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import Memory, SpartanConfig
-from torch import Tensor, nn
 
 # What a config.json may say of how a model is run or stored; none of it is part of what the model is.
 _RUN_SETTINGS = (

@@ -16,9 +16,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from spartanc.compiler.errors import UnsupportedModelError, UsageError
 from torch import Tensor, nn
 from torch.nn import functional
+
+from spartanc.compiler.errors import UnsupportedModelError, UsageError
 
 LAYER_NORMS = ("none", "post")
 

@@ -41,7 +41,9 @@ class PackMemories(GraphPass):
         for lookup in [node for node in program.graph.nodes if node.target is _LOOKUP]:
             tensors = [constant_tensor(program, node) for node in lookup.args[1:4]]
             if any(tensor is None for tensor in tensors):
-                report.skipped.append(Skipped(lookup.name, "parents, keys or values are computed, not stored"))
+                report.skipped.append(
+                    Skipped(lookup.name, "parents, keys or values are computed, not stored")
+                )
                 continue
             add = _residual_after(lookup)
             norm = _norm_after(add) if add is not None else None
@@ -53,7 +55,9 @@ class PackMemories(GraphPass):
 
     def holds(self, program: ExportedProgram) -> str | None:
         for node in program.graph.nodes:
-            if node.target is _LOOKUP and all(constant_tensor(program, n) is not None for n in node.args[1:4]):
+            if node.target is _LOOKUP and all(
+                constant_tensor(program, n) is not None for n in node.args[1:4]
+            ):
                 return f"`{node.name}` is not packed"
         return None
 

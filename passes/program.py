@@ -33,7 +33,11 @@ def constant_tensor(program: ExportedProgram, node: Node) -> torch.Tensor | None
     if node.op != "placeholder":
         return None
     for spec in program.graph_signature.input_specs:
-        if getattr(spec.arg, "name", None) == node.name and spec.kind in _CONSTANT_KINDS and spec.target is not None:
+        if (
+            getattr(spec.arg, "name", None) == node.name
+            and spec.kind in _CONSTANT_KINDS
+            and spec.target is not None
+        ):
             found = program.state_dict.get(spec.target)
             return program.constants.get(spec.target) if found is None else found
     return None
@@ -44,7 +48,12 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor) -> N
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     with program.graph.inserting_before(placeholders[0]):
         return create_constant_placeholder(
-            program, program.graph, name, InputKind.BUFFER, tensor.detach().contiguous(), persistent_buffer=True
+            program,
+            program.graph,
+            name,
+            InputKind.BUFFER,
+            tensor.detach().contiguous(),
+            persistent_buffer=True,
         )
 
 

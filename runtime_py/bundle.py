@@ -103,7 +103,8 @@ def open_bundle(path: str | Path) -> Bundle:
 
 def _altered(path: Path, what: str) -> UsageError:
     return UsageError(
-        f"bundle `{path}`: {what}", hint="copy the bundle again, or compile it again; nothing in it was loaded"
+        f"bundle `{path}`: {what}",
+        hint="copy the bundle again, or compile it again; nothing in it was loaded",
     )
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spartanc.compiler.errors import UsageError
 from tokenizers import Tokenizer
+
+from spartanc.compiler.errors import UsageError
 
 
 @dataclass(frozen=True)

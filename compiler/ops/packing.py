@@ -6,8 +6,9 @@ They are specified in runtime_py/native/kernels/include/spartan/memory_lookup.h.
 from __future__ import annotations
 
 import torch
-from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS
 from torch import Tensor
+
+from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS
 
 
 def pack_logit_weights(parents_EH: Tensor, scaled_keys_MH: Tensor | None = None) -> Tensor:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
-from support.models import tiny_model
 
 from spartanc.compiler.cli import main
 from spartanc.models.checkpoint import save_model
+from support.models import tiny_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+
 from spartanc.models.classifier import LayerWithMemory
 from spartanc.models.memory import Memory
 from support.models import ARCHITECTURES, tiny_model, tiny_tokenizer
-from tokenizers import Tokenizer
 
 
 def random_inputs(length, batch=1, seed=1):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from spartanc.compiler.errors import SpartancError
 from spartanc.compiler.ops.memory_lookup import memory_lookup
 from spartanc.models.memory import Memory, SpartanConfig

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from tokenizers import Tokenizer
+
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.text import TextEncoder
 from support.models import tiny_tokenizer
-from tokenizers import Tokenizer
 
 
 def test_ids_are_the_tokenizers_and_unpadded():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from spartanc.compiler.ops.memory_lookup import memory_lookup, memory_lookup_packed
 from spartanc.compiler.ops.packing import pack_logit_weights, unpack_logit_weights
 

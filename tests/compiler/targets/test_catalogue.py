@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+
 from spartanc.compiler.targets.catalogue import UnknownTarget, all_targets, find_target, target_names
 
 
