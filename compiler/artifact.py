@@ -35,9 +35,7 @@ def check_output(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"output `{out}` exists and is not a directory")
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(
-            f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first"
-        )
+        raise UsageError(f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first")
     parent = _existing_ancestor(out)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UsageError(f"output `{out}` can't be written: no permission in `{parent}`")
@@ -110,9 +108,7 @@ def _disk_error(out: Path, error: OSError) -> SpartancError:
             hint="free some space, or give another `--out`",
         )
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-        return UsageError(
-            f"output directory `{out}` was filled by another program meanwhile; it was left alone"
-        )
+        return UsageError(f"output directory `{out}` was filled by another program meanwhile; it was left alone")
     return CompileError(f"`{out}` could not be written: {error.strerror or error}; nothing was left behind")
 
 

@@ -28,9 +28,7 @@ device_option = click.option(
     show_default=True,
     help="local, qemu, ssh://user@host[:port] or adb[:serial].",
 )
-threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="Threads; the target's cores by default."
-)
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,24 +96,20 @@ def doctor(as_json: bool) -> None:
     from spartanc.compiler.present import print_doctor
 
     checks = examine()
-    print_json(
-        {"ok": all(c["ok"] for c in checks if c["needed_for"] == "host"), "checks": checks}
-    ) if as_json else (print_doctor(checks))
+    print_json({"ok": all(c["ok"] for c in checks if c["needed_for"] == "host"), "checks": checks}) if as_json else (
+        print_doctor(checks)
+    )
 
 
 @main.command()
-@click.option(
-    "--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory."
-)
+@click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
 @click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model.")
-@click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="The measured default if absent."
-)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="The measured default if absent.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
 @click.option("--parents", type=click.IntRange(1), default=16, show_default=True, help="Parent cells (E).")
@@ -137,25 +131,17 @@ def train(as_json: bool, eval_: Path, no_samples: bool, **options: Any) -> None:
 @main.command("compile")
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", required=True, help="`spartanc targets` lists them.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty.")
 @click.option("--quantize", help=f"{', '.join(QUANTIZATIONS)}; the target's default if absent.")
 @click.option("--lowering", type=click.Choice(["fused", "portable"]), help="fused by default.")
 @click.option("--format", "format_", type=click.Choice(["executorch", "torchscript"]), default="executorch")
 @click.option("--max-length", type=int, default=128, show_default=True, help="Longest input in tokens.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Texts to prove the result on, in place of the model's."
-)
-@click.option(
-    "--shared-backbone", is_flag=True, help="One program for all models, and a small file for each task."
-)
+@click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the result on, in place of the model's.")
+@click.option("--shared-backbone", is_flag=True, help="One program for all models, and a small file for each task.")
 @click.option("--no-runtime", is_flag=True, help="Leave the native runtime of a device target out.")
 @json_option
 @reports_errors
-def compile_command(
-    as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, **options: Any
-) -> None:
+def compile_command(as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, **options: Any) -> None:
     """Compile MODELS to a proved bundle."""
     from spartanc.compiler.pipeline import CompileRequest, compile_model
     from spartanc.compiler.present import print_compile
@@ -193,9 +179,7 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="The model that the bundle was compiled from.")
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled rows, .jsonl or .csv.")
-@click.option(
-    "--expected", type=click.Path(path_type=Path), help="safetensors with input_ids, attention_mask, logits."
-)
+@click.option("--expected", type=click.Path(path_type=Path), help="safetensors with input_ids, attention_mask, logits.")
 @click.option("--task", help="The task of a bundle with a shared backbone.")
 @click.option("--limit", type=click.IntRange(1), help="Take the first N rows only.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of equal labels asked for.")

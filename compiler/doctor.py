@@ -51,9 +51,7 @@ def _programs() -> list[dict[str, Any]]:
     rows = []
     for name, (needed_for, purpose, hint) in PROGRAMS.items():
         path = shutil.which(name)
-        rows.append(
-            _row(name, path is not None, purpose if path else f"missing: {purpose}", needed_for, hint)
-        )
+        rows.append(_row(name, path is not None, purpose if path else f"missing: {purpose}", needed_for, hint))
     return rows
 
 

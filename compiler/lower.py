@@ -66,9 +66,7 @@ def _census(edge: EdgeProgramManager) -> tuple[int, int, dict[str, int]]:
         if "executorch_call_delegate" in str(node.target):
             delegates += 1
             lowered = getattr(graph_module, node.args[0].target)
-            delegated += sum(
-                inner.op == "call_function" for inner in lowered.original_module.graph_module.graph.nodes
-            )
+            delegated += sum(inner.op == "call_function" for inner in lowered.original_module.graph_module.graph.nodes)
         elif "getitem" not in str(node.target) and not str(node.target).startswith("sym_size"):
             fallback[_operator_name(node.target)] += 1
     return delegated, delegates, dict(sorted(fallback.items(), key=lambda item: (-item[1], item[0])))

@@ -174,9 +174,7 @@ def _shortest(rows: list[Row], count: int) -> list[int]:
     return [0, *sorted(range(1, len(rows)), key=lambda i: rows[i][0].shape[1])][:count]
 
 
-def _prove(
-    device: Device, directory: Path, rows: list[Row], expected: list[np.ndarray], quantization: str
-) -> Parity:
+def _prove(device: Device, directory: Path, rows: list[Row], expected: list[np.ndarray], quantization: str) -> Parity:
     """Every row as it stands, padding included, against eager; GateError where the gates are missed."""
     got = device.run(directory, directory / PROGRAM, rows, keep_padding=True)
     parity = compare(expected, got)
@@ -204,9 +202,7 @@ def _manifest(
         "architecture": config["model_type"],
         "problem": model.problem,
         "labels": list(model.labels),
-        "inputs": [
-            {"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ("input_ids", "attention_mask")
-        ],
+        "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ("input_ids", "attention_mask")],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, len(model.labels) or 1]}],
         "max_length": max_length,
         "vocabulary_size": model.vocabulary_size,

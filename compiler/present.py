@@ -21,9 +21,7 @@ def _console() -> Console:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(
-            column, justify="right" if column in ("bytes", "count", "score", "value") else "left"
-        )
+        table.add_column(column, justify="right" if column in ("bytes", "count", "score", "value") else "left")
     return table
 
 
@@ -65,9 +63,7 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
 def print_compile(result: dict[str, Any]) -> None:
     console = _console()
     parity = result["parity"]
-    console.print(
-        f"[bold]{escape(result['bundle'])}[/bold]  for {result['target']}, {result['seconds']:.1f} s"
-    )
+    console.print(f"[bold]{escape(result['bundle'])}[/bold]  for {result['target']}, {result['seconds']:.1f} s")
     table = _table("file", "bytes")
     for name, count in result["files"].items():
         table.add_row(escape(name), size(count))
@@ -82,17 +78,13 @@ def print_compile(result: dict[str, Any]) -> None:
     fallback = result["fallback_ops"]
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)
-    console.print(
-        f"outside           {escape(', '.join(shown))}" + (f", and {rest} kinds more" if rest else "")
-    )
+    console.print(f"outside           {escape(', '.join(shown))}" + (f", and {rest} kinds more" if rest else ""))
     console.print(
         f"against eager     labels agree on {parity['label_agreement']:.2%} of {parity['samples']} inputs,"
         f" largest logit difference {parity['max_abs_diff']:.1e}"
     )
     if result["truncated"]:
-        console.print(
-            f"truncated         {result['truncated']} of the texts were longer than the program takes"
-        )
+        console.print(f"truncated         {result['truncated']} of the texts were longer than the program takes")
 
 
 def print_predictions(predictions: list[dict[str, Any]]) -> None:
@@ -112,18 +104,12 @@ def print_verification(result: dict[str, Any]) -> None:
             value = result[name]
             table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
     console = _console()
-    console.print(
-        f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"]
-    )
+    console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
     console.print(table)
-    console.print(
-        "[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:"
-    )
+    console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
     if not result["passed"]:
         for row in result["worst"]:
-            console.print(
-                f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape((row['text'] or '')[:80])}"
-            )
+            console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape((row['text'] or '')[:80])}")
 
 
 def print_inspection(found: dict[str, Any]) -> None:

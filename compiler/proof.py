@@ -39,9 +39,7 @@ class Parity:
 def eager_logits(module: nn.Module, rows: Sequence[Row]) -> list[np.ndarray]:
     """Logits [C] of every row, in fp32 eager PyTorch."""
     with torch.inference_mode():
-        return [
-            module(torch.from_numpy(ids), torch.from_numpy(mask))[0].float().numpy() for ids, mask in rows
-        ]
+        return [module(torch.from_numpy(ids), torch.from_numpy(mask))[0].float().numpy() for ids, mask in rows]
 
 
 def compare(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> Parity:

@@ -29,17 +29,13 @@ class _LinearsOnly(XNNPACKQuantizer):
 def quantize_backbone(program: ExportedProgram, max_length: int) -> ExportedProgram:
     """Every linear of `program` in int8; the same signature and the same dynamic length up to `max_length`."""
     inputs = example_inputs(min(max_length, 8))
-    quantizer = _LinearsOnly().set_global(
-        get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
-    )
+    quantizer = _LinearsOnly().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
     try:
         with torch.no_grad():
             prepared = prepare_pt2e(program.module(), quantizer)
             prepared(*inputs)  # observes the weights; activations are measured at run time, row by row
             converted = convert_pt2e(prepared)
-            again = torch.export.export(
-                converted, inputs, dynamic_shapes=dynamic_shapes(max_length), strict=False
-            )
+            again = torch.export.export(converted, inputs, dynamic_shapes=dynamic_shapes(max_length), strict=False)
     except Exception as error:
         raise CompileError(f"the backbone could not be quantised to int8: {error}") from error
     return again.run_decompositions({})

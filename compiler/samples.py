@@ -48,9 +48,7 @@ def encode_examples(examples: Sequence[Example], tokenizer: str, max_length: int
     return Samples([row(each.ids) for each in encoded], sum(each.truncated for each in encoded))
 
 
-def check_labels(
-    examples: Sequence[Example], labels: Sequence[str], is_regression: bool, source: str | Path
-) -> None:
+def check_labels(examples: Sequence[Example], labels: Sequence[str], is_regression: bool, source: str | Path) -> None:
     """Raise UsageError naming the first row whose label is not one that the model gives; no label is fine."""
     labelled = [example for example in examples if example.label is not None]
     if is_regression:
@@ -89,9 +87,7 @@ def read_ids(path: str | Path) -> list[Row]:
         raise UsageError(f"`{path}` is not a readable safetensors file: {error}") from error
     for name in ("input_ids", "attention_mask"):
         if name not in tensors:
-            raise UsageError(
-                f"`{path}` has no tensor `{name}`; it has {', '.join(f'`{k}`' for k in sorted(tensors))}"
-            )
+            raise UsageError(f"`{path}` has no tensor `{name}`; it has {', '.join(f'`{k}`' for k in sorted(tensors))}")
     ids, mask = tensors["input_ids"], tensors["attention_mask"]
     if ids.ndim != 2 or ids.shape != mask.shape or ids.dtype.kind not in "iu" or mask.dtype.kind not in "iub":
         raise UsageError(

@@ -51,9 +51,7 @@ def verify_bundle(
         assert model is not None and data is not None
         loaded = load_model(model)
         if loaded.tokenizer is None:
-            raise UsageError(
-                f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`"
-            )
+            raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
         examples = read_examples(data)[:limit]
         check_labels(examples, bundle.labels, bundle.is_regression, data)
         samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)

@@ -22,9 +22,7 @@ def check_order(passes: Sequence[GraphPass], given: frozenset[str] = frozenset()
     for each in passes:
         missing = each.requires - holds
         if missing:
-            raise CompileError(
-                f"pass `{each.name}` needs {_names(missing)}, which no pass before it provides"
-            )
+            raise CompileError(f"pass `{each.name}` needs {_names(missing)}, which no pass before it provides")
         holds = (holds - each.breaks) | each.provides
     return frozenset(holds)
 

@@ -41,9 +41,7 @@ class PackMemories(GraphPass):
         for lookup in [node for node in program.graph.nodes if node.target is _LOOKUP]:
             tensors = [constant_tensor(program, node) for node in lookup.args[1:4]]
             if any(tensor is None for tensor in tensors):
-                report.skipped.append(
-                    Skipped(lookup.name, "parents, keys or values are computed, not stored")
-                )
+                report.skipped.append(Skipped(lookup.name, "parents, keys or values are computed, not stored"))
                 continue
             add = _residual_after(lookup)
             norm = _norm_after(add) if add is not None else None
@@ -55,9 +53,7 @@ class PackMemories(GraphPass):
 
     def holds(self, program: ExportedProgram) -> str | None:
         for node in program.graph.nodes:
-            if node.target is _LOOKUP and all(
-                constant_tensor(program, n) is not None for n in node.args[1:4]
-            ):
+            if node.target is _LOOKUP and all(constant_tensor(program, n) is not None for n in node.args[1:4]):
                 return f"`{node.name}` is not packed"
         return None
 
@@ -70,7 +66,7 @@ class PackMemories(GraphPass):
         tensors: list[torch.Tensor],
     ) -> None:
         x, top_k, temperature = lookup.args[0], lookup.args[4], lookup.args[5]
-        parents_EH, keys_MH, values_MH = (tensor.detach() for tensor in tensors)
+        parents_EH, keys_MH = tensors[0].detach(), tensors[1].detach()
         scaled_MH = keys_MH / temperature
         packed = keys_are_packed(len(parents_EH), len(keys_MH), top_k)
         weights = pack_logit_weights(parents_EH, scaled_MH if packed else None)

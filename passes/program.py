@@ -33,11 +33,7 @@ def constant_tensor(program: ExportedProgram, node: Node) -> torch.Tensor | None
     if node.op != "placeholder":
         return None
     for spec in program.graph_signature.input_specs:
-        if (
-            getattr(spec.arg, "name", None) == node.name
-            and spec.kind in _CONSTANT_KINDS
-            and spec.target is not None
-        ):
+        if getattr(spec.arg, "name", None) == node.name and spec.kind in _CONSTANT_KINDS and spec.target is not None:
             found = program.state_dict.get(spec.target)
             return program.constants.get(spec.target) if found is None else found
     return None

@@ -35,9 +35,7 @@ def test_a_missing_file_is_refused(bundle, name):
     _refused(bundle, name)
 
 
-@pytest.mark.parametrize(
-    "name", ["model.pte", "tokenizer.json", "runtime/spartan", "manifest.json", "manifest.sha256"]
-)
+@pytest.mark.parametrize("name", ["model.pte", "tokenizer.json", "runtime/spartan", "manifest.json", "manifest.sha256"])
 def test_every_flipped_bit_is_refused(bundle, name):
     data = (bundle / name).read_bytes()
     for position in range(0, len(data), max(1, len(data) // 60)):
@@ -78,9 +76,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(bundle):
     _refused(bundle, "not a plain file")
 
 
-@pytest.mark.parametrize(
-    "name", ["../outside", "/etc/passwd", "a/../../b", "", ".", "a//b", "manifest.json", "a\\b"]
-)
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "", ".", "a//b", "manifest.json", "a\\b"])
 def test_a_name_that_leaves_the_bundle_is_refused_even_when_resealed(bundle, name):
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"][name] = {"sha256": "0" * 64, "bytes": 1}

@@ -17,8 +17,7 @@ def write(path, content):
 def test_json_lines_keep_text_pair_and_label(tmp_path):
     path = write(
         tmp_path / "a.jsonl",
-        '{"text": "one\\u2028line", "label": "x"}\n\n'
-        '{"text": "a", "text_pair": "b", "label": 2.5}\r\n{"text": ""}',
+        '{"text": "one\\u2028line", "label": "x"}\n\n{"text": "a", "text_pair": "b", "label": 2.5}\r\n{"text": ""}',
     )
     assert read_examples(path) == [Example("one\u2028line", None, "x"), Example("a", "b", 2.5), Example("")]
     assert [example.line for example in read_examples(path)] == [1, 3, 4]

@@ -33,9 +33,7 @@ def test_packed_lookup_equals_lookup_residual_and_norm(keys_packed, top_k):
     )
     layout = torch.tensor([5, 15, top_k])
     packed = pack_logit_weights(parents, keys / 1.6 if keys_packed else None)
-    got = memory_lookup_packed(
-        x, layout, packed, None if keys_packed else keys / 1.6, values, weight, bias, 1e-5, True
-    )
+    got = memory_lookup_packed(x, layout, packed, None if keys_packed else keys / 1.6, values, weight, bias, 1e-5, True)
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
 
@@ -44,9 +42,7 @@ def test_packed_lookup_refuses_weights_of_another_shape():
     x = torch.randn(3, 8)
     packed = pack_logit_weights(torch.randn(4, 8), torch.randn(20, 8))
     with pytest.raises(RuntimeError, match="logit_weights must be"):
-        memory_lookup_packed(
-            x, torch.tensor([4, 8, 2]), packed, None, torch.randn(8, 8), None, None, 1e-5, True
-        )
+        memory_lookup_packed(x, torch.tensor([4, 8, 2]), packed, None, torch.randn(8, 8), None, None, 1e-5, True)
 
 
 def test_packed_overload_exports_with_its_shape():
@@ -54,9 +50,7 @@ def test_packed_overload_exports_with_its_shape():
 
     class Lookup(torch.nn.Module):
         def forward(self, x, layout, weights, values):
-            return torch.ops.spartan.memory_lookup.packed(
-                x, layout, weights, None, values, None, None, 1e-5, False
-            )
+            return torch.ops.spartan.memory_lookup.packed(x, layout, weights, None, values, None, None, 1e-5, False)
 
     arguments = (torch.randn(1, 6, 8), torch.tensor([4, 8, 2]), packed, torch.randn(8, 8))
     program = torch.export.export(Lookup(), arguments)
