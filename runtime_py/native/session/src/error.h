@@ -1,0 +1,21 @@
+// The command's one exception: a message, what to do about it, and the exit code.
+#ifndef SPARTAN_SESSION_ERROR_H
+#define SPARTAN_SESSION_ERROR_H
+
+#include <stdexcept>
+#include <string>
+
+namespace spartan {
+
+constexpr int kExitInternal = 1;
+constexpr int kExitUsage = 2;
+
+class CommandError : public std::runtime_error {
+ public:
+  explicit CommandError(const std::string& message, int exit_code = kExitUsage)
+      : std::runtime_error(message), exit_code(exit_code) {}
+  int exit_code;
+};
+
+}  // namespace spartan
+#endif

@@ -1,0 +1,120 @@
+#include "machine.h"
+
+#include <sched.h>
+#include <sys/times.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+
+#include "json.h"
+
+namespace spartan {
+
+namespace {
+
+bool read_number(const std::string& path, double* value) {
+  std::ifstream file(path);
+  return static_cast<bool>(file >> *value);
+}
+
+uint64_t now_ns() {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
+}
+
+void read_processor_times(MachineState& state) {
+  std::ifstream file("/proc/stat");
+  std::string label;
+  uint64_t user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, soft = 0, steal = 0;
+  if (file >> label >> user >> nice >> system >> idle >> wait >> irq >> soft >> steal && label == "cpu") {
+    state.busy_ticks = user + nice + system + irq + soft;
+    state.steal_ticks = steal;
+  }
+  struct tms own {};
+  times(&own);
+  state.own_ticks = static_cast<uint64_t>(own.tms_utime + own.tms_stime);
+}
+
+std::string list_text(const std::vector<double>& values) {
+  std::string text = "[";
+  for (size_t i = 0; i < values.size(); ++i) {
+    text += (i > 0 ? "," : "") + json_number(values[i]);
+  }
+  return text + "]";
+}
+
+}  // namespace
+
+MachineState read_machine_state() {
+  MachineState state;
+  state.wall_ns = now_ns();
+  read_number("/proc/loadavg", &state.load_average);
+  read_processor_times(state);
+  for (int zone = 0; zone < 16; ++zone) {
+    double value = 0;
+    if (read_number("/sys/class/thermal/thermal_zone" + std::to_string(zone) + "/temp", &value)) {
+      state.temperatures_c.push_back(value / 1000);
+    }
+  }
+  for (int cpu = 0; cpu < processors(); ++cpu) {
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/cpufreq/";
+    double now = 0;
+    double highest = 0;
+    if (read_number(folder + "scaling_cur_freq", &now) && read_number(folder + "cpuinfo_max_freq", &highest)) {
+      state.frequencies_mhz.push_back(now / 1000);
+      state.highest_mhz.push_back(highest / 1000);
+    }
+  }
+  std::ifstream throttled("/sys/devices/platform/soc/soc:firmware/get_throttled");
+  int64_t bits = 0;
+  if (throttled >> std::hex >> bits) {
+    state.throttled = bits;
+  }
+  return state;
+}
+
+std::string to_json(const MachineState& state) {
+  std::ostringstream text;
+  text << "{\"load_average\":" << (state.load_average < 0 ? "null" : json_number(state.load_average))
+       << ",\"busy_ticks\":" << state.busy_ticks << ",\"steal_ticks\":" << state.steal_ticks
+       << ",\"own_ticks\":" << state.own_ticks << ",\"wall_ns\":" << state.wall_ns
+       << ",\"temperatures_c\":" << list_text(state.temperatures_c)
+       << ",\"frequencies_mhz\":" << list_text(state.frequencies_mhz)
+       << ",\"highest_mhz\":" << list_text(state.highest_mhz) << ",\"throttled\":";
+  if (state.throttled < 0) {
+    text << "null}";
+  } else {
+    text << state.throttled << "}";
+  }
+  return text.str();
+}
+
+uint64_t clock_resolution_ns() {
+  // The smallest step that the clock was seen to take.
+  uint64_t smallest = UINT64_MAX;
+  for (int i = 0; i < 1000; ++i) {
+    const uint64_t start = now_ns();
+    uint64_t next = now_ns();
+    while (next == start) {
+      next = now_ns();
+    }
+    smallest = next - start < smallest ? next - start : smallest;
+  }
+  return smallest;
+}
+
+int processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    return CPU_COUNT(&set);
+  }
+  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+double ticks_per_second() { return static_cast<double>(sysconf(_SC_CLK_TCK)); }
+
+}  // namespace spartan

@@ -1,0 +1,31 @@
+// What can be read of the machine around a measurement. What a machine does not show stays out of the report.
+#ifndef SPARTAN_SESSION_MACHINE_H
+#define SPARTAN_SESSION_MACHINE_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace spartan {
+
+struct MachineState {
+  double load_average = -1;             // of one minute; below 0 where it is not shown
+  uint64_t busy_ticks = 0;              // of all processors, with what the hypervisor took
+  uint64_t steal_ticks = 0;
+  uint64_t own_ticks = 0;               // of this process
+  uint64_t wall_ns = 0;
+  std::vector<double> temperatures_c;
+  std::vector<double> frequencies_mhz;  // now, one a processor that shows it
+  std::vector<double> highest_mhz;      // what each may reach
+  int64_t throttled = -1;               // Raspberry Pi firmware's bits; below 0 where it is not shown
+};
+
+MachineState read_machine_state();
+std::string to_json(const MachineState& state);
+
+uint64_t clock_resolution_ns();
+int processors();
+double ticks_per_second();
+
+}  // namespace spartan
+#endif
