@@ -1,7 +1,7 @@
 """64-bit Arm phones from Android 8 on.
 
-Their C library is bionic, so the executorch wheel's libraries, built for glibc, do not serve here: a bundle for this
-target carries the program, and the app brings the runtime.
+Their C library is bionic, so the executorch wheel's libraries, built for glibc, do not serve here: a bundle
+for this target carries the program, and the app brings the runtime.
 """
 
 from spartanc.compiler.targets.aarch64 import BASE_FLAGS

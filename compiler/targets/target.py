@@ -1,7 +1,7 @@
 """What spartanc knows about a device, as data.
 
-A target names no file of this machine and needs neither torch nor a compiler. The pipeline, the native build, the
-emulated device and the estimates of `spartanc bench` read it.
+A target names no file of this machine and needs neither torch nor a compiler. The pipeline, the native
+build, the emulated device and the estimates of `spartanc bench` read it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Target:
     `features` are the vector features that kernels may choose at run time, spelt as in Linux' /proc/cpuinfo.
     `base_flags` are what every source file is compiled with, so that one library serves each board of an
     architecture and nothing outside a kernel chosen at run time needs more than the base instruction set.
-    `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read bandwidth
-    of the whole chip. Both feed estimates only.
+    `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read
+    bandwidth of the whole chip. Both feed estimates only.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Tiny compiled programs with the signature of a real one: (ids int64[1, L], mask int64[1, L]) -> float32[1, C]."""
+"""Tiny compiled programs: (ids int64[1, L], mask int64[1, L]) -> float32[1, C], as real ones are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class TinyClassifier(nn.Module):
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.randn(*shape, generator=generator) / shape[-1] ** 0.5, requires_grad=False)
+            return nn.Parameter(
+                torch.randn(*shape, generator=generator) / shape[-1] ** 0.5, requires_grad=False
+            )
 
         self.embedding_VH = draw(VOCABULARY, HIDDEN)
         self.hidden = nn.Linear(HIDDEN, HIDDEN)

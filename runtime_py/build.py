@@ -1,0 +1,209 @@
+"""Builds the native runtime of a target with CMake, once, into the per-user cache.
+
+The cache's key is everything that the result depends on: sources, flags, compiler, ExecuTorch. Two processes
+that want the same build wait for each other. The sources come with this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from spartanc.compiler.errors import CompileError, MissingToolError
+from spartanc.compiler.targets.catalogue import find_target
+from spartanc.compiler.targets.target import Target
+from spartanc.runtime_py.cache import cache_directory, locked
+from spartanc.runtime_py.setup_target import (
+    CROSS_COMPILER,
+    CROSS_COMPILER_PACKAGE,
+    HOST_COMPILER_PACKAGE,
+    host_compiler,
+    missing_compiler,
+    require_aarch64_package,
+)
+
+NATIVE_SOURCES = Path(__file__).parent / "native"
+COMMAND = "spartan"
+LIBRARY = "libspartan.so"
+OPERATORS = "libspartan_ops.so"
+
+# What a board needs to run `run.py`: the same modules that run here, at the same places in the same package.
+_BOARD_MODULES = (
+    "__init__.py",
+    "compiler/__init__.py",
+    "compiler/errors.py",
+    "runtime_py/__init__.py",
+    "runtime_py/bundle.py",
+    "runtime_py/data.py",
+    "runtime_py/session.py",
+    "runtime_py/text.py",
+)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    compiler: str
+    package: Path
+    options: tuple[str, ...]
+
+    @property
+    def executorch_dir(self) -> Path:
+        return self.package / "lib" / "cmake" / "executorch"
+
+
+def build_runtime(target: Target | str) -> Path:
+    """The directory of the target's native runtime, built now if it is not in the cache.
+
+    It holds `spartan`, `libspartan.so` and `libspartan_ops.so`; for a board also the ExecuTorch libraries
+    they need, so that the directory can be copied as it is. Raises MissingToolError (exit 5) where a
+    compiler, or what `spartanc setup` brings, is missing; CompileError (exit 4) where the sources do not
+    build.
+    """
+    target = find_target(target) if isinstance(target, str) else target
+    recipe = _recipe(target)
+    name = f"{_architecture(target)}-{_key(recipe)}"
+    finished = cache_directory() / "runtime" / name
+    if _is_whole(finished):
+        return finished
+    with locked(f"build-{name}") as cache:
+        if not _is_whole(finished):
+            start = time.monotonic()
+            print(
+                f"building the native runtime for {_architecture(target)} (once)", file=sys.stderr, flush=True
+            )
+            _build(recipe, cache, finished)
+            print(f"built in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return finished
+
+
+def install_runtime(target: Target, directory: Path) -> None:
+    """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`."""
+    runtime = directory / "runtime"
+    shutil.copytree(build_runtime(target), runtime)
+    here = Path(__file__).parent
+    shutil.copyfile(here / "board" / "run.py", runtime / "run.py")
+    for module in _BOARD_MODULES:
+        destination = runtime / "spartanc" / module
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_module_file(module), destination)
+
+
+def _module_file(module: str) -> Path:
+    """The source of `module` of the package, wherever its subpackage was installed."""
+    package, _, file = module.rpartition("/")
+    spec = importlib.util.find_spec(".".join(["spartanc", *package.split("/")]) if package else "spartanc")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / file
+
+
+def _architecture(target: Target) -> str:
+    return "host" if target.is_host else target.architecture
+
+
+def _is_whole(directory: Path) -> bool:
+    return all((directory / name).is_file() for name in (COMMAND, LIBRARY, OPERATORS))
+
+
+def _recipe(target: Target) -> _Recipe:
+    flags = f"-DCMAKE_CXX_FLAGS={' '.join(target.base_flags)}"
+    if target.is_host:
+        compiler = host_compiler()
+        if compiler is None:
+            raise missing_compiler(os.environ.get("CXX") or "g++", HOST_COMPILER_PACKAGE)
+        return _Recipe(compiler, _installed_executorch(), (flags, f"-DCMAKE_CXX_COMPILER={compiler}"))
+    if not target.has_native_runtime:
+        raise MissingToolError(
+            f"spartanc builds no native runtime for `{target.name}`: its C library is not the one that"
+            f" ExecuTorch's"
+            " packages are built for",
+            hint="compile with `--no-runtime`; the app brings the runtime",
+        )
+    package = require_aarch64_package(target)
+    compiler = shutil.which(CROSS_COMPILER)
+    if compiler is None:
+        raise missing_compiler(CROSS_COMPILER, CROSS_COMPILER_PACKAGE)
+    toolchain = NATIVE_SOURCES / "cmake" / "aarch64-linux-gnu.cmake"
+    return _Recipe(
+        compiler, package, (flags, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DSPARTAN_BUNDLED_RUNTIME=ON")
+    )
+
+
+def _installed_executorch() -> Path:
+    """The package's folder, found without importing it: importing loads libraries into this process."""
+    spec = importlib.util.find_spec("executorch")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingToolError("executorch is not installed", hint="pip install spartanc")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def _key(recipe: _Recipe) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(NATIVE_SOURCES.rglob("*")):
+        if file.is_file() and "tests" not in file.relative_to(NATIVE_SOURCES).parts:
+            digest.update(f"{file.relative_to(NATIVE_SOURCES)}\0".encode() + file.read_bytes() + b"\0")
+    version = subprocess.run([recipe.compiler, "--version"], capture_output=True, text=True).stdout
+    executorch = importlib.metadata.version("executorch")
+    digest.update("\0".join([version, executorch, str(recipe.package), *recipe.options]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _tool(name: str) -> str:
+    """cmake or ninja as its Python package installed it, else the system's."""
+    try:
+        files = importlib.metadata.distribution(name).files or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        program = Path(str(file.locate()))
+        if file.name == name and program.parent.name == "bin" and os.access(program, os.X_OK):
+            return str(program.resolve())
+    found = shutil.which(name)
+    if found is None:
+        raise MissingToolError(f"`{name}` is missing", hint=f"pip install {name}")
+    return found
+
+
+def _build(recipe: _Recipe, cache: Path, finished: Path) -> None:
+    cmake, ninja = _tool("cmake"), _tool("ninja")
+    with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as scratch:
+        configure = [
+            cmake,
+            "-S",
+            str(NATIVE_SOURCES),
+            "-B",
+            scratch,
+            "-G",
+            "Ninja",
+            f"-DCMAKE_MAKE_PROGRAM={ninja}",
+        ]
+        configure += [
+            f"-Dexecutorch_DIR={recipe.executorch_dir}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            *recipe.options,
+        ]
+        _step(configure, "configured")
+        _step([cmake, "--build", scratch], "built")
+        finished.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(finished, ignore_errors=True)
+        os.rename(Path(scratch) / "runtime", finished)
+    if not _is_whole(finished):
+        raise CompileError(f"the build of the native runtime left no `{COMMAND}` in `{finished}`")
+
+
+def _step(command: list[str], done: str) -> None:
+    # What ExecuTorch's package prints while it is found names files of this machine; it is shown only on
+    # failure.
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.splitlines()[-40:])
+        raise CompileError(f"the native runtime could not be {done}:\n{tail}")

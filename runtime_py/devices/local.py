@@ -1,0 +1,52 @@
+"""This machine, in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from spartanc.runtime_py.build import COMMAND, build_runtime
+from spartanc.runtime_py.devices.device import Device, Finished, Place, device_errors
+
+
+class ProcessPlace(Place):
+    """Files stay where they are; `prefix` stands before the command."""
+
+    def __init__(self, prefix: Sequence[str], scratch: Path):
+        self._prefix = list(prefix)
+        self._scratch = scratch
+
+    def put(self, local: Path) -> str:
+        return str(local)
+
+    def new_path(self, name: str) -> str:
+        return str(self._scratch / name)
+
+    def get(self, remote: str, local: Path) -> None:
+        shutil.copyfile(remote, local)
+
+    def execute(self, arguments: Sequence[str]) -> Finished:
+        done = subprocess.run(
+            [*self._prefix, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+
+class LocalDevice(Device):
+    """Runs any bundle's program, which is the same everywhere, on the runtime built for this machine."""
+
+    name = "local"
+
+    @contextmanager
+    def place(self, bundle: Path) -> Iterator[Place]:
+        command = build_runtime("host") / COMMAND
+        with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
+            yield ProcessPlace([str(command)], Path(scratch))

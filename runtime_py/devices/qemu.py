@@ -1,0 +1,56 @@
+"""An Arm board's processor, emulated by qemu-user: right results, and times that tell nothing of speed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.compiler.targets.catalogue import find_target
+from spartanc.compiler.targets.target import Target
+from spartanc.runtime_py.build import COMMAND, build_runtime
+from spartanc.runtime_py.devices.device import Device, Place, device_errors
+from spartanc.runtime_py.devices.local import ProcessPlace
+from spartanc.runtime_py.setup_target import CROSS_COMPILER_PACKAGE, QEMU, QEMU_PACKAGE
+
+# Where Debian's cross compiler keeps the C and C++ libraries of aarch64.
+SYSROOT = Path("/usr/aarch64-linux-gnu")
+
+
+class QemuDevice(Device):
+    """The processor of `target`, or of its `cpu` if one is named."""
+
+    name = "qemu"
+    emulated = True
+
+    def __init__(self, target: Target | str, cpu: str | None = None):
+        self.target = find_target(target) if isinstance(target, str) else target
+        self.cpu = cpu or self.target.qemu_cpu
+        if self.target.architecture != "aarch64" or self.cpu is None:
+            raise UsageError(
+                f"device `qemu` emulates Arm boards; a bundle for `{self.target.name}` is not for one",
+                hint="use `--device local`",
+            )
+
+    @contextmanager
+    def place(self, bundle: Path) -> Iterator[Place]:
+        qemu = shutil.which(QEMU)
+        if qemu is None:
+            raise MissingToolError(f"`{QEMU}` is missing", hint=f"apt-get install {QEMU_PACKAGE}")
+        if not (SYSROOT / "lib" / "ld-linux-aarch64.so.1").exists():
+            raise MissingToolError(
+                f"the aarch64 C library is missing in `{SYSROOT}`",
+                hint=f"apt-get install {CROSS_COMPILER_PACKAGE}",
+            )
+        shipped = bundle / "runtime" / COMMAND
+        command = shipped if shipped.is_file() else build_runtime(self._runtime_target()) / COMMAND
+        assert self.cpu is not None
+        with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
+            yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(SYSROOT), str(command)], Path(scratch))
+
+    def _runtime_target(self) -> Target:
+        # One aarch64 runtime serves every board; a phone's program is tried with it too.
+        return self.target if self.target.has_native_runtime else find_target("rpi4")
