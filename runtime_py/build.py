@@ -42,6 +42,7 @@ _BOARD_MODULES = (
     "compiler/__init__.py",
     "compiler/errors.py",
     "runtime_py/__init__.py",
+    "runtime_py/answer.py",
     "runtime_py/bundle.py",
     "runtime_py/data.py",
     "runtime_py/session.py",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
 from spartanc.compiler.errors import UsageError
 
 _NAMES = {

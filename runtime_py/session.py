@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
 
 API_VERSION = 1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
 

@@ -1,0 +1,71 @@
+"""Classifies texts with the bundle that this file came in: `python3 runtime/run.py --text "…"`.
+
+Needs Python 3.11 or later with numpy and tokenizers; everything else stands beside this file. Answers go to
+stdout as one JSON document, errors to stderr; exit codes are spartanc's (2 wrong use or altered bundle, 5
+something missing).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # the modules that came with this bundle, whatever else is installed
+
+
+def main() -> int:
+    try:
+        import numpy as np
+        import tokenizers  # noqa: F401
+    except ImportError as error:
+        print(f"error: `{error.name}` is missing\nhint: pip install numpy tokenizers", file=sys.stderr)
+        return 5
+
+    from spartanc.compiler.errors import SpartancError, UsageError
+    from spartanc.runtime_py.answer import answer
+    from spartanc.runtime_py.bundle import open_bundle
+    from spartanc.runtime_py.data import Example, read_examples
+    from spartanc.runtime_py.session import Session
+    from spartanc.runtime_py.text import TextEncoder
+
+    arguments = parse_arguments()
+    try:
+        bundle = open_bundle(arguments.bundle)
+        if bundle.tokenizer is None:
+            raise UsageError(
+                f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
+                hint="give token ids to the command beside this file: `runtime/spartan run --ids`",
+            )
+        one_text = [Example(arguments.text or "", arguments.text_pair)]
+        examples = one_text if arguments.data is None else read_examples(arguments.data)
+        encoder = TextEncoder(bundle.tokenizer, bundle.max_length)
+        answers = []
+        with Session(bundle.program, library=HERE / "libspartan.so", threads=arguments.threads) as session:
+            for example in examples:
+                encoded = encoder.encode(example.text, example.text_pair)
+                ids = np.array([encoded.ids], np.int64)
+                logits = session.run(ids, np.ones_like(ids))
+                answers.append({"text": example.text} | answer(bundle, logits[0]))
+    except SpartancError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(answers, ensure_ascii=False, indent=1))
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Classifies texts with the bundle that this file came in.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="one text")
+    what.add_argument("--data", type=Path, help="JSON lines or CSV with a column `text`")
+    parser.add_argument("--text-pair", help="the second text, of a model that takes two")
+    parser.add_argument("--threads", type=int, help="threads; one a processor without it")
+    parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

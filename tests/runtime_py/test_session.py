@@ -1,0 +1,184 @@
+"""The ctypes session, each time in a process of its own: this one has imported executorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.build import build_runtime
+from spartanc.runtime_py.session import Session
+from support.programs import MAX_LENGTH, eager_logits, tiny_rows
+
+PRELUDE = """
+import json, sys
+import numpy as np
+from spartanc.compiler.errors import SpartancError
+from spartanc.runtime_py.session import Session
+program, library = sys.argv[1:3]
+def attempt(action):
+    try:
+        action()
+    except SpartancError as error:
+        return [error.exit_code, error.message]
+    return [0, ""]
+def ones(length, rows=1):
+    return np.ones((rows, length), np.int64)
+"""
+
+
+@pytest.fixture(scope="module")
+def library():
+    return build_runtime("host") / "libspartan.so"
+
+
+def in_own_process(code: str, program: Path, library: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code, str(program), str(library)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_logits_agree_with_eager_at_every_length(tiny, library):
+    path, module = tiny
+    rows = tiny_rows()
+    expected = np.stack(eager_logits(module, rows))
+    assert np.abs(expected).max() > 0.01
+    ids = json.dumps([row[0].tolist() for row in rows])
+    code = f"""
+with Session(program, library=library, threads=1) as session:
+    rows = [np.array(ids, np.int64) for ids in {ids}]
+    print(json.dumps([session.run(ids, np.ones_like(ids))[0].tolist() for ids in rows]))
+"""
+    got = np.array(in_own_process(code, path, library))
+    assert np.abs(got - expected).max() < 1e-5
+
+
+def test_padding_changes_nothing_kept_or_cut(tiny, library):
+    code = """
+with Session(program, library=library) as session:
+    short = session.run(ones(5) * 7, ones(5))
+    padded = np.pad(ones(5) * 7, ((0, 0), (0, 6))), np.pad(ones(5), ((0, 0), (0, 6)))
+    kept, cut = session.run(*padded, keep_padding=True), session.run(*padded)
+    print(json.dumps([short.tolist(), kept.tolist(), cut.tolist()]))
+"""
+    short, kept, cut = map(np.array, in_own_process(code, tiny[0], library))
+    assert np.array_equal(short, cut)
+    assert np.abs(short - kept).max() < 1e-6
+
+
+def test_every_wrong_dimension_is_an_error_and_the_session_lives_on(tiny, library):
+    code = f"""
+with Session(program, library=library) as session:
+    good = session.run(ones(4), ones(4))
+    failures = {{
+        "too long": attempt(lambda: session.run(ones({MAX_LENGTH + 1}), ones({MAX_LENGTH + 1}))),
+        "empty": attempt(lambda: session.run(ones(0), ones(0), keep_padding=True)),
+        "two rows": attempt(lambda: session.run(ones(4, 2), ones(4, 2))),
+        "other mask": attempt(lambda: session.run(ones(4), ones(3))),
+        "one dimension": attempt(lambda: session.run(ones(4)[0], ones(4)[0])),
+        "int32": attempt(lambda: session.run(ones(4).astype(np.int32), ones(4))),
+        "float16": attempt(lambda: session.run(ones(4).astype(np.float16), ones(4))),
+        "one input": attempt(lambda: session.run(ones(4), ones(4), ones(4))),
+        "empty mask": attempt(lambda: session.run(ones(4), ones(4) * 0)),
+        "bounds": attempt(lambda: session.set_bounds(0, 1, 1, 999)),
+        "other threads": attempt(lambda: Session(program, library=library, threads=3)),
+    }}
+    session.set_bounds(0, 1, 2, 8)
+    failures["narrowed"] = attempt(lambda: session.run(ones(9), ones(9)))
+    same = np.array_equal(good, session.run(ones(4), ones(4)))
+failures["closed"] = attempt(lambda: session.run(ones(4), ones(4)))
+print(json.dumps([failures, same]))
+"""
+    failures, same = in_own_process(code, tiny[0], library)
+    assert {name: code for name, (code, _) in failures.items()} == dict.fromkeys(failures, 2)
+    assert all(message for _, message in failures.values())
+    assert f"within 1 and {MAX_LENGTH}" in failures["too long"][1]
+    assert same
+
+
+def test_statistics_count_runs_threads_and_memory(tiny, library):
+    code = """
+with Session(program, library=library, threads=1) as session:
+    for _ in range(3):
+        session.run(ones(4), ones(4))
+    print(json.dumps(vars(session.statistics)))
+"""
+    statistics = in_own_process(code, tiny[0], library)
+    assert statistics["runs"] == 3
+    assert statistics["threads"] == 1
+    assert statistics["program_bytes"] == tiny[0].stat().st_size
+    assert 0 < statistics["last_run_ns"] <= statistics["total_run_ns"]
+    assert statistics["load_ns"] > 0
+    assert statistics["peak_rss_bytes"] > 1 << 20
+
+
+def test_weight_cache_gives_the_same_logits(tiny, library):
+    code = """
+results = []
+for cached in (False, True, True):
+    with Session(program, library=library, weight_cache=cached) as session:
+        results.append(session.run(ones(4), ones(4)).tolist())
+print(json.dumps(results))
+"""
+    plain, first, second = in_own_process(code, tiny[0], library)
+    assert plain == first == second
+
+
+def test_a_profile_is_recorded_once_asked_for(tiny, library):
+    code = """
+with Session(program, library=library, profile=True) as session:
+    early = attempt(session.profile)
+    session.run(ones(4), ones(4))
+    data = session.profile()
+with Session(program, library=library) as session:
+    session.run(ones(4), ones(4))
+    without = attempt(session.profile)
+print(json.dumps([early[0], len(data), without[0]]))
+"""
+    early, size, without = in_own_process(code, tiny[0], library)
+    assert early == 2
+    assert without == 2
+    assert size > 100
+
+
+def test_files_that_are_no_programs_are_errors_with_a_reason(tiny, library, tmp_path):
+    whole = tiny[0].read_bytes()
+    broken = {
+        "missing": None,
+        "empty": b"",
+        "text": b"not a program" * 100,
+        "cut": whole[: len(whole) // 2],
+        "header only": whole[:64],
+        "no end": whole[:-1],
+    }
+    for name, data in broken.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+    code = f"""
+found = {{}}
+for name in {list(broken)}:
+    found[name] = attempt(lambda: Session(program + "/" + name, library=library))
+print(json.dumps(found))
+"""
+    found = in_own_process(code, tmp_path, library)
+    assert {name: code for name, (code, _) in found.items()} == dict.fromkeys(broken, 2)
+    assert "No such file" in found["missing"][1]
+
+
+def test_a_missing_library_is_exit_5(tiny, tmp_path):
+    code = "print(json.dumps(attempt(lambda: Session(program, library=library))))"
+    exit_code, message = in_own_process(code, tiny[0], tmp_path / "libspartan.so")
+    assert exit_code == 5
+    assert "libspartan.so" in message
+
+
+def test_a_process_with_executorch_is_refused(tiny, library):
+    import executorch.exir  # noqa: F401
+
+    with pytest.raises(UsageError, match="imported executorch"):
+        Session(tiny[0], library=library)

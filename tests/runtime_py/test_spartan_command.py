@@ -1,0 +1,240 @@
+"""The `spartan` command: what it prints, and what it refuses."""
+
+import json
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from spartanc.runtime_py.build import COMMAND, build_runtime
+from support.programs import CLASSES, MAX_LENGTH, eager_logits, tiny_rows
+
+
+@pytest.fixture(scope="module")
+def spartan():
+    command = build_runtime("host") / COMMAND
+
+    def run(*arguments):
+        return subprocess.run([command, *map(str, arguments)], capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture
+def ids(tmp_path):
+    """A file of padded rows as `safetensors` itself writes it."""
+    rows = tiny_rows()
+    ids_NL = np.zeros((len(rows), MAX_LENGTH), np.int64)
+    mask_NL = np.zeros_like(ids_NL)
+    for i, (row, mask) in enumerate(rows):
+        ids_NL[i, : row.shape[1]], mask_NL[i, : row.shape[1]] = row[0], mask[0]
+    save_file({"input_ids": ids_NL, "attention_mask": mask_NL}, tmp_path / "ids.safetensors")
+    return tmp_path / "ids.safetensors"
+
+
+def test_logits_written_and_printed_agree_with_eager(tiny, spartan, ids, tmp_path):
+    path, module = tiny
+    expected = np.stack(eager_logits(module, tiny_rows()))
+    done = spartan("run", path, "--ids", ids, "--out", tmp_path / "out.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    written = load_file(tmp_path / "out.safetensors")["logits"]
+    assert written.shape == (len(expected), CLASSES)
+    assert np.abs(written - expected).max() < 1e-5
+    printed = json.loads(done.stdout)
+    assert np.array_equal(np.array([row["logits"] for row in printed["rows"]], np.float32), written)
+    assert [row["label"] for row in printed["rows"]] == expected.argmax(-1).tolist()
+    assert len(printed["run_ms"]) == len(expected)
+
+
+def test_padding_is_cut_unless_kept(tiny, spartan, ids):
+    cut = json.loads(spartan("run", tiny[0], "--ids", ids, "--json").stdout)["rows"]
+    kept = json.loads(spartan("run", tiny[0], "--ids", ids, "--json", "--keep-padding").stdout)["rows"]
+    for a, b in zip(cut, kept, strict=True):
+        assert np.abs(np.array(a["logits"]) - np.array(b["logits"])).max() < 1e-6
+
+
+def test_bench_prints_every_run_of_both_programs(tiny, spartan):
+    done = spartan("bench", tiny[0], "--baseline", tiny[0], "--length", 7, "--max-runs", 25, "--warmup", 3)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["length"] == 7
+    assert len(result["programs"]) == 2
+    for program in result["programs"]:
+        assert len(program["warmup_ns"]) == 3
+        assert 20 <= len(program["run_ns"]) <= 25
+        assert min(program["run_ns"]) > 0
+    assert result["clock_resolution_ns"] > 0
+
+
+def test_info_tells_the_bounds(tiny, spartan):
+    info = json.loads(spartan("info", tiny[0]).stdout)
+    assert info["inputs"] == [{"dtype": "int64", "sizes": [[1, 1], [1, MAX_LENGTH]]}] * 2
+    assert info["outputs"] == [{"dtype": "float32", "sizes": [[1, 1], [1, CLASSES]]}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["run"],
+        ["run", "PROGRAM"],
+        ["run", "PROGRAM", "--ids"],
+        ["run", "PROGRAM", "--ids", "IDS", "--threads", "0"],
+        ["run", "PROGRAM", "--ids", "IDS", "--threads", "two"],
+        ["run", "PROGRAM", "--ids", "IDS", "--fast"],
+        ["run", "PROGRAM", "PROGRAM", "--ids", "IDS"],
+        ["run", "/does/not/exist", "--ids", "IDS"],
+        ["run", "PROGRAM", "--ids", "/does/not/exist"],
+        ["run", "PROGRAM", "--ids", "IDS", "--out", "/does/not/exist/out"],
+        ["bench", "PROGRAM"],
+        ["bench", "PROGRAM", "--length", "0"],
+        ["bench", "PROGRAM", "--length", "1000"],
+    ],
+)
+def test_wrong_use_is_exit_2_with_a_message(tiny, spartan, ids, arguments):
+    done = spartan(*[{"PROGRAM": tiny[0], "IDS": ids}.get(word, word) for word in arguments])
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stdout == ""
+
+
+def header_of(entry, data=b""):
+    text = entry if isinstance(entry, bytes) else json.dumps(entry).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(dtype="I64", shape=(1, 2), offsets=(0, 16)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+HOSTILE = {
+    "empty": b"",
+    "short": b"\1\2\3",
+    "huge header": struct.pack("<Q", 1 << 62) + b"{}",
+    "header past the end": struct.pack("<Q", 100) + b"{}",
+    "no JSON": header_of(b"{'a': 1}"),
+    "deep JSON": header_of(b"[" * 100000),
+    "array": header_of([]),
+    "trailing text": header_of(b"{} {}"),
+    "unknown dtype": header_of({"input_ids": tensor("I65")}, b"\0" * 16),
+    "past the end": header_of({"input_ids": tensor(offsets=(0, 17))}, b"\0" * 16),
+    "backwards": header_of({"input_ids": tensor(offsets=(16, 0))}, b"\0" * 16),
+    "negative size": header_of({"input_ids": tensor(shape=(-1, 2))}, b"\0" * 16),
+    "overflowing size": header_of({"input_ids": tensor(shape=(1 << 62, 1 << 62))}, b"\0" * 16),
+    "fraction": header_of({"input_ids": tensor(shape=(1.5, 2))}, b"\0" * 16),
+    "wrong size": header_of({"input_ids": tensor(shape=(1, 3))}, b"\0" * 16),
+    "overlap": header_of({"input_ids": tensor(), "attention_mask": tensor()}, b"\0" * 16),
+    "unused bytes": header_of({"input_ids": tensor()}, b"\0" * 24),
+    "twice the same name": header_of(
+        b'{"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"a":{"dtype":"I64","shape":[],"data_offsets":[8,16]}}',
+        b"\0" * 16,
+    ),
+    "no mask": header_of({"input_ids": tensor()}, b"\0" * 16),
+    "no tokens": header_of(
+        {
+            "input_ids": tensor(shape=(0, 2), offsets=(0, 0)),
+            "attention_mask": tensor(shape=(0, 2), offsets=(0, 0)),
+        }
+    ),
+    "empty mask": header_of({"input_ids": tensor(), "attention_mask": tensor(offsets=(16, 32))}, b"\0" * 32),
+    "other type": header_of(
+        {"input_ids": tensor("I32", offsets=(0, 8)), "attention_mask": tensor("I32", offsets=(8, 16))},
+        b"\1" * 16,
+    ),
+    "other shapes": header_of(
+        {"input_ids": tensor(), "attention_mask": tensor(shape=(2, 1), offsets=(16, 32))}, b"\1" * 32
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_ids_file_is_exit_2(tiny, spartan, tmp_path, name):
+    (tmp_path / "ids").write_bytes(HOSTILE[name])
+    done = spartan("run", tiny[0], "--ids", tmp_path / "ids")
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("error: ")
+
+
+def test_an_id_outside_the_vocabulary_is_an_error(tiny, spartan, tmp_path):
+    one = np.ones((1, 2), np.int64)
+    save_file({"input_ids": one * 5000, "attention_mask": one}, tmp_path / "ids")
+    done = spartan("run", tiny[0], "--ids", tmp_path / "ids")
+    assert done.returncode == 1
+    assert "failed while it ran" in done.stderr
+
+
+def test_mutated_programs_never_crash_silently(tiny, spartan, tmp_path, ids):
+    """A damaged program is refused, answers, or dies alone; in a bundle its digest keeps it out."""
+    whole = bytearray(tiny[0].read_bytes())
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        damaged = bytearray(whole)
+        for position in generator.integers(0, len(whole), 8):
+            damaged[position] ^= int(generator.integers(1, 256))
+        (tmp_path / "damaged.pte").write_bytes(damaged)
+        done = spartan("run", tmp_path / "damaged.pte", "--ids", ids)
+        assert done.returncode == 0 or done.returncode < 0 or done.stderr.startswith("error: ")
+
+
+@pytest.fixture
+def bundle(tiny, tmp_path):
+    from spartanc.runtime_py.bundle import FORMAT, FORMAT_VERSION, file_digest, manifest_digest_line
+
+    folder = tmp_path / "bundle"
+    (folder / "runtime").mkdir(parents=True)
+    (folder / "model.pte").write_bytes(tiny[0].read_bytes())
+    (folder / "runtime" / "note").write_text("a file in a folder")
+    files = {
+        name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in ("model.pte", "runtime/note")
+    }
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "program": "model.pte",
+        "labels": ["a", 'bé "c"', "d"],
+        "files": files,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.sha256").write_text(manifest_digest_line(file_digest(folder / "manifest.json")))
+    return folder
+
+
+def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
+    done = spartan("run", bundle, "--ids", ids, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["label"] for row in json.loads(done.stdout)["rows"]} <= {"a", 'bé "c"', "d"}
+
+
+@pytest.mark.parametrize(
+    "change", ["program", "manifest", "other file", "missing", "link", "no digest", "escape"]
+)
+def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
+    from spartanc.runtime_py.bundle import file_digest, manifest_digest_line
+
+    if change == "program":
+        data = bytearray((bundle / "model.pte").read_bytes())
+        data[-1] ^= 1
+        (bundle / "model.pte").write_bytes(data)
+    elif change == "manifest":
+        (bundle / "manifest.json").write_text((bundle / "manifest.json").read_text() + " ")
+    elif change == "other file":
+        (bundle / "runtime" / "note").write_text("a file in a FOLDER")
+    elif change == "missing":
+        (bundle / "runtime" / "note").unlink()
+    elif change == "link":
+        (bundle / "model.pte").rename(bundle.parent / "elsewhere")
+        (bundle / "model.pte").symlink_to(bundle.parent / "elsewhere")
+    elif change == "no digest":
+        (bundle / "manifest.sha256").unlink()
+    else:
+        text = (bundle / "manifest.json").read_text().replace("runtime/note", "../ids.safetensors")
+        (bundle / "manifest.json").write_text(text)
+        digest = file_digest(bundle / "manifest.json")
+        (bundle / "manifest.sha256").write_text(manifest_digest_line(digest))
+    done = spartan("run", bundle, "--ids", ids)
+    assert done.returncode == 2
+    assert done.stdout == ""
