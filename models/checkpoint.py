@@ -271,7 +271,7 @@ def _load_file(path: Path) -> TrainedModel:
             raise UsageError(f"`{path}`: `{name}` is of type `{type(content[name]).__name__}`")
     unknown = sorted(str(name) for name in content if name not in _KEYS)
     if unknown:
-        raise UsageError(f"`{path}` holds unknown entries: {_listed(unknown)}")
+        raise UsageError(f"`{path}` holds unknown entries: {listed(unknown)}")
     fields = content["spartan"]
     if set(fields) != set(SpartanConfig.__dataclass_fields__):
         raise UsageError(f"`{path}`: `spartan` must hold {', '.join(SpartanConfig.__dataclass_fields__)}")
@@ -299,7 +299,7 @@ def _load_directory(path: Path) -> TrainedModel:
     config = read_config(path)
     adapter = adapter_for(config.get("model_type"))
     spartan, kind = _original_config(config)
-    state, ignored = _rename_original(read_tensors(_weights_file(path)), adapter.layers, spartan, kind)
+    state, ignored = _rename_original(read_tensors(find_weights(path)), adapter.layers, spartan, kind)
     encoder_config = {name: value for name, value in config.items() if not name.startswith("spartan_")}
     problem, labels = _original_labels(config)
     tokenizer = read_tokenizer(path)
@@ -346,7 +346,7 @@ def read_tokenizer(directory: Path) -> str | None:
         raise UsageError(f"cannot make a tokenizer of the vocabulary in `{directory}`: {error}") from error
 
 
-def _weights_file(directory: Path) -> Path:
+def find_weights(directory: Path) -> Path:
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (directory / name).exists():
             return directory / name
@@ -384,10 +384,10 @@ def _assemble(
 def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
     missing = sorted(name for name in shapes if name not in state)
     if missing:
-        raise UsageError(f"tensors are missing: {_listed(missing)}")
+        raise UsageError(f"tensors are missing: {listed(missing)}")
     extra = sorted(str(name) for name in state if name not in shapes)
     if extra:
-        raise UsageError(f"tensors that the model does not have: {_listed(extra)}")
+        raise UsageError(f"tensors that the model does not have: {listed(extra)}")
     for name, shape in shapes.items():
         tensor = state[name]
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
@@ -400,7 +400,7 @@ def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]
             raise UsageError(f"`{name}` holds NaN or infinite values")
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:5]) + (
         f" and {len(names) - 5} more" if len(names) > 5 else ""
     )

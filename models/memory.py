@@ -67,14 +67,17 @@ class Memory(nn.Module):
         self.keys = nn.Parameter(torch.empty(config.cells, hidden_size))
         self.values = nn.Parameter(torch.empty(config.cells, hidden_size))
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps) if config.layer_norm == "post" else None
+        # The parents' weights pass through here unchanged, so that a forward hook can see them.
+        self.selected = nn.Identity()
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Selection starts near uniform, and a memory starts close to adding nothing to what the encoder
+    def reset_parameters(self, std: float = 0.02, value_std: float = 0.02) -> None:
+        """Selection starts near uniform, and a memory close to adding nothing to what the encoder
         computed.
         """
-        for parameter in (self.parents, self.keys, self.values):
-            nn.init.normal_(parameter, std=0.02)
+        nn.init.normal_(self.parents, std=std)
+        nn.init.normal_(self.keys, std=std)
+        nn.init.normal_(self.values, std=value_std)
 
     def forward(self, x_BSH: Tensor) -> Tensor:
         out_BSH = x_BSH + self.read(x_BSH, self.parent_weights(x_BSH))
@@ -84,7 +87,8 @@ class Memory(nn.Module):
         """Weights [B, S, E] of the parents at every position: softmax over the K chosen, 0 elsewhere."""
         logits_BSE = functional.linear(x_BSH, self.parents)
         chosen_BSK, index_BSK = logits_BSE.topk(self.config.top_k, dim=-1)
-        return torch.zeros_like(logits_BSE).scatter(-1, index_BSK, chosen_BSK.softmax(-1))
+        weights_BSE = torch.zeros_like(logits_BSE).scatter(-1, index_BSK, chosen_BSK.softmax(-1))
+        return self.selected(weights_BSE)
 
     def read(self, x_BSH: Tensor, weights_BSE: Tensor) -> Tensor:
         """What the memory adds at every position [B, S, H], given its parents' weights."""

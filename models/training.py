@@ -1,0 +1,495 @@
+"""Training: memories, classifier and LayerNorms over a frozen encoder, by transformers' Trainer.
+
+Run under `accelerate launch` it spreads over processes or machines. After every epoch it keeps a checkpoint
+beside the output; a training that was interrupted goes on from there when it is started again with the same
+settings and data. The epoch that is best on the evaluation file is the one that is saved.
+
+Loss: cross entropy, or for regression the squared error of standardised labels, plus the load-balancing loss
+of the original implementation: mean over layers of sum over parents of (mean parent weight)^2 * E, which is 1
+when all parents are used alike, times a strength.
+
+Legend: B batch, L tokens, E parents, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from spartanc.compiler.errors import UsageError
+from spartanc.models.backbone import build_classifier, load_backbone
+from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.memory import SpartanConfig
+from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+from spartanc.runtime_py.text import TextEncoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+MAX_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train. Defaults were chosen on development splits, see benchmarks.
+
+    lr: learning rate of memories and classifier; norm_lr: of the encoder's LayerNorms.
+    load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
+    max_length: tokens a text; None is 128, or what the encoder can take where that is less.
+    """
+
+    epochs: int = 3
+    seed: int = 0
+    lr: float = 3e-3
+    norm_lr: float = 3e-3
+    batch_size: int = 16
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    load_balance: float = 0.01
+    dropout: bool = False
+    max_length: int | None = None
+    init_std: float = 0.02
+    value_std: float = 0.02
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "max_length"):
+            value = getattr(self, name)
+            if value is None and name == "max_length":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"training: {name} must be a whole number of at least 1, got `{value}`")
+        for name in ("lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+                raise UsageError(f"training: {name} must be a number of at least 0, got `{value}`")
+        if self.warmup > 1:
+            raise UsageError(f"training: warmup is a share of all steps, got `{self.warmup}`")
+
+
+class TrainingModule(nn.Module):
+    """What the Trainer trains: a classifier with its loss; `labels` are class indices, or standardised
+    numbers.
+    """
+
+    def __init__(self, classifier: SpartanClassifier, problem: str, load_balance: float, dropout: bool):
+        super().__init__()
+        self.classifier = classifier
+        self.problem = problem
+        self.load_balance = load_balance
+        self.dropout = dropout
+        self._weights: list[Tensor] = []
+        if load_balance:
+            for memory in classifier.memories():
+                memory.selected.register_forward_hook(self._keep_weights)
+
+    def _keep_weights(self, module: nn.Module, args: tuple, weights_BLE: Tensor) -> None:
+        if self.training:
+            self._weights.append(weights_BLE)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        super().train(mode)
+        if not self.dropout:
+            self.classifier.eval()
+        return self
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        self._weights.clear()
+        logits_BC = self.classifier(input_ids, attention_mask)
+        if labels is None:
+            return {"logits": logits_BC}
+        if self.problem == "regression":
+            loss = functional.mse_loss(logits_BC.squeeze(-1), labels)
+        else:
+            loss = functional.cross_entropy(logits_BC, labels)
+        if self._weights:
+            loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
+            self._weights.clear()
+        return {"loss": loss, "logits": logits_BC}
+
+
+def load_balancing_loss(weights: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+    """Mean over layers of E * sum over parents of (mean weight over all real tokens)^2; 1 at equal use."""
+    real_BL1 = attention_mask.unsqueeze(-1).to(weights[0].dtype)
+    count = real_BL1.sum()
+    losses = []
+    for weights_BLE in weights:
+        mean_E = (weights_BLE * real_BL1).sum((0, 1)) / count
+        losses.append(weights_BLE.shape[-1] * mean_E.square().sum())
+    return torch.stack(losses).mean()
+
+
+class EncodedExamples(torch.utils.data.Dataset):
+    """Examples as token ids with their target."""
+
+    def __init__(self, examples: Sequence[Example], targets: Sequence[int | float], encoder: TextEncoder):
+        encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
+        self.truncated = sum(row.truncated for row in encoded)
+        self.rows = [
+            {"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+
+def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """One batch of rows, padded to the longest."""
+    length = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), length), pad_id)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        size = len(row["input_ids"])
+        ids[index, :size] = torch.tensor(row["input_ids"])
+        mask[index, :size] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Freeze the backbone; the task's parameters in groups, LayerNorms with a learning rate of their own."""
+    classifier = module.classifier
+    task = set(classifier.task_names())
+    norms = {
+        parameter
+        for part in classifier.modules()
+        if isinstance(part, nn.LayerNorm)
+        for parameter in part.parameters()
+    }
+    rest, norm = [], []
+    for name, parameter in classifier.named_parameters():
+        parameter.requires_grad_(name in task)
+        if name in task:
+            (norm if parameter in norms else rest).append(parameter)
+    return [
+        {"params": rest, "lr": settings.lr, "weight_decay": settings.weight_decay},
+        {"params": norm, "lr": settings.norm_lr, "weight_decay": 0.0},
+    ]
+
+
+def train(
+    backbone: str | Path,
+    data: str | Path,
+    eval: str | Path,
+    out: str | Path,
+    *,
+    spartan: SpartanConfig | None = None,
+    settings: TrainSettings | None = None,
+    problem: str | None = None,
+    layers: int | None = None,
+    init_from: str | Path | None = None,
+    samples: bool = True,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Train a SPARTAN classifier and write it to `out`; what was done comes back as plain values.
+
+    backbone: an encoder's directory, of which `layers` keeps the first so many layers.
+    data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
+    problem: `classification` or `regression`; by default regression if every label is a number.
+    init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the
+    same, classifier are started from.
+    samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
+    report: called with a line of text now and then.
+
+    Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
+    """
+    spartan, settings, out = spartan or SpartanConfig(), settings or TrainSettings(), Path(out)
+    say = report or (lambda line: None)
+    if out.is_dir():
+        raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
+    train_examples, eval_examples = read_examples(data), read_examples(eval)
+    problem, labels = find_labels(train_examples, data, problem)
+    encoder_files = load_backbone(backbone, layers)
+    torch.manual_seed(settings.seed)
+    pairs = any(example.text_pair is not None for example in train_examples)
+    classifier = build_classifier(encoder_files, spartan, max(1, len(labels)), pairs)
+    for memory in classifier.memories():
+        memory.reset_parameters(settings.init_std, settings.value_std)
+    if init_from is not None:
+        copy_task(load_model(init_from), classifier, labels)
+    longest = classifier.max_length()
+    if settings.max_length is not None and settings.max_length > longest:
+        raise UsageError(f"max length `{settings.max_length}` is above the encoder's `{longest}`")
+    max_length = settings.max_length or min(MAX_LENGTH, longest)
+    encoder = TextEncoder(encoder_files.tokenizer, max_length)
+
+    scale = (0.0, 1.0)
+    if problem == "regression":
+        numbers = label_numbers(train_examples, data)
+        scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
+        targets: list[Sequence[int | float]] = [
+            [(number - scale[0]) / scale[1] for number in values]
+            for values in (numbers, label_numbers(eval_examples, eval))
+        ]
+    else:
+        targets = [label_indices(train_examples, labels, data), label_indices(eval_examples, labels, eval)]
+    train_rows = EncodedExamples(train_examples, targets[0], encoder)
+    eval_rows = EncodedExamples(eval_examples, targets[1], encoder)
+    if train_rows.truncated:
+        say(f"{train_rows.truncated} of {len(train_rows)} training texts exceed {max_length} tokens")
+
+    identity = {
+        "settings": asdict(settings),
+        "spartan": asdict(spartan),
+        "layers": layers,
+        "init_from": None if init_from is None else file_digest(init_from),
+        "data": [file_digest(path) for path in (data, eval)],
+    }
+    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
+    result = run_trainer(
+        module, settings, train_rows, eval_rows, out.with_name(f".{out.name}.training"), identity, say
+    )
+    if problem == "regression":
+        restore_scale(classifier, *scale)
+    classifier.eval()
+    summary = {
+        "model": str(out),
+        "problem": problem,
+        "labels": list(labels),
+        "train_rows": len(train_rows),
+        "eval_rows": len(eval_rows),
+        "truncated": train_rows.truncated,
+        "trainable_parameters": sum(
+            value.numel() for value in classifier.parameters() if value.requires_grad
+        ),
+        **result,
+    }
+    if result["main_process"]:
+        chosen = random.Random(settings.seed).sample(
+            range(len(eval_examples)), min(EVAL_EXAMPLES, len(eval_examples))
+        )
+        kept = tuple(eval_examples[index] for index in sorted(chosen)) if samples else ()
+        trained = TrainedModel(
+            classifier,
+            json.loads(classifier.config.to_json_string(use_diff=False)),
+            spartan,
+            encoder_files.tokenizer,
+            labels,
+            problem,
+            kept,
+            {
+                **identity,
+                "results": {name: summary[name] for name in ("train_rows", "eval_rows", "best", "history")},
+            },
+        )
+        save_model(trained, out)
+        shutil.rmtree(out.with_name(f".{out.name}.training"), ignore_errors=True)
+    del summary["main_process"]
+    return summary
+
+
+def find_labels(
+    examples: Sequence[Example], path: str | Path, problem: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The problem, and for classification the names of its classes in order."""
+    for example in examples:
+        if example.label is None:
+            raise UsageError(f"`{path}` line {example.line}: no `label`", hint="training needs every label")
+    if problem is None:
+        numbers = all(not isinstance(example.label, str) for example in examples)
+        problem = "regression" if numbers else "classification"
+    if problem == "regression":
+        return problem, ()
+    if problem != "classification":
+        raise UsageError(f"problem `{problem}` is not one of classification, regression")
+    labels = tuple(sorted({str(example.label) for example in examples}))
+    if len(labels) < 2:
+        raise UsageError(
+            f"`{path}` has one label only: `{labels[0]}`", hint="a classifier needs two at least"
+        )
+    return problem, labels
+
+
+def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[str]) -> None:
+    """Start `target` from another task's memories and LayerNorms, and its classifier if the labels are
+    the same.
+    """
+    state = target.state_dict()
+    head = tuple(f"network.{prefix}" for prefix in target.adapter.head)
+    given = {
+        name: tensor
+        for name, tensor in source.task_tensors().items()
+        if tuple(labels) == source.labels or not name.startswith(head)
+    }
+    wanted = {
+        name for name in target.task_names() if tuple(labels) == source.labels or not name.startswith(head)
+    }
+    for name in sorted(wanted ^ set(given)) or sorted(wanted):
+        if name not in given or name not in wanted or state[name].shape != given[name].shape:
+            raise UsageError(
+                f"the model to start from does not fit: `{name}`", hint="same encoder, same memory"
+            )
+    for name, tensor in given.items():
+        state[name].copy_(tensor)
+
+
+def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) -> None:
+    """Fold the standardisation of regression labels into the classifier's last linear, so that it
+    gives scores.
+    """
+    head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
+    linears = [
+        module
+        for name, module in classifier.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == 1 and f"{name}.".startswith(head)
+    ]
+    with torch.no_grad():
+        linears[-1].weight.mul_(deviation)
+        linears[-1].bias.mul_(deviation).add_(mean)
+
+
+def file_digest(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def score(problem: str, logits: np.ndarray, targets: np.ndarray) -> float:
+    """Accuracy, or for regression Pearson's correlation (0 where either side is constant)."""
+    if problem == "classification":
+        return float((logits.argmax(-1) == targets).mean())
+    predicted = logits.reshape(-1)
+    if predicted.std() == 0 or targets.std() == 0:
+        return 0.0
+    return float(np.corrcoef(predicted, targets)[0, 1])
+
+
+def run_trainer(
+    module: TrainingModule,
+    settings: TrainSettings,
+    train_rows: EncodedExamples,
+    eval_rows: EncodedExamples,
+    work: Path,
+    identity: dict[str, Any],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train `module` in place, best epoch last loaded; goes on where the same training was interrupted."""
+    import transformers
+    from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+
+    transformers.utils.logging.set_verbosity_error()
+    metric = "accuracy" if module.problem == "classification" else "correlation"
+    resume = _prepare_work(work, identity)
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=settings.lr,
+        lr_scheduler_type="linear",
+        warmup_steps=settings.warmup,
+        max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=True,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    pad_id = module.classifier.config.pad_token_id or 0
+    optimizer = torch.optim.AdamW(parameter_groups(module, settings))
+    trainer = Trainer(
+        model=module,
+        args=arguments,
+        data_collator=lambda rows: pad_rows(rows, pad_id),
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        compute_metrics=lambda prediction: {
+            metric: score(
+                module.problem, np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+            )
+        },
+        optimizers=(optimizer, None),
+    )
+    for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
+        trainer.remove_callback(callback)
+    main = trainer.is_world_process_zero()
+    if main and resume:
+        say(f"going on from {resume.name}")
+    progress = _progress(metric, say) if main else None
+    if progress is not None:
+        trainer.add_callback(progress)
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    seconds = time.perf_counter() - started
+    history = [
+        {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
+        for entry in trainer.state.log_history
+        if f"eval_{metric}" in entry
+    ]
+    return {
+        "main_process": main,
+        "seconds": seconds,
+        "steps": trainer.state.global_step,
+        "history": history,
+        "best": {metric: trainer.state.best_metric},
+    }
+
+
+def _prepare_work(work: Path, identity: dict[str, Any]) -> Path | None:
+    """The checkpoint to go on from, if `work` holds one of the same settings and data; else an empty
+    `work`.
+    """
+    stamp = work / "identity.json"
+    content = json.dumps(identity, sort_keys=True)
+    checkpoints = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+    complete = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
+    if complete and stamp.is_file() and stamp.read_text() == content:
+        return complete[-1]
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(content)
+    except OSError as error:
+        raise UsageError(f"cannot write beside the output: {error}") from error
+    return None
+
+
+def _progress(metric: str, say: Callable[[str], None]):
+    """A callback that shows steps on a terminal, and says what every epoch came to."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from transformers import TrainerCallback
+
+    class ShowProgress(TrainerCallback):
+        def __init__(self):
+            console = Console(stderr=True)
+            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+            self.task = None
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.bar.start()
+            self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step)
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.bar.update(self.task, completed=state.global_step)
+
+        def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+            if metrics and f"eval_{metric}" in metrics:
+                say(f"epoch {state.epoch:.0f}: {metric} {metrics[f'eval_{metric}']:.4f}")
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.bar.stop()
+
+    return ShowProgress()

@@ -1,0 +1,277 @@
+"""Training: learns, repeats, resumes, and says what is wrong with its input."""
+
+import json
+import random
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from spartanc.compiler.errors import SpartancError
+from spartanc.models import training
+from spartanc.models.checkpoint import load_model
+from spartanc.models.classifier import place_in_module
+from spartanc.models.memory import SpartanConfig
+from spartanc.models.training import TrainSettings, load_balancing_loss, train
+from spartanc.runtime_py.data import read_examples
+from support.models import tiny_encoder_config, tiny_tokenizer
+from transformers import BertConfig, BertForMaskedLM, BertModel
+
+GOOD, BAD, FILLER = (
+    ("good", "great", "loved"),
+    ("bad", "dull", "hated"),
+    ("a", "film", "this", "that", "it", "was"),
+)
+MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def write_encoder(directory, model_class=BertModel, **changes):
+    directory.mkdir()
+    config = {name: value for name, value in tiny_encoder_config("bert").items() if name != "num_labels"}
+    torch.manual_seed(0)
+    model = model_class(BertConfig(**config | changes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(std=0.2)
+    (directory / "config.json").write_text(json.dumps(config | changes))
+    (directory / "tokenizer.json").write_text(tiny_tokenizer())
+    save_file(
+        {name: value.contiguous().clone() for name, value in model.state_dict().items()},
+        directory / "model.safetensors",
+    )
+    return directory
+
+
+def write_examples(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def sentiment(count, seed, pairs=False, scores=False):
+    draw = random.Random(seed)
+    for _ in range(count):
+        good = draw.random() < 0.5
+        words = [*draw.sample(FILLER, 4), draw.choice(GOOD if good else BAD)]
+        draw.shuffle(words)
+        row = {"text": " ".join(words), "label": "positive" if good else "negative"}
+        if scores:
+            row["label"] = 50.0 + 10 * good + draw.random()
+        if pairs:
+            row["text_pair"] = " ".join(draw.sample(FILLER, 3))
+        yield row
+
+
+@pytest.fixture
+def files(tmp_path):
+    encoder = write_encoder(tmp_path / "encoder")
+    data = write_examples(tmp_path / "train.jsonl", sentiment(96, 1))
+    dev = write_examples(tmp_path / "dev.jsonl", sentiment(40, 2))
+    return encoder, data, dev
+
+
+def quick(files, out, **options):
+    settings = options.pop("settings", TrainSettings(epochs=2, batch_size=8, lr=0.01, norm_lr=0.01))
+    return train(*files, out, spartan=MEMORY, settings=settings, **options)
+
+
+def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, capfd):
+    lines = []
+    result = quick(files, tmp_path / "model.pt", report=lines.append)
+    assert result["best"]["accuracy"] > 0.9
+    assert len(result["history"]) == 2
+    assert lines[-1].startswith("epoch 2: accuracy")
+    assert capfd.readouterr().out == ""
+    model = load_model(tmp_path / "model.pt")
+    assert model.labels == ("negative", "positive")
+    assert model.problem == "classification"
+    assert model.module.segment_separator is None
+    assert len(model.eval_examples) == 32
+    assert set(model.eval_examples) <= set(read_examples(files[2]))
+    encoder = model.text_encoder(40)
+    ids = torch.tensor([encoder.encode("this film was great").ids])
+    with torch.no_grad():
+        assert model.labels[model.module(ids, torch.ones_like(ids)).argmax()] == "positive"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dev.jsonl",
+        "encoder",
+        "model.pt",
+        "train.jsonl",
+    ]
+
+
+def test_only_the_task_is_trained(files, tmp_path):
+    quick(files, tmp_path / "model.pt", settings=TrainSettings(epochs=1, batch_size=8))
+    model = load_model(tmp_path / "model.pt")
+    start = BertModel.from_pretrained(files[0]).state_dict()
+    given = {place_in_module(f"bert.{name}", model.module.adapter): value for name, value in start.items()}
+    for name, value in model.backbone_tensors().items():
+        assert torch.equal(value, given[name]), name
+    task = model.task_tensors()
+    norm = task["network.bert.encoder.layer.0.layer.output.LayerNorm.weight"]
+    assert not torch.equal(norm, torch.ones_like(norm))
+
+
+def test_same_seed_gives_the_same_numbers(files, tmp_path):
+    settings = TrainSettings(epochs=1, batch_size=8, seed=3)
+    first = quick(files, tmp_path / "a.pt", settings=settings)
+    second = quick(files, tmp_path / "b.pt", settings=settings)
+    assert first["history"] == second["history"]
+    a, b = (load_model(tmp_path / name).module.state_dict() for name in ("a.pt", "b.pt"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    other = quick(files, tmp_path / "c.pt", settings=TrainSettings(epochs=1, batch_size=8, seed=4))
+    assert other["history"] != first["history"]
+
+
+def test_interrupted_training_goes_on_and_ends_with_the_same_model(files, tmp_path):
+    settings = TrainSettings(epochs=3, batch_size=8)
+    whole = quick(files, tmp_path / "whole.pt", settings=settings)
+
+    def interrupt(line):
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(files, tmp_path / "cut.pt", settings=settings, report=interrupt)
+    assert not (tmp_path / "cut.pt").exists()
+    lines = []
+    resumed = quick(files, tmp_path / "cut.pt", settings=settings, report=lines.append)
+    assert lines[0].startswith("going on from checkpoint")
+    assert resumed["history"] == whole["history"]
+    a, b = (load_model(tmp_path / name).module.state_dict() for name in ("whole.pt", "cut.pt"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not (tmp_path / ".cut.pt.training").exists()
+
+
+def test_other_settings_start_anew(files, tmp_path):
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=1, batch_size=8), report=interrupt)
+    lines = []
+    quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=1, batch_size=16), report=lines.append)
+    assert not any(line.startswith("going on") for line in lines)
+
+
+def test_two_sentences_mark_their_segments(files, tmp_path):
+    data = write_examples(tmp_path / "pairs.jsonl", sentiment(48, 1, pairs=True))
+    quick((files[0], data, data), tmp_path / "model.pt", settings=TrainSettings(epochs=1, batch_size=8))
+    model = load_model(tmp_path / "model.pt")
+    assert model.module.segment_separator == 3
+    assert model.eval_examples[0].text_pair
+
+
+def test_regression_scores_are_on_the_labels_scale(files, tmp_path):
+    data = write_examples(tmp_path / "scores.jsonl", sentiment(96, 1, scores=True))
+    result = quick(
+        (files[0], data, data), tmp_path / "model.pt", settings=TrainSettings(epochs=3, batch_size=8, lr=0.01)
+    )
+    assert result["problem"] == "regression"
+    assert result["best"]["correlation"] > 0.9
+    model = load_model(tmp_path / "model.pt")
+    assert model.labels == ()
+    encoder = model.text_encoder(40)
+    scores = {}
+    for word in ("great", "dull"):
+        ids = torch.tensor([encoder.encode(f"this film was {word}").ids])
+        scores[word] = float(model.module(ids, torch.ones_like(ids)))
+    assert scores["great"] == pytest.approx(60.5, abs=3)
+    assert scores["dull"] == pytest.approx(50.5, abs=3)
+
+
+def test_no_samples_first_layers_and_starting_from_a_model(files, tmp_path):
+    settings = TrainSettings(epochs=1, batch_size=8)
+    quick(files, tmp_path / "a.pt", settings=settings, layers=1)
+    quick(files, tmp_path / "b.pt", settings=settings, layers=1, init_from=tmp_path / "a.pt", samples=False)
+    model = load_model(tmp_path / "b.pt")
+    assert model.eval_examples == ()
+    assert len(model.module.memories()) == 1
+    with pytest.raises(SpartancError, match="does not fit"):
+        quick(files, tmp_path / "c.pt", settings=settings, init_from=tmp_path / "a.pt")
+
+
+def test_language_models_directory_is_an_encoder_too(files, tmp_path):
+    encoder = write_encoder(tmp_path / "masked", BertForMaskedLM)
+    quick((encoder, *files[1:]), tmp_path / "model.pt", settings=TrainSettings(epochs=1, batch_size=8))
+    assert load_model(tmp_path / "model.pt").labels == ("negative", "positive")
+
+
+def test_load_balancing_loss_is_one_at_equal_use():
+    mask = torch.tensor([[1, 1, 1, 0]])
+    equal = torch.full((1, 4, 8), 1 / 8)
+    one = torch.nn.functional.one_hot(torch.zeros(1, 4, dtype=torch.long), 8).float()
+    assert load_balancing_loss([equal], mask) == pytest.approx(1.0)
+    assert load_balancing_loss([one], mask) == pytest.approx(8.0)
+    padding_only = equal.clone()
+    padding_only[0, 3] = one[0, 3]
+    assert load_balancing_loss([padding_only, padding_only], mask) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"text": "a", "label": "x"}\n{"text": "b"}\n', "line 2: no `label`"),
+        ('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n', "one label only: `x`"),
+        ('{"text": "a", "label": "x"}\n{"text"\n', "line 2: not a JSON object"),
+    ],
+)
+def test_wrong_training_data(files, tmp_path, content, said):
+    (tmp_path / "wrong.jsonl").write_text(content)
+    with pytest.raises(SpartancError, match=said) as caught:
+        quick((files[0], tmp_path / "wrong.jsonl", files[2]), tmp_path / "model.pt")
+    assert caught.value.exit_code == 2
+    assert not any(path.name.startswith((".model", "model")) for path in tmp_path.iterdir())
+
+
+def test_evaluation_label_that_training_lacks(files, tmp_path):
+    write_examples(
+        tmp_path / "wrong.jsonl", [{"text": "a", "label": "positive"}, {"text": "a", "label": "other"}]
+    )
+    with pytest.raises(SpartancError, match="line 2: label `other` is not one of the model's"):
+        quick((*files[:2], tmp_path / "wrong.jsonl"), tmp_path / "model.pt")
+
+
+def test_wrong_encoders(files, tmp_path):
+    def fails(encoder, code, said, **options):
+        with pytest.raises(SpartancError, match=said) as caught:
+            quick((encoder, *files[1:]), tmp_path / "model.pt", **options)
+        assert caught.value.exit_code == code
+
+    fails(tmp_path / "none", 2, "no encoder at")
+    fails(files[0], 2, "cannot keep `3` layers", layers=3)
+    fails(files[0], 2, "max length `128` is above the encoder's `40`", settings=TrainSettings(max_length=128))
+    config = (files[0] / "config.json").read_text()
+    (files[0] / "config.json").write_text(config.replace('"bert"', '"t5"'))
+    fails(files[0], 3, "`t5` is not supported")
+    (files[0] / "config.json").write_text(config.replace('"hidden_size": 32', '"hidden_size": 64'))
+    fails(files[0], 2, "has shape")
+    (files[0] / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    fails(files[0], 2, "lacks tensors")
+    (files[0] / "config.json").write_text(config)
+    (files[0] / "tokenizer.json").unlink()
+    fails(files[0], 2, "no tokenizer")
+
+
+@pytest.mark.parametrize("values", [{"epochs": 0}, {"lr": -1.0}, {"warmup": 2.0}, {"lr": float("nan")}])
+def test_wrong_settings_are_named(values):
+    with pytest.raises(SpartancError, match=next(iter(values))):
+        TrainSettings(**values)
+
+
+def test_backbone_gets_no_gradient(files):
+    module = training.build_classifier(training.load_backbone(files[0]), MEMORY, 2, pairs=False)
+    wrapped = training.TrainingModule(module, "classification", 0.01, dropout=False).train()
+    training.parameter_groups(wrapped, TrainSettings())
+    ids = torch.randint(4, 40, (2, 6))
+    wrapped(ids, torch.ones_like(ids), torch.tensor([0, 1]))["loss"].backward()
+    task = set(module.task_names())
+    for name, parameter in module.named_parameters():
+        assert (parameter.grad is not None) == (name in task), name
