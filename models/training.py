@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import random
 import shutil
 import time
@@ -456,6 +457,8 @@ def _prepare_work(work: Path, identity: dict[str, Any]) -> Path | None:
     complete = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
     if complete and stamp.is_file() and stamp.read_text() == content:
         return complete[-1]
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one prepares
+        return None
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)

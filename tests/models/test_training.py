@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ GOOD, BAD, FILLER = (
     ("a", "film", "this", "that", "it", "was"),
 )
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
+LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
 
 
 @pytest.fixture(autouse=True)
@@ -78,16 +81,17 @@ def files(tmp_path):
 
 
 def quick(files, out, **options):
-    settings = options.pop("settings", TrainSettings(epochs=2, batch_size=8, lr=0.01, norm_lr=0.01))
+    settings = options.pop("settings", TrainSettings(epochs=1, batch_size=8))
     return train(*files, out, spartan=MEMORY, settings=settings, **options)
 
 
 def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, capfd):
     lines = []
-    result = quick(files, tmp_path / "model.pt", report=lines.append)
+    write_examples(files[1], sentiment(256, 1))
+    result = quick(files, tmp_path / "model.pt", settings=LEARNS, report=lines.append)
     assert result["best"]["accuracy"] > 0.9
-    assert len(result["history"]) == 2
-    assert lines[-1].startswith("epoch 2: accuracy")
+    assert len(result["history"]) == 5
+    assert lines[-1].startswith("epoch 5: accuracy")
     assert capfd.readouterr().out == ""
     model = load_model(tmp_path / "model.pt")
     assert model.labels == ("negative", "positive")
@@ -170,10 +174,8 @@ def test_two_sentences_mark_their_segments(files, tmp_path):
 
 
 def test_regression_scores_are_on_the_labels_scale(files, tmp_path):
-    data = write_examples(tmp_path / "scores.jsonl", sentiment(96, 1, scores=True))
-    result = quick(
-        (files[0], data, data), tmp_path / "model.pt", settings=TrainSettings(epochs=3, batch_size=8, lr=0.01)
-    )
+    data = write_examples(tmp_path / "scores.jsonl", sentiment(256, 1, scores=True))
+    result = quick((files[0], data, data), tmp_path / "model.pt", settings=LEARNS)
     assert result["problem"] == "regression"
     assert result["best"]["correlation"] > 0.9
     model = load_model(tmp_path / "model.pt")
@@ -182,7 +184,7 @@ def test_regression_scores_are_on_the_labels_scale(files, tmp_path):
     scores = {}
     for word in ("great", "dull"):
         ids = torch.tensor([encoder.encode(f"this film was {word}").ids])
-        scores[word] = float(model.module(ids, torch.ones_like(ids)))
+        scores[word] = model.module(ids, torch.ones_like(ids)).item()
     assert scores["great"] == pytest.approx(60.5, abs=3)
     assert scores["dull"] == pytest.approx(50.5, abs=3)
 
@@ -275,3 +277,24 @@ def test_backbone_gets_no_gradient(files):
     task = set(module.task_names())
     for name, parameter in module.named_parameters():
         assert (parameter.grad is not None) == (name in task), name
+
+
+@pytest.mark.long
+def test_training_runs_on_two_processes(files, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from spartanc.models.training import SpartanConfig, TrainSettings, train\n"
+        "train(*sys.argv[1:5], spartan=SpartanConfig(4, 8, 2), settings=TrainSettings(2, batch_size=4))\n"
+    )
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command += [
+        "--num_cpu_threads_per_process",
+        "1",
+        str(script),
+        *map(str, files),
+        str(tmp_path / "model.pt"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_model(tmp_path / "model.pt").training["results"]["history"][-1]["epoch"] == 2
