@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from spartanc.compiler.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import (
     find_segment_separator,
@@ -19,7 +21,6 @@ from spartanc.models.checkpoint import (
 from spartanc.models.classifier import SpartanClassifier, place_in_module
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
-from torch import Tensor
 
 
 @dataclass
@@ -51,9 +52,7 @@ def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
         adapter = adapter_for(config.get("model_type"))
         tokenizer = read_tokenizer(directory)
         if tokenizer is None:
-            raise UsageError(
-                f"`{directory}` has no tokenizer", hint="tokenizer.json must lie beside config.json"
-            )
+            raise UsageError(f"`{directory}` has no tokenizer", hint="tokenizer.json must lie beside config.json")
         if layers is not None:
             count = config.get(adapter.config_layers, config.get("num_hidden_layers"))
             if not isinstance(count, int) or not 1 <= layers <= count:
@@ -62,9 +61,7 @@ def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
         tensors, ignored = {}, []
         for stored, tensor in read_tensors(find_weights(directory)).items():
             # BERT's first checkpoints call a LayerNorm's parameters by TensorFlow's names.
-            name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-                "LayerNorm.beta", "LayerNorm.bias"
-            )
+            name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
             if not name.startswith(f"{adapter.base}.") and name.split(".")[0] in _BASE_PARTS:
                 name = f"{adapter.base}.{name}"
             prefix = f"{adapter.layers}."
@@ -87,9 +84,7 @@ def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
 _BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
 
 
-def build_classifier(
-    backbone: Backbone, spartan: SpartanConfig | None, outputs: int, pairs: bool
-) -> SpartanClassifier:
+def build_classifier(backbone: Backbone, spartan: SpartanConfig | None, outputs: int, pairs: bool) -> SpartanClassifier:
     """An untrained classifier over the encoder; memories and head are drawn from torch's generator.
 
     pairs: whether inputs are two sentences, which an encoder with segments then tells apart.
@@ -106,17 +101,13 @@ def build_classifier(
         raise UsageError(f"the encoder's config does not describe a model: {error}") from error
     adapter = module.adapter
     state = module.state_dict()
-    expected = {
-        name for name in state if name.startswith(f"network.{adapter.base}.") and ".memory." not in name
-    }
+    expected = {name for name in state if name.startswith(f"network.{adapter.base}.") and ".memory." not in name}
     given = {place_in_module(name, adapter): tensor for name, tensor in backbone.tensors.items()}
     # A pooler stands in few checkpoints of language models; without one a classifier starts from a random
     # one.
     missing = sorted(name for name in expected - set(given) if f"{adapter.base}.pooler." not in name)
     if missing:
-        raise UsageError(
-            f"the encoder lacks tensors: {listed([name.removeprefix('network.') for name in missing])}"
-        )
+        raise UsageError(f"the encoder lacks tensors: {listed([name.removeprefix('network.') for name in missing])}")
     for name, tensor in given.items():
         if name not in expected:
             backbone.ignored.append(name.removeprefix("network."))

@@ -141,9 +141,7 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
             for example in model.eval_examples
         ],
         "training": model.training,
-        "state": {
-            name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()
-        },
+        "state": {name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()},
     }
     temporary = None
     try:
@@ -157,9 +155,7 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         os.replace(temporary, path)
         temporary = None
     except (OSError, RuntimeError) as error:
-        raise UsageError(
-            f"cannot write `{path}`: {error}", hint="is there room, and may you write there?"
-        ) from error
+        raise UsageError(f"cannot write `{path}`: {error}", hint="is there room, and may you write there?") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
@@ -176,9 +172,7 @@ def build_module(
             expected = SpartanClassifier(encoder_config, spartan, segment_separator).state_dict()
     except SpartancError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever a Hugging Face constructor raises on values that do not fit together
+    except Exception as error:  # whatever a Hugging Face constructor raises on values that do not fit together
         raise UsageError(f"the encoder's config does not describe a model: {error}") from error
     _compare_tensors(state, {name: tuple(value.shape) for name, value in expected.items()})
     from transformers.initialization import no_init_weights
@@ -251,9 +245,7 @@ def _unpickle_weights(path: Path) -> Any:
 
 def _load_file(path: Path) -> TrainedModel:
     if not path.exists():
-        raise UsageError(
-            f"no model at `{path}`", hint="give a model.pt, or a directory with config.json and weights"
-        )
+        raise UsageError(f"no model at `{path}`", hint="give a model.pt, or a directory with config.json and weights")
     try:
         if path.stat().st_size == 0:
             raise UsageError(f"`{path}` is empty")
@@ -304,9 +296,7 @@ def _load_directory(path: Path) -> TrainedModel:
     problem, labels = _original_labels(config)
     tokenizer = read_tokenizer(path)
     separator = find_segment_separator(tokenizer, encoder_config)
-    return _assemble(
-        encoder_config, spartan, separator, state, tokenizer, problem, labels, ignored=tuple(ignored)
-    )
+    return _assemble(encoder_config, spartan, separator, state, tokenizer, problem, labels, ignored=tuple(ignored))
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -315,9 +305,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"cannot read `{path}`: {error.strerror}", hint="is it a model's directory?"
-        ) from error
+        raise UsageError(f"cannot read `{path}`: {error.strerror}", hint="is it a model's directory?") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"`{path}` is not JSON: {error}") from error
     if not isinstance(config, dict):
@@ -375,9 +363,7 @@ def _assemble(
     if tokenizer is not None:
         size = TextEncoder(tokenizer, module.max_length()).vocabulary_size()
         if size > module.config.vocab_size:
-            raise UsageError(
-                f"the tokenizer has {size} tokens, the encoder's table {module.config.vocab_size}"
-            )
+            raise UsageError(f"the tokenizer has {size} tokens, the encoder's table {module.config.vocab_size}")
     return TrainedModel(module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest)
 
 
@@ -401,9 +387,7 @@ def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]
 
 
 def listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:5]) + (
-        f" and {len(names) - 5} more" if len(names) > 5 else ""
-    )
+    return ", ".join(f"`{name}`" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _original_config(config: dict[str, Any]) -> tuple[SpartanConfig, str]:
@@ -455,16 +439,10 @@ def _rename_original(
         elif match[2] in renamed:
             cells = not first and match[2].startswith("sparse_")
             if cells and tensor.dim() != 3:
-                raise UsageError(
-                    f"`{name}` has shape `{list(tensor.shape)}`, expected parents, cells, hidden size"
-                )
+                raise UsageError(f"`{name}` has shape `{list(tensor.shape)}`, expected parents, cells, hidden size")
             if cells and tensor.shape[0] != spartan.parents:
-                raise UsageError(
-                    f"`{name}` has shape `{list(tensor.shape)}`, expected {spartan.parents} parents"
-                )
-            state[f"network.{layers}.{match[1]}.memory.{renamed[match[2]]}"] = (
-                tensor.flatten(0, 1) if cells else tensor
-            )
+                raise UsageError(f"`{name}` has shape `{list(tensor.shape)}`, expected {spartan.parents} parents")
+            state[f"network.{layers}.{match[1]}.memory.{renamed[match[2]]}"] = tensor.flatten(0, 1) if cells else tensor
         elif match[2].startswith(("spartan", "sparse_spartan")):
             ignored.append(name)
         else:

@@ -128,9 +128,7 @@ class SpartanClassifier(nn.Module):
         }
         head = tuple(f"network.{prefix}" for prefix in self.adapter.head)
         return [
-            name
-            for name, _ in self.named_parameters()
-            if name in norms or name.startswith(head) or ".memory." in name
+            name for name, _ in self.named_parameters() if name in norms or name.startswith(head) or ".memory." in name
         ]
 
     def trace(self, input_ids: Tensor, attention_mask: Tensor) -> Trace:
@@ -179,9 +177,7 @@ def read_encoder_config(encoder_config: dict[str, Any]):
     if clean.get("is_decoder") or clean.get("add_cross_attention"):
         raise UnsupportedModelError("the model is a decoder", hint="spartanc compiles encoders")
     if clean.get("position_embedding_type", "absolute") != "absolute":
-        raise UnsupportedModelError(
-            f"position embeddings `{clean['position_embedding_type']}` are not supported"
-        )
+        raise UnsupportedModelError(f"position embeddings `{clean['position_embedding_type']}` are not supported")
     clean["num_hidden_layers"] = clean.get("num_hidden_layers", clean.get("n_layers"))
     if clean["num_hidden_layers"] is None:
         del clean["num_hidden_layers"]

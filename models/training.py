@@ -27,6 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from spartanc.compiler.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
@@ -34,8 +37,6 @@ from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 from spartanc.runtime_py.text import TextEncoder
-from torch import Tensor, nn
-from torch.nn import functional
 
 MAX_LENGTH = 128
 
@@ -104,9 +105,7 @@ class TrainingModule(nn.Module):
             self.classifier.eval()
         return self
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         self._weights.clear()
         logits_BC = self.classifier(input_ids, attention_mask)
         if labels is None:
@@ -138,9 +137,7 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __init__(self, examples: Sequence[Example], targets: Sequence[int | float], encoder: TextEncoder):
         encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
         self.truncated = sum(row.truncated for row in encoded)
-        self.rows = [
-            {"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)
-        ]
+        self.rows = [{"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -166,10 +163,7 @@ def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[di
     classifier = module.classifier
     task = set(classifier.task_names())
     norms = {
-        parameter
-        for part in classifier.modules()
-        if isinstance(part, nn.LayerNorm)
-        for parameter in part.parameters()
+        parameter for part in classifier.modules() if isinstance(part, nn.LayerNorm) for parameter in part.parameters()
     }
     rest, norm = [], []
     for name, parameter in classifier.named_parameters():
@@ -251,9 +245,7 @@ def train(
         "data": [file_digest(path) for path in (data, eval)],
     }
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
-    result = run_trainer(
-        module, settings, train_rows, eval_rows, out.with_name(f".{out.name}.training"), identity, say
-    )
+    result = run_trainer(module, settings, train_rows, eval_rows, out.with_name(f".{out.name}.training"), identity, say)
     if problem == "regression":
         restore_scale(classifier, *scale)
     classifier.eval()
@@ -264,15 +256,11 @@ def train(
         "train_rows": len(train_rows),
         "eval_rows": len(eval_rows),
         "truncated": train_rows.truncated,
-        "trainable_parameters": sum(
-            value.numel() for value in classifier.parameters() if value.requires_grad
-        ),
+        "trainable_parameters": sum(value.numel() for value in classifier.parameters() if value.requires_grad),
         **result,
     }
     if result["main_process"]:
-        chosen = random.Random(settings.seed).sample(
-            range(len(eval_examples)), min(EVAL_EXAMPLES, len(eval_examples))
-        )
+        chosen = random.Random(settings.seed).sample(range(len(eval_examples)), min(EVAL_EXAMPLES, len(eval_examples)))
         kept = tuple(eval_examples[index] for index in sorted(chosen)) if samples else ()
         trained = TrainedModel(
             classifier,
@@ -293,9 +281,7 @@ def train(
     return summary
 
 
-def find_labels(
-    examples: Sequence[Example], path: str | Path, problem: str | None
-) -> tuple[str, tuple[str, ...]]:
+def find_labels(examples: Sequence[Example], path: str | Path, problem: str | None) -> tuple[str, tuple[str, ...]]:
     """The problem, and for classification the names of its classes in order."""
     for example in examples:
         if example.label is None:
@@ -309,9 +295,7 @@ def find_labels(
         raise UsageError(f"problem `{problem}` is not one of classification, regression")
     labels = tuple(sorted({str(example.label) for example in examples}))
     if len(labels) < 2:
-        raise UsageError(
-            f"`{path}` has one label only: `{labels[0]}`", hint="a classifier needs two at least"
-        )
+        raise UsageError(f"`{path}` has one label only: `{labels[0]}`", hint="a classifier needs two at least")
     return problem, labels
 
 
@@ -326,14 +310,10 @@ def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[
         for name, tensor in source.task_tensors().items()
         if tuple(labels) == source.labels or not name.startswith(head)
     }
-    wanted = {
-        name for name in target.task_names() if tuple(labels) == source.labels or not name.startswith(head)
-    }
+    wanted = {name for name in target.task_names() if tuple(labels) == source.labels or not name.startswith(head)}
     for name in sorted(wanted ^ set(given)) or sorted(wanted):
         if name not in given or name not in wanted or state[name].shape != given[name].shape:
-            raise UsageError(
-                f"the model to start from does not fit: `{name}`", hint="same encoder, same memory"
-            )
+            raise UsageError(f"the model to start from does not fit: `{name}`", hint="same encoder, same memory")
     for name, tensor in given.items():
         state[name].copy_(tensor)
 
@@ -416,9 +396,7 @@ def run_trainer(
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         compute_metrics=lambda prediction: {
-            metric: score(
-                module.problem, np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-            )
+            metric: score(module.problem, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
         },
         optimizers=(optimizer, None),
     )

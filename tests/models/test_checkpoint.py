@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from spartanc.compiler.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import load_model, save_model
 from spartanc.models.memory import SpartanConfig
@@ -102,9 +103,7 @@ def test_model_file_is_loadable_without_importing_anything(saved):
 def test_half_precision_weights_become_float32(saved):
     edit_saved(
         saved,
-        lambda content: content["state"].update(
-            {name: value.half() for name, value in content["state"].items()}
-        ),
+        lambda content: content["state"].update({name: value.half() for name, value in content["state"].items()}),
     )
     assert {value.dtype for value in load_model(saved).module.state_dict().values()} == {torch.float32}
 

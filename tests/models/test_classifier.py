@@ -54,9 +54,7 @@ def test_padding_does_not_change_the_logits(architecture):
     padded = torch.cat([ids, torch.full((1, 6), pad)], 1)
     padded_mask = torch.cat([mask, torch.zeros(1, 6, dtype=torch.long)], 1)
     with torch.no_grad():
-        torch.testing.assert_close(
-            model.module(padded, padded_mask), model.module(ids, mask), rtol=0, atol=1e-5
-        )
+        torch.testing.assert_close(model.module(padded, padded_mask), model.module(ids, mask), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -83,9 +81,7 @@ def test_segments_are_those_of_the_tokenizer(architecture):
         assert got[0].tolist() == encoding.type_ids
     # Hugging Face's own forward, given the tokenizer's segments, is what ours computes from ids alone.
     encoding = tokenizer.encode("where is the card", "my card was lost")
-    ids, mask, types = (
-        torch.tensor([row]) for row in (encoding.ids, encoding.attention_mask, encoding.type_ids)
-    )
+    ids, mask, types = (torch.tensor([row]) for row in (encoding.ids, encoding.attention_mask, encoding.type_ids))
     with torch.no_grad():
         expected = module.network(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
         without = module.network(input_ids=ids, attention_mask=mask).logits

@@ -39,9 +39,7 @@ def test_golden_checkpoint_gives_logits_hidden_states_and_parent_weights(directo
         for index, weights in enumerate(trace.parent_weights):
             assert_all_close(weights, expected[f"parent_weights.{index}"])
         with torch.no_grad():
-            assert_all_close(
-                loaded.module(expected["input_ids"], expected["attention_mask"]), expected["logits"]
-            )
+            assert_all_close(loaded.module(expected["input_ids"], expected["attention_mask"]), expected["logits"])
 
 
 @pytest.mark.parametrize("directory", GOLDEN, ids=lambda path: path.name)

@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import BertConfig, BertForMaskedLM, BertModel
+
 from spartanc.compiler.errors import SpartancError
 from spartanc.models import training
 from spartanc.models.checkpoint import load_model
@@ -16,7 +18,6 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.training import TrainSettings, load_balancing_loss, train
 from spartanc.runtime_py.data import read_examples
 from support.models import tiny_encoder_config, tiny_tokenizer
-from transformers import BertConfig, BertForMaskedLM, BertModel
 
 GOOD, BAD, FILLER = (
     ("good", "great", "loved"),
@@ -234,9 +235,7 @@ def test_wrong_training_data(files, tmp_path, content, said):
 
 
 def test_evaluation_label_that_training_lacks(files, tmp_path):
-    write_examples(
-        tmp_path / "wrong.jsonl", [{"text": "a", "label": "positive"}, {"text": "a", "label": "other"}]
-    )
+    write_examples(tmp_path / "wrong.jsonl", [{"text": "a", "label": "positive"}, {"text": "a", "label": "other"}])
     with pytest.raises(SpartancError, match="line 2: label `other` is not one of the model's"):
         quick((*files[:2], tmp_path / "wrong.jsonl"), tmp_path / "model.pt")
 
