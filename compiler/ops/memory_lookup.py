@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 NAMESPACE = "spartan"
-BLOCK_COLUMNS = 16  # columns of one packed block; the kernels' kBlockColumns
+BLOCK_COLUMNS = 16  # columns of one packed block of logit weights; the kernels' kBlockColumns
+VALUE_COLUMNS = 64  # columns of one packed block of values; the kernels' kValueColumns
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 _ROWS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
@@ -55,35 +56,44 @@ def memory_lookup_packed(
     layout: Tensor,
     logit_weights: Tensor,
     keys_MH: Tensor | None,
-    values_MH: Tensor,
+    values: Tensor,
     norm_weight_H: Tensor | None,
     norm_bias_H: Tensor | None,
     norm_eps: float,
     residual: bool,
 ) -> Tensor:
-    """The lookup from packed logit weights, then `x + y` if `residual`, then LayerNorm if a weight is given.
+    """The lookup from packed tensors, then `x + y` if `residual`, then LayerNorm if a weight is given.
 
     layout: int64 [3], the numbers E, M, K: data, so that one program serves memories of several shapes.
-    logit_weights: float32 [ceil(N / 16), H, 16] as `packing.pack_logit_weights` makes them. Without `keys_MH`,
-    N = E + M (parents, then keys / temperature); with `keys_MH` [M, H], keys / temperature row-major, N = E.
+    Without `keys_MH` all is packed, by `packing.pack_memory`: logit_weights [ceil((E + M) / 16), H, 16],
+    values [ceil(H / 64), M, 64]. With `keys_MH` [M, H] (already divided by the temperature) only the parents
+    are packed, logit_weights [ceil(E / 16), H, 16], and values are [M, H].
     Raises RuntimeError where shapes disagree.
     """
     parent_count, cells, top_k = layout.tolist()
     hidden = x_BH.shape[-1]
     columns = parent_count if keys_MH is not None else parent_count + cells
-    blocks = -(-columns // BLOCK_COLUMNS)
-    torch._check(
-        tuple(logit_weights.shape) == (blocks, hidden, BLOCK_COLUMNS),
-        lambda: (
-            f"logit_weights must be [{blocks}, {hidden}, {BLOCK_COLUMNS}], got {list(logit_weights.shape)}"
-        ),
-    )
+    _check_shape("logit_weights", logit_weights, -(-columns // BLOCK_COLUMNS), hidden, BLOCK_COLUMNS)
+    torch._check(cells % parent_count == 0, lambda: "M must be a multiple of E")
     weights_NH = logit_weights.transpose(1, 2).reshape(-1, hidden)
     parents_EH = weights_NH[:parent_count]
-    scaled_keys_MH = keys_MH if keys_MH is not None else weights_NH[parent_count:columns]
-    _check(x_BH, parents_EH, scaled_keys_MH, values_MH, top_k)
-    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ scaled_keys_MH.T, values_MH, top_k)
+    if keys_MH is None:
+        _check_shape("values", values, -(-hidden // VALUE_COLUMNS), cells, VALUE_COLUMNS)
+        values_MH = values.transpose(0, 1).reshape(cells, -1)[:, :hidden]
+        keys_CEH = weights_NH[parent_count:columns].view(cells // parent_count, parent_count, hidden)
+        keys_MH = keys_CEH.transpose(0, 1).reshape(cells, hidden)
+    else:
+        values_MH = values
+    _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
+    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+def _check_shape(name: str, tensor: Tensor, *expected: int) -> None:
+    torch._check(
+        tuple(tensor.shape) == expected,
+        lambda: f"{name} must be {list(expected)}, got {list(tensor.shape)}",
+    )
 
 
 def _lookup(logits_BE: Tensor, child_logits_BM: Tensor, values_MH: Tensor, top_k: int) -> Tensor:

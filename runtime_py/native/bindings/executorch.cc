@@ -182,7 +182,13 @@ Tensor& memory_lookup_packed_out(KernelRuntimeContext& context, const Tensor& x,
                   logit_weights.size(1) == hidden && logit_weights.size(2) == kBlockColumns,
               "logit_weights must be float [ceil(N / 16), H, 16], N = E + M, or E where keys are given");
   checks.that(!keys || is_matrix(*keys, ScalarType::Float, shape.cells, hidden), "keys must be float [M, H]");
-  checks.that(is_matrix(values, ScalarType::Float, shape.cells, hidden), "values must be float [M, H]");
+  if (keys) {
+    checks.that(is_matrix(values, ScalarType::Float, shape.cells, hidden), "values must be float [M, H] where keys are given");
+  } else {
+    checks.that(dense(values, ScalarType::Float, 3) && values.size(0) == (hidden + kValueColumns - 1) / kValueColumns &&
+                    values.size(1) == shape.cells && values.size(2) == kValueColumns,
+                "values must be float [ceil(H / 64), M, 64] where no keys are given");
+  }
   check_norm(checks, norm_weight, norm_bias, hidden);
   if (checks.failed()) {
     context.fail(Error::InvalidArgument);

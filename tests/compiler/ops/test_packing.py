@@ -4,60 +4,73 @@ import pytest
 import torch
 
 from spartanc.compiler.ops.memory_lookup import memory_lookup, memory_lookup_packed
-from spartanc.compiler.ops.packing import pack_logit_weights, unpack_logit_weights
+from spartanc.compiler.ops.packing import pack_logit_weights, pack_memory, pack_values
 
 
-@pytest.mark.parametrize(("parents", "cells", "hidden"), [(1, 1, 1), (16, 48, 24), (5, 15, 7), (8, 8, 16)])
-def test_logit_weights_survive_packing(parents, cells, hidden):
+@pytest.mark.parametrize(("parents", "children", "hidden"), [(1, 1, 1), (16, 3, 24), (5, 3, 7), (8, 1, 16)])
+def test_logit_weights_lie_where_the_header_says(parents, children, hidden):
     torch.manual_seed(1)
-    parents_EH, keys_MH = torch.randn(parents, hidden), torch.randn(cells, hidden)
+    parents_EH, keys_MH = torch.randn(parents, hidden), torch.randn(parents * children, hidden)
     packed = pack_logit_weights(parents_EH, keys_MH)
-    assert packed.shape == (-(-(parents + cells) // 16), hidden, 16)
+    assert packed.shape == (-(-(parents + len(keys_MH)) // 16), hidden, 16)
     assert packed.is_contiguous()
-    rows = torch.cat([parents_EH, keys_MH])
-    assert torch.equal(unpack_logit_weights(packed, parents + cells), rows)
-    n, h = parents + cells - 1, hidden - 1
-    assert packed[n // 16, h, n % 16] == rows[n, h]
-    assert packed.count_nonzero() == rows.count_nonzero()  # the rest is zero
+    for e in range(parents):
+        assert torch.equal(packed[e // 16, :, e % 16], parents_EH[e])
+        for c in range(children):
+            n = parents + c * parents + e
+            assert torch.equal(packed[n // 16, :, n % 16], keys_MH[e * children + c])
+    assert packed.count_nonzero() == parents_EH.count_nonzero() + keys_MH.count_nonzero()  # the rest is zero
 
 
-@pytest.mark.parametrize("keys_packed", [True, False])
+@pytest.mark.parametrize("hidden", [1, 63, 64, 65, 130])
+def test_values_lie_where_the_header_says(hidden):
+    torch.manual_seed(1)
+    values_MH = torch.randn(6, hidden)
+    packed = pack_values(values_MH)
+    assert packed.shape == (-(-hidden // 64), 6, 64)
+    for h in (0, hidden // 2, hidden - 1):
+        assert torch.equal(packed[h // 64, :, h % 64], values_MH[:, h])
+    assert packed.count_nonzero() == values_MH.count_nonzero()
+
+
+@pytest.mark.parametrize("pack_keys", [True, False])
 @pytest.mark.parametrize("top_k", [1, 3, 5])
-def test_packed_lookup_equals_lookup_residual_and_norm(keys_packed, top_k):
+@pytest.mark.parametrize("hidden", [24, 65])
+def test_packed_lookup_equals_lookup_residual_and_norm(pack_keys, top_k, hidden):
     torch.manual_seed(2)
-    x = torch.randn(2, 9, 24)
-    parents, keys, values = torch.randn(5, 24), torch.randn(15, 24), torch.randn(15, 24)
-    weight, bias = torch.randn(24), torch.randn(24)
+    x = torch.randn(2, 9, hidden)
+    parents, keys, values = torch.randn(5, hidden), torch.randn(15, hidden), torch.randn(15, hidden)
+    weight, bias = torch.randn(hidden), torch.randn(hidden)
     expected = torch.nn.functional.layer_norm(
-        x + memory_lookup(x, parents, keys, values, top_k, 1.6), (24,), weight, bias, 1e-5
+        x + memory_lookup(x, parents, keys, values, top_k, 1.6), (hidden,), weight, bias, 1e-5
     )
-    layout = torch.tensor([5, 15, top_k])
-    packed = pack_logit_weights(parents, keys / 1.6 if keys_packed else None)
-    got = memory_lookup_packed(x, layout, packed, None if keys_packed else keys / 1.6, values, weight, bias, 1e-5, True)
+    packed = pack_memory(parents, keys, values, top_k, 1.6, pack_keys=pack_keys)
+    got = memory_lookup_packed(x, *packed, weight, bias, 1e-5, True)
     assert expected.abs().max() > 0.1
-    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(got, expected, rtol=0, atol=3e-5)
 
 
-def test_packed_lookup_refuses_weights_of_another_shape():
+def test_packed_lookup_refuses_tensors_of_another_shape():
     x = torch.randn(3, 8)
-    packed = pack_logit_weights(torch.randn(4, 8), torch.randn(20, 8))
-    with pytest.raises(RuntimeError, match="logit_weights must be"):
-        memory_lookup_packed(x, torch.tensor([4, 8, 2]), packed, None, torch.randn(8, 8), None, None, 1e-5, True)
+    layout = torch.tensor([4, 8, 2])
+    memory = pack_memory(torch.randn(4, 8), torch.randn(20, 8), torch.randn(20, 8), 2, 1.6)
+    with pytest.raises(RuntimeError, match=r"logit_weights must be \[1, 8, 16\], got \[2, 8, 16\]"):
+        memory_lookup_packed(x, layout, *memory[1:], None, None, 1e-5, True)
+    with pytest.raises(RuntimeError, match="values must be"):
+        memory_lookup_packed(x, *memory[:3], torch.randn(20, 8), None, None, 1e-5, True)
 
 
 def test_packed_overload_exports_with_its_shape():
-    packed = pack_logit_weights(torch.randn(4, 8), torch.randn(8, 8))
+    memory = pack_memory(torch.randn(4, 8), torch.randn(8, 8), torch.randn(8, 8), 2, 1.6)
 
     class Lookup(torch.nn.Module):
         def forward(self, x, layout, weights, values):
             return torch.ops.spartan.memory_lookup.packed(x, layout, weights, None, values, None, None, 1e-5, False)
 
-    arguments = (torch.randn(1, 6, 8), torch.tensor([4, 8, 2]), packed, torch.randn(8, 8))
+    arguments = (torch.randn(1, 6, 8), memory.layout, memory.logit_weights, memory.values)
     program = torch.export.export(Lookup(), arguments)
     assert [n.target for n in program.graph.nodes if n.op == "call_function"] == [
         torch.ops.spartan.memory_lookup.packed
     ]
-    torch.testing.assert_close(
-        program.module()(*arguments),
-        memory_lookup_packed(*arguments[:3], None, arguments[3], None, None, 1e-5, False),
-    )
+    expected = memory_lookup_packed(arguments[0], *memory, None, None, 1e-5, False)
+    torch.testing.assert_close(program.module()(*arguments), expected)

@@ -45,12 +45,15 @@ constexpr std::size_t kLogitBlocks = 1;
 template <std::size_t Blocks>
 constexpr std::size_t kLogitPositions = 6;
 constexpr std::size_t kDotRows = 3;
-constexpr std::size_t kSumRegisters = 12;
+constexpr std::size_t kSumBlocks = 1;
 
 #include "memory_lookup/f32_vector.inl"
+#include "memory_lookup/select.inl"
 
 }  // namespace
 
-const F32Kernels kMemoryLookupF32_avx2 = {logits, dots, weighted_sum, exp_nonpositive, normalize};
+const F32Kernels kMemoryLookupF32_avx2 = {
+    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
+    normalize, select_largest, shift_logits,  weights_of_chosen};
 
 }  // namespace spartan

@@ -19,13 +19,28 @@ struct F32Kernels {
   // out[p * out_stride + r] = sum over h of x[p][h] * rows[r * H + h];  x: one pointer a position.
   void (*dots)(const float* const* x, std::size_t positions, const float* rows, std::size_t row_count,
                std::size_t hidden, float* out, std::size_t out_stride);
-  // out[h] = (addend ? addend[h] : 0) + sum over i of weights[i] * base[offsets[i] + h], h in [0, columns).
-  void (*weighted_sum)(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
-                       const float* addend, std::size_t columns, float* out);
+  // For p in [0, positions), h in [0, hidden), with addend (or 0 where it is null) and out [positions, hidden]:
+  //   out[p][h] = addend[p][h] + sum over i < count of weights[p * weight_stride + i] * value(i, h)
+  // and i's value at offset o = offsets[p * count + i] in elements:
+  //   weighted_rows    values[o + h]                                          row-major, o = cell * H
+  //   weighted_blocks  values[h / 64 * block_stride + o + h % 64]             packed in blocks of 64 columns, o = cell * 64
+  // The last packed block is readable to its end. addend may be out.
+  void (*weighted_rows)(const float* values, const std::size_t* offsets, const float* weights,
+                        std::size_t weight_stride, std::size_t count, const float* addend, std::size_t positions,
+                        std::size_t hidden, float* out);
+  void (*weighted_blocks)(const float* values, std::size_t block_stride, const std::size_t* offsets,
+                          const float* weights, std::size_t weight_stride, std::size_t count, const float* addend,
+                          std::size_t positions, std::size_t hidden, float* out);
   // v[i] = exp(v[i]) for v[i] <= 0 or NaN, to 2 ulp; below -87 the result is at most 2e-38, not exactly 0.
   void (*exp_nonpositive)(float* v, std::size_t count);
   // LayerNorm of one row in place; bias may be null.
   void (*normalize)(float* row, std::size_t hidden, const float* weight, const float* bias, float eps);
+  // See select.inl.
+  void (*select_largest)(const float* logits, std::size_t count, std::size_t top_k, std::uint32_t* chosen,
+                         std::int32_t* order);
+  void (*shift_logits)(float* logits, std::size_t parents, std::size_t children);
+  void (*weights_of_chosen)(const float* exponentials, std::size_t parents, std::size_t children,
+                            const std::uint32_t* chosen, std::size_t top_k, float* weights, float* sums);
 };
 
 #define SPARTAN_F32(isa, suffix, features) extern const F32Kernels kMemoryLookupF32_##suffix;

@@ -41,7 +41,7 @@ struct V {
 };
 
 constexpr std::size_t kDotRows = 4;
-constexpr std::size_t kSumRegisters = 16;
+constexpr std::size_t kSumBlocks = 1;
 
 // One tile: up to 4 positions by one block of 16 columns. Four steps of H come with one load a position and are used
 // lane by lane, so that 64 multiply-adds need 20 loads.
@@ -99,9 +99,12 @@ void logits(const float* x, std::size_t positions, std::size_t hidden, const flo
 
 #define SPARTAN_OWN_LOGITS
 #include "memory_lookup/f32_vector.inl"
+#include "memory_lookup/select.inl"
 
 }  // namespace
 
-const F32Kernels kMemoryLookupF32_neon = {logits, dots, weighted_sum, exp_nonpositive, normalize};
+const F32Kernels kMemoryLookupF32_neon = {
+    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
+    normalize, select_largest, shift_logits,  weights_of_chosen};
 
 }  // namespace spartan

@@ -31,12 +31,29 @@ void dots(const float* const* x, std::size_t positions, const float* rows, std::
   }
 }
 
-void weighted_sum(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
-                  const float* addend, std::size_t columns, float* out) {
-  for (std::size_t h = 0; h < columns; ++h) {
-    float sum = 0;
-    for (std::size_t i = 0; i < count; ++i) sum += weights[i] * base[offsets[i] + h];
-    out[h] = addend != nullptr ? addend[h] + sum : sum;
+void weighted_rows(const float* values, const std::size_t* offsets, const float* weights, std::size_t weight_stride,
+                   std::size_t count, const float* addend, std::size_t positions, std::size_t hidden, float* out) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    for (std::size_t h = 0; h < hidden; ++h) {
+      float sum = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        sum += weights[p * weight_stride + i] * values[offsets[p * count + i] + h];
+      }
+      out[p * hidden + h] = addend != nullptr ? addend[p * hidden + h] + sum : sum;
+    }
+  }
+}
+
+void weighted_blocks(const float* values, std::size_t block_stride, const std::size_t* offsets, const float* weights,
+                     std::size_t weight_stride, std::size_t count, const float* addend, std::size_t positions,
+                     std::size_t hidden, float* out) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    for (std::size_t h = 0; h < hidden; ++h) {
+      const float* block = values + h / kValueColumns * block_stride + h % kValueColumns;
+      float sum = 0;
+      for (std::size_t i = 0; i < count; ++i) sum += weights[p * weight_stride + i] * block[offsets[p * count + i]];
+      out[p * hidden + h] = addend != nullptr ? addend[p * hidden + h] + sum : sum;
+    }
   }
 }
 
@@ -56,8 +73,12 @@ void normalize(float* row, std::size_t hidden, const float* weight, const float*
   }
 }
 
+#include "memory_lookup/select.inl"
+
 }  // namespace
 
-const F32Kernels kMemoryLookupF32_portable = {logits, dots, weighted_sum, exp_nonpositive, normalize};
+const F32Kernels kMemoryLookupF32_portable = {
+    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
+    normalize, select_largest, shift_logits,  weights_of_chosen};
 
 }  // namespace spartan

@@ -6,7 +6,7 @@
 //   kLogitBlocks             packed blocks that one tile of `logits` takes at most, up to 4
 //   kLogitPositions<blocks>  positions that one tile of `logits` keeps in registers beside `blocks` blocks of 16
 //   kDotRows                 rows that one tile of `dots` takes, beside 4 positions
-//   kSumRegisters            accumulators of weighted_sum: enough to hide the latency of a multiply-add
+//   kSumBlocks               blocks of 64 columns of which weighted_blocks keeps the sums in registers
 //
 // The order of additions for one position never depends on how many positions share a tile.
 
@@ -140,49 +140,116 @@ void dots(const float* const* x, std::size_t positions, const float* rows, std::
   }
 }
 
-template <std::size_t Registers>
-inline void weighted_tile(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
-                          const float* addend, float* out) {
-  typename V::Reg sum[Registers];
-  for (auto& s : sum) s = V::zero();
+// One position's sums over `Registers` vectors that lie at row, row + stride, row + 2 stride..., in groups of `Group` vectors.
+template <std::size_t Registers, std::size_t Group>
+inline void weighted_tile(const float* values, std::size_t stride, const std::size_t* offsets, const float* weights,
+                          std::size_t count, typename V::Reg* sum) {
+  for (std::size_t r = 0; r < Registers; ++r) sum[r] = V::zero();
   for (std::size_t i = 0; i < count; ++i) {
     const typename V::Reg w = V::set1(weights[i]);
-    const float* row = base + offsets[i];
-    for (std::size_t r = 0; r < Registers; ++r) sum[r] = V::fma(w, V::load(row + r * V::kLanes), sum[r]);
+    const float* row = values + offsets[i];
+    for (std::size_t r = 0; r < Registers; ++r) {
+      sum[r] = V::fma(w, V::load(row + r / Group * stride + r % Group * V::kLanes), sum[r]);
+    }
   }
+}
+
+template <std::size_t Registers>
+inline void add_and_store(typename V::Reg* sum, const float* addend, float* out) {
   for (std::size_t r = 0; r < Registers; ++r) {
     if (addend != nullptr) sum[r] = V::add(V::load(addend + r * V::kLanes), sum[r]);
     V::store(out + r * V::kLanes, sum[r]);
   }
 }
 
-void weighted_sum(const float* base, const std::size_t* offsets, const float* weights, std::size_t count,
-                  const float* addend, std::size_t columns, float* out) {
-  const auto step = [&](std::size_t done) {
-    base += done;
-    if (addend != nullptr) addend += done;
-    out += done;
-    columns -= done;
-  };
-  while (columns >= kSumRegisters * V::kLanes) {
-    weighted_tile<kSumRegisters>(base, offsets, weights, count, addend, out);
-    step(kSumRegisters * V::kLanes);
+constexpr std::size_t kBlockRegs = kValueColumns / V::kLanes;
+constexpr std::size_t kSumRegisters = 8;  // of weighted_rows: enough to hide the latency of a multiply-add
+
+template <std::size_t N>
+struct Count {
+  static constexpr std::size_t value = N;
+};
+
+// `Blocks` packed blocks, all of whose columns are inside the row, for every position: they stay in L1 meanwhile.
+template <std::size_t Blocks>
+void weighted_whole_blocks(const float* values, std::size_t block_stride, const std::size_t* offsets,
+                           const float* weights, std::size_t weight_stride, std::size_t count, const float* addend,
+                           std::size_t positions, std::size_t hidden, float* out) {
+  constexpr std::size_t kColumns = Blocks * kValueColumns;
+  for (std::size_t p = 0; p < positions; ++p) {
+    if (p + 1 < positions) {  // the next row's part, which lies a whole row away
+      for (std::size_t h = 0; h < kColumns; h += 16) {
+        if (addend != nullptr) __builtin_prefetch(addend + hidden + h);
+        __builtin_prefetch(out + hidden + h, 1);
+      }
+    }
+    typename V::Reg sum[Blocks * kBlockRegs];
+    weighted_tile<Blocks * kBlockRegs, kBlockRegs>(values, block_stride, offsets, weights, count, sum);
+    add_and_store<Blocks * kBlockRegs>(sum, addend, out);
+    offsets += count;
+    weights += weight_stride;
+    if (addend != nullptr) addend += hidden;
+    out += hidden;
   }
-  while (columns >= 4 * V::kLanes) {
-    weighted_tile<4>(base, offsets, weights, count, addend, out);
-    step(4 * V::kLanes);
+}
+
+void weighted_blocks(const float* values, std::size_t block_stride, const std::size_t* offsets, const float* weights,
+                     std::size_t weight_stride, std::size_t count, const float* addend, std::size_t positions,
+                     std::size_t hidden, float* out) {
+  const auto next = [&](std::size_t blocks) { return values + blocks * block_stride; };
+  std::size_t h = 0;
+  for (; h + kSumBlocks * kValueColumns <= hidden; h += kSumBlocks * kValueColumns, values = next(kSumBlocks)) {
+    weighted_whole_blocks<kSumBlocks>(values, block_stride, offsets, weights, weight_stride, count,
+                                      addend != nullptr ? addend + h : nullptr, positions, hidden, out + h);
   }
-  while (columns >= V::kLanes) {
-    weighted_tile<1>(base, offsets, weights, count, addend, out);
-    step(V::kLanes);
+  if constexpr (kSumBlocks > 1) {
+    for (; h + kValueColumns <= hidden; h += kValueColumns, values = next(1)) {
+      weighted_whole_blocks<1>(values, block_stride, offsets, weights, weight_stride, count,
+                               addend != nullptr ? addend + h : nullptr, positions, hidden, out + h);
+    }
   }
-  if (columns > 0) {
+  if (h == hidden) return;
+  // The last block is read whole, its padding included, and written as far as the row goes.
+  const std::size_t columns = hidden - h;
+  for (std::size_t p = 0; p < positions; ++p) {
+    typename V::Reg sum[kBlockRegs];
+    weighted_tile<kBlockRegs, kBlockRegs>(values, 0, offsets + p * count, weights + p * weight_stride, count, sum);
+    for (std::size_t r = 0; r * V::kLanes < columns; ++r) {
+      const std::size_t at = p * hidden + h + r * V::kLanes;
+      const std::size_t left = columns - r * V::kLanes;
+      if (left >= V::kLanes) {
+        add_and_store<1>(sum + r, addend != nullptr ? addend + at : nullptr, out + at);
+      } else {
+        if (addend != nullptr) sum[r] = V::add(V::load_part(addend + at, left), sum[r]);
+        V::store_part(out + at, sum[r], left);
+      }
+    }
+  }
+}
+
+void weighted_rows(const float* values, const std::size_t* offsets, const float* weights, std::size_t weight_stride,
+                   std::size_t count, const float* addend, std::size_t positions, std::size_t hidden, float* out) {
+  for (std::size_t p = 0; p < positions; ++p, offsets += count, weights += weight_stride) {
+    std::size_t h = 0;
+    const auto whole = [&](auto registers) {
+      constexpr std::size_t kCount = decltype(registers)::value;
+      for (; h + kCount * V::kLanes <= hidden; h += kCount * V::kLanes) {
+        typename V::Reg sum[kCount];
+        weighted_tile<kCount, kCount>(values + h, 0, offsets, weights, count, sum);
+        add_and_store<kCount>(sum, addend != nullptr ? addend + p * hidden + h : nullptr, out + p * hidden + h);
+      }
+    };
+    whole(Count<kSumRegisters>{});
+    whole(Count<4>{});
+    whole(Count<1>{});
+    if (h == hidden) continue;
+    const std::size_t left = hidden - h;
     typename V::Reg sum = V::zero();
     for (std::size_t i = 0; i < count; ++i) {
-      sum = V::fma(V::set1(weights[i]), V::load_part(base + offsets[i], columns), sum);
+      sum = V::fma(V::set1(weights[i]), V::load_part(values + offsets[i] + h, left), sum);
     }
-    if (addend != nullptr) sum = V::add(V::load_part(addend, columns), sum);
-    V::store_part(out, sum, columns);
+    if (addend != nullptr) sum = V::add(V::load_part(addend + p * hidden + h, left), sum);
+    V::store_part(out + p * hidden + h, sum, left);
   }
 }
 

@@ -1,11 +1,9 @@
 // The fp32 memory lookup: checks, tiling, selection and softmaxes; the loops over H are in the kernel sets.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "memory_lookup/common.h"
 #include "memory_lookup/f32_kernels.h"
-#include "memory_lookup/select.h"
 
 namespace spartan {
 namespace {
@@ -23,7 +21,7 @@ struct Plan {
   std::size_t* offsets;
   std::uint32_t* chosen;
   std::int32_t* order;
-  std::int32_t* ranks;
+  float* sums;
   const float** rows;
   std::uint32_t* members;  // pairs (position, slot), sorted by parent
   std::uint32_t* starts;   // [E + 1] where a parent's pairs begin
@@ -34,7 +32,6 @@ struct Plan {
 constexpr std::size_t kGroupRows = 64;       // keys of one parent that are multiplied at a time
 constexpr std::size_t kTileBytes = 192 << 10;  // what a tile's logits, weights and offsets may take: a part of L2
 constexpr std::size_t kMaxTile = 64;
-constexpr std::size_t kValueBytes = 25 << 10;  // cells' columns that stay in a 32 KiB L1 while a tile walks over them
 
 Plan make_plan(const MemoryShape& shape, void* scratch) {
   Plan plan;
@@ -56,8 +53,8 @@ Plan make_plan(const MemoryShape& shape, void* scratch) {
   plan.weights = layout.take<float>(plan.tile * plan.weight_stride);
   plan.offsets = layout.take<std::size_t>(plan.tile * chosen_cells);
   plan.chosen = layout.take<std::uint32_t>(plan.tile * plan.top_k);
-  plan.order = layout.take<std::int32_t>(plan.parents);
-  plan.ranks = layout.take<std::int32_t>(plan.parents);
+  plan.order = layout.take<std::int32_t>((plan.parents + 15) / 16 * 16);
+  plan.sums = layout.take<float>(plan.parents);
   plan.rows = layout.take<const float*>(plan.tile);
   plan.members = layout.take<std::uint32_t>(plan.tile * plan.top_k);
   plan.starts = layout.take<std::uint32_t>(plan.parents + 1);
@@ -97,90 +94,108 @@ void grouped_child_logits(const Plan& plan, const F32Kernels& kernels, const flo
   }
 }
 
-void values_and_epilogue(const Plan& plan, const F32Kernels& kernels, const float* values, const Epilogue& epilogue,
-                         const float* x, std::size_t positions, float* out) {
-  const std::size_t chosen_cells = plan.top_k * plan.children;
-  std::size_t columns = kValueBytes / (plan.cells * sizeof(float)) / 64 * 64;
-  if (columns == 0) columns = plan.hidden;  // too many cells for L1 in any useful width: whole rows stream best
-  for (std::size_t h = 0; h < plan.hidden; h += columns) {
-    const std::size_t width = std::min(columns, plan.hidden - h);
-    for (std::size_t p = 0; p < positions; ++p) {
-      kernels.weighted_sum(values + h, plan.offsets + p * chosen_cells,
-                           plan.weights + p * plan.weight_stride + plan.top_k, chosen_cells,
-                           epilogue.residual ? x + p * plan.hidden + h : nullptr, width, out + p * plan.hidden + h);
-    }
-  }
-  if (epilogue.norm_weight == nullptr) return;
-  for (std::size_t p = 0; p < positions; ++p) {
-    kernels.normalize(out + p * plan.hidden, plan.hidden, epilogue.norm_weight, epilogue.norm_bias, epilogue.norm_eps);
-  }
-}
-
 // What differs between the forms: where parent logits and child logits come from.
 struct Sources {
   const float* parents = nullptr;        // row-major [E, H], or
   const float* logit_weights = nullptr;  // packed
-  const float* keys = nullptr;           // row-major [M, H]; null: packed behind the parents
+  const float* keys = nullptr;           // row-major [M, H]; null: packed behind the parents, and values packed too
   float key_scale = 1.0f;
-  const float* values = nullptr;
+  const float* values = nullptr;         // row-major, or packed
 };
+
+// Weights of the chosen cells from all logits, which are consumed.
+void dense_weights(const Plan& plan, const F32Kernels& kernels, std::size_t positions, std::size_t stride) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    kernels.shift_logits(plan.logits + p * stride, plan.parents, plan.children);
+  }
+  kernels.exp_nonpositive(plan.logits, positions * stride);
+  for (std::size_t p = 0; p < positions; ++p) {
+    kernels.weights_of_chosen(plan.logits + p * stride, plan.parents, plan.children, plan.chosen + p * plan.top_k,
+                              plan.top_k, plan.weights + p * plan.weight_stride + plan.top_k, plan.sums);
+  }
+}
+
+// The same from the parents' logits and the chosen children's, which stand where their weights are to be.
+void sparse_weights(const Plan& plan, const F32Kernels& kernels, std::size_t positions, std::size_t stride) {
+  for (std::size_t p = 0; p < positions; ++p) {
+    const float* logits = plan.logits + p * stride;
+    const std::uint32_t* chosen = plan.chosen + p * plan.top_k;
+    float* weights = plan.weights + p * plan.weight_stride;
+    float largest = logits[chosen[0]];
+    for (std::size_t k = 0; k < plan.top_k; ++k) {
+      weights[k] = logits[chosen[k]];
+      largest = weights[k] > largest ? weights[k] : largest;
+    }
+    for (std::size_t k = 0; k < plan.top_k; ++k) weights[k] -= largest;
+    for (std::size_t k = 0; k < plan.top_k; ++k) {
+      float* child = weights + plan.top_k + k * plan.children;
+      float top = child[0];
+      for (std::size_t c = 1; c < plan.children; ++c) top = child[c] > top ? child[c] : top;
+      for (std::size_t c = 0; c < plan.children; ++c) child[c] -= top;
+    }
+  }
+  kernels.exp_nonpositive(plan.weights, positions * plan.weight_stride);
+  for (std::size_t p = 0; p < positions; ++p) {
+    float* weights = plan.weights + p * plan.weight_stride;
+    float total = 0;
+    for (std::size_t k = 0; k < plan.top_k; ++k) total += weights[k];
+    for (std::size_t k = 0; k < plan.top_k; ++k) {
+      float* child = weights + plan.top_k + k * plan.children;
+      float sum = 0;
+      for (std::size_t c = 0; c < plan.children; ++c) sum += child[c];
+      const float scale = weights[k] / (total * sum);
+      for (std::size_t c = 0; c < plan.children; ++c) child[c] *= scale;
+    }
+  }
+}
 
 void lookup(const Plan& plan, const F32Kernels& kernels, const Sources& from, const Epilogue& epilogue, const float* x,
             std::size_t begin, std::size_t end, float* out) {
   const std::size_t chosen_cells = plan.top_k * plan.children;
-  const std::size_t logit_count = from.keys != nullptr ? plan.parents : plan.parents + plan.cells;
+  const bool all_packed = from.keys == nullptr;
+  const std::size_t logit_count = all_packed ? plan.parents + plan.cells : plan.parents;
   const std::size_t blocks = (logit_count + kBlockColumns - 1) / kBlockColumns;
+  const std::size_t stride = from.logit_weights != nullptr ? blocks * kBlockColumns : plan.parents;
+  const std::size_t row_length = all_packed ? kValueColumns : plan.hidden;  // elements from one cell's values to the next
   for (std::size_t start = begin; start < end; start += plan.tile) {
     const std::size_t positions = std::min(plan.tile, end - start);
     const float* rows = x + start * plan.hidden;
-    std::size_t stride = blocks * kBlockColumns;
     if (from.logit_weights != nullptr) {
       kernels.logits(rows, positions, plan.hidden, from.logit_weights, blocks, plan.logits, stride);
     } else {
-      stride = plan.parents;
       for (std::size_t p = 0; p < positions; ++p) plan.rows[p] = rows + p * plan.hidden;
       kernels.dots(plan.rows, positions, from.parents, plan.parents, plan.hidden, plan.logits, stride);
     }
     for (std::size_t p = 0; p < positions; ++p) {
-      select_largest(plan.logits + p * stride, plan.parents, plan.top_k, plan.chosen + p * plan.top_k, plan.order,
-                     plan.ranks);
-    }
-    if (from.keys != nullptr) grouped_child_logits(plan, kernels, rows, positions, from.keys, from.key_scale);
-    for (std::size_t p = 0; p < positions; ++p) {
-      const float* logits = plan.logits + p * stride;
-      const std::uint32_t* chosen = plan.chosen + p * plan.top_k;
-      float* weights = plan.weights + p * plan.weight_stride;
+      std::uint32_t* chosen = plan.chosen + p * plan.top_k;
+      kernels.select_largest(plan.logits + p * stride, plan.parents, plan.top_k, chosen, plan.order);
       std::size_t* offsets = plan.offsets + p * chosen_cells;
-      float largest = logits[chosen[0]];
       for (std::size_t k = 0; k < plan.top_k; ++k) {
-        weights[k] = logits[chosen[k]];
-        largest = weights[k] > largest ? weights[k] : largest;
-      }
-      for (std::size_t k = 0; k < plan.top_k; ++k) weights[k] -= largest;
-      for (std::size_t k = 0; k < plan.top_k; ++k) {
-        float* child = weights + plan.top_k + k * plan.children;
-        const float* source = from.keys != nullptr ? child : logits + plan.parents + chosen[k] * plan.children;
-        float top = source[0];
-        for (std::size_t c = 1; c < plan.children; ++c) top = source[c] > top ? source[c] : top;
-        for (std::size_t c = 0; c < plan.children; ++c) child[c] = source[c] - top;
-        std::size_t offset = chosen[k] * plan.children * plan.hidden;
-        for (std::size_t c = 0; c < plan.children; ++c, offset += plan.hidden) offsets[k * plan.children + c] = offset;
+        std::size_t offset = chosen[k] * plan.children * row_length;
+        for (std::size_t c = 0; c < plan.children; ++c, offset += row_length) *offsets++ = offset;
       }
     }
-    kernels.exp_nonpositive(plan.weights, positions * plan.weight_stride);
+    if (all_packed) {
+      dense_weights(plan, kernels, positions, stride);
+    } else {
+      grouped_child_logits(plan, kernels, rows, positions, from.keys, from.key_scale);
+      sparse_weights(plan, kernels, positions, stride);
+    }
+    const float* addend = epilogue.residual ? rows : nullptr;
+    float* target = out + start * plan.hidden;
+    const float* weights = plan.weights + plan.top_k;
+    if (all_packed) {
+      kernels.weighted_blocks(from.values, plan.cells * kValueColumns, plan.offsets, weights, plan.weight_stride,
+                              chosen_cells, addend, positions, plan.hidden, target);
+    } else {
+      kernels.weighted_rows(from.values, plan.offsets, weights, plan.weight_stride, chosen_cells, addend, positions,
+                            plan.hidden, target);
+    }
+    if (epilogue.norm_weight == nullptr) continue;
     for (std::size_t p = 0; p < positions; ++p) {
-      float* weights = plan.weights + p * plan.weight_stride;
-      float total = 0;
-      for (std::size_t k = 0; k < plan.top_k; ++k) total += weights[k];
-      for (std::size_t k = 0; k < plan.top_k; ++k) {
-        float* child = weights + plan.top_k + k * plan.children;
-        float sum = 0;
-        for (std::size_t c = 0; c < plan.children; ++c) sum += child[c];
-        const float scale = weights[k] / (total * sum);
-        for (std::size_t c = 0; c < plan.children; ++c) child[c] *= scale;
-      }
+      kernels.normalize(target + p * plan.hidden, plan.hidden, epilogue.norm_weight, epilogue.norm_bias,
+                        epilogue.norm_eps);
     }
-    values_and_epilogue(plan, kernels, from.values, epilogue, rows, positions, out + start * plan.hidden);
   }
 }
 

@@ -47,8 +47,8 @@ constexpr std::int64_t kMaxHidden = 1 << 16;
 constexpr std::int64_t kMaxParents = 1 << 16;
 constexpr std::int64_t kMaxCells = 1 << 20;
 
-// Columns of one packed block of logit weights.
-constexpr std::int64_t kBlockColumns = 16;
+constexpr std::int64_t kBlockColumns = 16;  // columns of one packed block of logit weights
+constexpr std::int64_t kValueColumns = 64;  // columns of one packed block of values
 
 struct MemoryShape {
   std::int64_t hidden;   // H
@@ -83,19 +83,26 @@ struct RowsF32 {
   float temperature;
 };
 
-// Logit weights packed once, in blocks of 16 columns with H running slower than the column:
+// A memory packed once for the kernels, in one of two forms.
 //
-//     logit_weights[(n / 16) * H * 16 + h * 16 + n % 16] = weight of hidden h for logit n,     n in [0, N)
+// All packed (keys == null), for memories of which a position uses a large part of the cells:
+//     logit_weights[n / 16][h][n % 16]   float [ceil((E + M) / 16), H, 16]
+//         column n < E:           parent n
+//         column n = E + c*E + e: key of child c of parent e (cell e*C + c), divided by the temperature
+//         so that all logits come out of one blocked product, and the softmaxes run along parents
+//     values[h / 64][m][h % 64]          float [ceil(H / 64), M, 64]
+//         so that the columns at work lie together in L1
 //
-// keys == null:  N = E + M, parents first, then keys / temperature; all logits come out of one blocked product.
-// keys != null:  N = E, parents only; `keys` is [M, H] row-major, already divided by the temperature, and is read
-//                for the chosen parents only. Better where M is much larger than K*C.
+// Parents packed (keys != null), for memories with many more cells than a position uses:
+//     logit_weights   as above with the parents' columns alone: float [ceil(E / 16), H, 16]
+//     keys            [M, H] row-major, divided by the temperature, read for the chosen parents alone
+//     values          [M, H] row-major
 //
-// There are ceil(N / 16) blocks; columns past N must be finite (the packers write zeros) and are not used.
+// Padding (columns past the last) must be finite; the packers write zeros. It is read, and not used.
 struct PackedF32 {
-  const float* logit_weights;  // [ceil(N / 16), H, 16]
-  const float* keys;           // null or [M, H]
-  const float* values;         // [M, H] row-major
+  const float* logit_weights;
+  const float* keys;
+  const float* values;
 };
 
 // Bytes of scratch that one thread needs for any fp32 form of a valid shape, of any alignment; 0 for an invalid one.
