@@ -35,6 +35,14 @@ NATIVE_SOURCES = Path(__file__).parent / "native"
 COMMAND = "spartan"
 LIBRARY = "libspartan.so"
 OPERATORS = "libspartan_ops.so"
+_EXECUTORCH_LIBRARIES = (
+    "libexecutorch.so",
+    "libexecutorch_backend_xnnpack.so",
+    "libexecutorch_etdump.so",
+    "libexecutorch_kernels_optimized.so",
+    "libexecutorch_kernels_quantized.so",
+    "libexecutorch_threadpool.so",
+)
 
 # What a board needs to run `run.py`: the same modules that run here, at the same places in the same package.
 _BOARD_MODULES = (
@@ -78,9 +86,7 @@ def build_runtime(target: Target | str) -> Path:
     with locked(f"build-{name}") as cache:
         if not _is_whole(finished):
             start = time.monotonic()
-            print(
-                f"building the native runtime for {_architecture(target)} (once)", file=sys.stderr, flush=True
-            )
+            print(f"building the native runtime for {_architecture(target)} (once)", file=sys.stderr, flush=True)
             _build(recipe, cache, finished)
             print(f"built in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return finished
@@ -96,6 +102,17 @@ def install_runtime(target: Target, directory: Path) -> None:
         destination = runtime / "spartanc" / module
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_module_file(module), destination)
+
+
+def board_runtime_files(target: Target | str) -> dict[str, Path]:
+    """Every file that `spartan` needs on another machine of the target's architecture, by name."""
+    target = find_target(target) if isinstance(target, str) else target
+    files = {file.name: file for file in build_runtime(target).iterdir() if file.is_file()}
+    if target.is_host:
+        # Here the build finds ExecuTorch's libraries where they are installed; elsewhere they stand beside it.
+        folder = _installed_executorch() / "lib"
+        files |= {name: folder / name for name in _EXECUTORCH_LIBRARIES}
+    return files
 
 
 def _module_file(module: str) -> Path:
@@ -134,9 +151,7 @@ def _recipe(target: Target) -> _Recipe:
     if compiler is None:
         raise missing_compiler(CROSS_COMPILER, CROSS_COMPILER_PACKAGE)
     toolchain = NATIVE_SOURCES / "cmake" / "aarch64-linux-gnu.cmake"
-    return _Recipe(
-        compiler, package, (flags, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DSPARTAN_BUNDLED_RUNTIME=ON")
-    )
+    return _Recipe(compiler, package, (flags, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DSPARTAN_BUNDLED_RUNTIME=ON"))
 
 
 def _installed_executorch() -> Path:

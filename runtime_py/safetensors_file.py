@@ -55,9 +55,9 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         (size,) = struct.unpack_from("<Q", data)
         header = json.loads(data[8 : 8 + size])
         return {
-            name: np.frombuffer(
-                data[8 + size :][slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]]
-            ).reshape(entry["shape"])
+            name: np.frombuffer(data[8 + size :][slice(*entry["data_offsets"])], _DTYPES[entry["dtype"]]).reshape(
+                entry["shape"]
+            )
             for name, entry in header.items()
             if name != "__metadata__"
         }

@@ -245,9 +245,7 @@ def _load_library(path: Path) -> ctypes.CDLL:
     library.spartan_api_version.restype = c_int32
     version = library.spartan_api_version()
     if version != API_VERSION:
-        raise MissingToolError(
-            f"`{path}` has interface version {version}, this spartanc speaks {API_VERSION}"
-        )
+        raise MissingToolError(f"`{path}` has interface version {version}, this spartanc speaks {API_VERSION}")
     library.spartan_open.argtypes = [c_char_p, POINTER(_Options), POINTER(c_void_p), c_char_p, c_size_t]
     library.spartan_close.argtypes = [c_void_p]
     library.spartan_close.restype = None

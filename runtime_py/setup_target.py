@@ -85,8 +85,7 @@ def require_aarch64_package(target: Target) -> Path:
     package = aarch64_package()
     if not _is_unpacked(package):
         raise MissingToolError(
-            f"target `{target.name}` needs ExecuTorch {EXECUTORCH_VERSION} for aarch64, which is not in"
-            f" the cache",
+            f"target `{target.name}` needs ExecuTorch {EXECUTORCH_VERSION} for aarch64, which is not in the cache",
             hint=f"run `spartanc setup {target.name}` once; it downloads 18 MB",
         )
     return package
@@ -103,11 +102,7 @@ def missing_compiler(name: str, package: str) -> MissingToolError:
 def _missing_tool(target: Target) -> MissingToolError | None:
     if target.is_host and host_compiler() is None:
         return missing_compiler(os.environ.get("CXX") or "g++", HOST_COMPILER_PACKAGE)
-    if (
-        target.architecture == "aarch64"
-        and target.has_native_runtime
-        and shutil.which(CROSS_COMPILER) is None
-    ):
+    if target.architecture == "aarch64" and target.has_native_runtime and shutil.which(CROSS_COMPILER) is None:
         return missing_compiler(CROSS_COMPILER, CROSS_COMPILER_PACKAGE)
     return None
 
@@ -170,8 +165,7 @@ def _download(folder: Path) -> Path:
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if digest != AARCH64_WHEEL_SHA256:
         raise MissingToolError(
-            f"`{wheels[0].name}` has digest `{digest}`, not the pinned `{AARCH64_WHEEL_SHA256}`; it was"
-            f" not used"
+            f"`{wheels[0].name}` has digest `{digest}`, not the pinned `{AARCH64_WHEEL_SHA256}`; it was not used"
         )
     return wheels[0]
 
@@ -180,10 +174,5 @@ def _unpack(wheel: Path, destination: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             parts = PurePosixPath(name).parts
-            if (
-                len(parts) > 2
-                and parts[0] == "executorch"
-                and parts[1] in _WANTED_FOLDERS
-                and ".." not in parts
-            ):
+            if len(parts) > 2 and parts[0] == "executorch" and parts[1] in _WANTED_FOLDERS and ".." not in parts:
                 archive.extract(name, destination)

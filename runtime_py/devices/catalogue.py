@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.devices.adb import AdbDevice
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
+from spartanc.runtime_py.devices.ssh import SshDevice
 
 NAMES = "local, qemu, ssh://user@host[:port], adb[:serial]"
 
@@ -16,4 +18,8 @@ def find_device(name: str, target: str) -> Device:
         return LocalDevice()
     if name == "qemu":
         return QemuDevice(target)
+    if name.startswith("ssh:"):
+        return SshDevice(name)
+    if name == "adb" or name.startswith("adb:"):
+        return AdbDevice(name)
     raise UsageError(f"unknown device `{name}`", hint=f"devices: {NAMES}")

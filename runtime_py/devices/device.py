@@ -110,9 +110,7 @@ class Device(ABC):
         try:
             return json.loads(done.stdout)
         except ValueError as error:
-            raise DeviceError(
-                f"device `{self.name}` answered with something that is not JSON: {error}"
-            ) from error
+            raise DeviceError(f"device `{self.name}` answered with something that is not JSON: {error}") from error
 
     def check(self, done: Finished) -> Finished:
         """`done` itself where it ended well; else the error that says what went wrong on the device."""
@@ -135,9 +133,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     mask_NL = np.zeros((len(rows), length), np.int64)
     for i, (ids, mask) in enumerate(rows):
         if ids.ndim != 2 or len(ids) != 1 or ids.shape != mask.shape:
-            raise UsageError(
-                f"row {i + 1}: ids and mask must both be [1, L], got {ids.shape} and {mask.shape}"
-            )
+            raise UsageError(f"row {i + 1}: ids and mask must both be [1, L], got {ids.shape} and {mask.shape}")
         ids_NL[i, : ids.shape[1]] = ids[0]
         mask_NL[i, : ids.shape[1]] = mask[0]
     write_tensors(path, {"input_ids": ids_NL, "attention_mask": mask_NL})

@@ -1,0 +1,102 @@
+"""A phone through the `adb` program: `adb` or `adb:SERIAL`.
+
+A phone's C library is bionic, and the runtime is built for glibc, so glibc's own loader and libraries go along (those
+of Debian's cross compiler) and the program is started through that loader.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from spartanc.compiler.errors import MissingToolError
+from spartanc.runtime_py.devices.device import DeviceError, Finished
+from spartanc.runtime_py.devices.qemu import SYSROOT
+from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
+from spartanc.runtime_py.setup_target import CROSS_COMPILER_PACKAGE
+
+_LOADER = "ld-linux-aarch64.so.1"
+_C_LIBRARIES = (
+    _LOADER,
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+)
+_UNREACHABLE = (
+    "no devices",
+    "not found",
+    "offline",
+    "unauthorized",
+    "more than one device",
+    "closed",
+    "cannot connect",
+)
+
+
+class AdbWire(Wire):
+    base = "/data/local/tmp/spartanc-device"
+
+    def __init__(self, name: str, serial: str | None):
+        self.name = name
+        program = shutil.which("adb")
+        if program is None:
+            raise MissingToolError("`adb` is missing", hint="apt-get install adb")
+        self._adb = [program, "-s", serial] if serial else [program]
+
+    def shell(self, script: str) -> Finished:
+        return self._run("shell", script)
+
+    def run(self, script: str) -> Finished:
+        # adbd ends what it started when the connection goes.
+        return self._run("shell", script)
+
+    def send(self, files: dict[str, Path], folder: str) -> None:
+        for name, path in files.items():
+            done = self._run("push", str(path), f"{folder}/{name}")
+            if done.code != 0:
+                full = "the device's disk is full: " if "No space left" in done.stderr + done.stdout else ""
+                raise DeviceError(f"device `{self.name}`: {full}`{path.name}` did not arrive: {done.stderr.strip()}")
+
+    def fetch(self, remote: str, local: Path) -> None:
+        done = self._run("pull", remote, str(local))
+        if done.code != 0 or not local.is_file():
+            raise DeviceError(f"device `{self.name}`: a result could not be read: {done.stderr.strip()}")
+
+    def _run(self, *arguments: str) -> Finished:
+        done = subprocess.run([*self._adb, *arguments], stdin=subprocess.DEVNULL, capture_output=True)
+        stderr = done.stderr.decode(errors="replace")
+        said = stderr.strip().splitlines()
+        last = said[-1] if said else ""
+        if (
+            done.returncode != 0
+            and last.startswith(("adb: ", "error: "))
+            and any(word in last for word in _UNREACHABLE)
+        ):
+            raise DeviceError(f"device `{self.name}` can't be reached: {last}", hint="see `adb devices`")
+        return Finished(done.returncode, done.stdout.decode(errors="replace"), stderr)
+
+
+class AdbDevice(RemoteDevice):
+    def __init__(self, name: str):
+        self.name = name
+        self._serial = name.partition(":")[2] or None
+
+    def wire(self) -> Wire:
+        return AdbWire(self.name, self._serial)
+
+    def loader(self, machine: str) -> tuple[dict[str, Path], list[str]]:
+        if machine != "aarch64":
+            return {}, []
+        files = {name: SYSROOT / "lib" / name for name in _C_LIBRARIES}
+        missing = [name for name, path in files.items() if not path.exists()]
+        if missing:
+            raise MissingToolError(
+                f"`{missing[0]}` for aarch64 is missing in `{SYSROOT}`",
+                hint=f"apt-get install {CROSS_COMPILER_PACKAGE}",
+            )
+        return files, [f"{{runtime}}/{_LOADER}", "--library-path", "{runtime}"]
