@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.compiler.ops.memory_lookup import memory_lookup  # noqa: F401  (registers the operator)
-from spartanc.compiler.ops.packing import pack_logit_weights
+from spartanc.compiler.ops.packing import pack_logit_weights, pack_values
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 
@@ -83,7 +83,7 @@ class PackMemories(GraphPass):
             add_constant(program, f"{lookup.name}_layout", layout),
             add_constant(program, f"{lookup.name}_logit_weights", weights),
             None if packed else add_constant(program, f"{lookup.name}_keys", scaled_MH),
-            lookup.args[3],
+            add_constant(program, f"{lookup.name}_values", pack_values(tensors[2].detach())) if packed else lookup.args[3],
             norm_weight,
             norm_bias,
             eps,
