@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
+# Not inside a function: importing the module of this name later would put the module in the function's place.
+from spartanc.passes.fuse_memories import fuse_memories
 
-    from spartanc.passes.fuse_memories import FusionReport
+if TYPE_CHECKING:
     from spartanc.passes.protocol import GraphPass
+
+__all__ = ["exact_passes", "fuse_memories", "quantizing_passes"]
 
 
 def exact_passes() -> list[GraphPass]:
@@ -29,13 +31,3 @@ def quantizing_passes(quantization: str) -> list[GraphPass]:
     return [
         QuantizeEmbeddings(),  # after the linears: capturing again would take the tables for fp32
     ]
-
-
-def fuse_memories(program: ExportedProgram) -> tuple[ExportedProgram, FusionReport]:
-    """Replace every SPARTAN memory in `program`, ours or not, by `spartan::memory_lookup`.
-
-    Returns the new program and a report: `fused` counts memories, `skipped` names near misses with their reasons.
-    """
-    from spartanc.passes.fuse_memories import FuseMemories
-
-    return FuseMemories().run(program)
