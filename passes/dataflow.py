@@ -15,6 +15,9 @@ from typing import Any
 
 import sympy
 import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
 from spartanc.passes.index_notation import (
     Chosen,
     Digit,
@@ -42,8 +45,6 @@ from spartanc.passes.index_notation import (
     summed,
     unify,
 )
-from torch.export import ExportedProgram
-from torch.fx import Node
 
 aten = torch.ops.aten
 
@@ -332,7 +333,7 @@ def _expand(flow: Dataflow, node: Node) -> Value:
         dims = (None,) * (len(shape) - len(tensor.dims)) + tensor.dims
         result = []
         for dim, n in zip(dims, shape, strict=True):
-            result.append(new_dim(n) if not dim else dim)
+            result.append(dim if dim else new_dim(n))
             if size(result[-1]) != n:
                 raise Inexpressible("a repetition that is not a broadcast")
         return Tensor(tuple(result), tensor.formula)
@@ -366,7 +367,7 @@ def _first(tensor: Tensor, axis: int, count: int) -> Tensor:
     if pick is None or pick.rank != dim:
         raise Inexpressible("a slice")
     shorter = Pick(replace(pick.selection, count=count), new_dim(count), pick.size)
-    dims = tensor.dims[:axis] + (shorter.rank,) + tensor.dims[axis + 1 :]
+    dims = (*tensor.dims[:axis], shorter.rank, *tensor.dims[axis + 1 :])
     return Tensor(dims, _replace_pick(tensor.formula, pick, shorter))
 
 
@@ -374,7 +375,9 @@ def _pick_of(formula: Formula) -> Pick | None:
     if isinstance(formula, Position) and len(formula.terms) == 1 and isinstance(formula.terms[0][0], Pick):
         return formula.terms[0][0]
     if isinstance(formula, Product):
-        found = {p for f in formula.factors if isinstance(f, Leaf) for dim in f.index for p in dim if isinstance(p, Pick)}
+        found = {
+            p for f in formula.factors if isinstance(f, Leaf) for dim in f.index for p in dim if isinstance(p, Pick)
+        }
         if len(found) == 1:
             return found.pop()
     return None
@@ -387,9 +390,7 @@ def _replace_pick(formula: Formula, old: Pick, new: Pick) -> Formula:
     if isinstance(formula, Position):
         return Position(tuple((new if index == old else index, stride) for index, stride in formula.terms))
     assert isinstance(formula, Product)
-    factors = tuple(
-        Leaf(f.node, tuple(dim(d) for d in f.index)) if isinstance(f, Leaf) else f for f in formula.factors
-    )
+    factors = tuple(Leaf(f.node, tuple(dim(d) for d in f.index)) if isinstance(f, Leaf) else f for f in formula.factors)
     return replace(formula, factors=factors)
 
 
@@ -776,7 +777,7 @@ def _select_rows(flow: Dataflow, node: Node, axis: int, count: int, largest: boo
         raise
     flow.anchors[node] = selection
     pick = Pick(selection, rank, size(at))
-    dims = tensor.dims[:axis] + (rank,) + tensor.dims[axis + 1 :]
+    dims = (*tensor.dims[:axis], rank, *tensor.dims[axis + 1 :])
     if isinstance(formula, Masked):
         formula = replace(selection.logits, coefficient=selection.logits.coefficient * formula.scale)
         at = selection.over
@@ -828,7 +829,9 @@ def _sort(flow: Dataflow, node: Node) -> None:
     names = {"dim": node.kwargs.get("dim"), "descending": node.kwargs.get("descending")}
     place = 2 if node.target is aten.sort.stable else 1
     axis = names["dim"] if names["dim"] is not None else _argument(node, place, "dim", -1)
-    descending = names["descending"] if names["descending"] is not None else _argument(node, place + 1, "descending", False)
+    descending = (
+        names["descending"] if names["descending"] is not None else _argument(node, place + 1, "descending", False)
+    )
     source = node.args[0]
     assert isinstance(source, Node)
     count = _shape(source)[axis] if source.meta["val"].dim() else sympy.Integer(1)
@@ -1258,10 +1261,21 @@ _RULES |= {
     for op in (aten.transpose.int, aten.transpose_copy.int, aten.swapaxes.default, aten.swapdims.default)
 }
 _RULES |= {aten.movedim.int: _permuted(_moved), aten.movedim.intlist: _permuted(_moved)}
-_RULES |= {op: _permuted(lambda node, rank: _swap(rank, -2, -1) if rank > 1 else [0]) for op in (aten.t.default, aten.mT.default)}
+_RULES |= {
+    op: _permuted(lambda node, rank: _swap(rank, -2, -1) if rank > 1 else [0])
+    for op in (aten.t.default, aten.mT.default)
+}
 _RULES |= {aten.numpy_T.default: _permuted(lambda node, rank: list(range(rank))[::-1])}
 _RULES |= {
-    op: _matmul for op in (aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.addmm.default, aten.baddbmm.default)
+    op: _matmul
+    for op in (
+        aten.matmul.default,
+        aten.mm.default,
+        aten.bmm.default,
+        aten.mv.default,
+        aten.addmm.default,
+        aten.baddbmm.default,
+    )
 }
 _RULES |= {op: _softmax for op in (aten.softmax.int, aten._softmax.default)}
 _RULES |= {

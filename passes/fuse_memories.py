@@ -8,9 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
 import sympy
 import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
+from torch.fx import Node
+
+import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
 from spartanc.passes.dataflow import SMALLEST, THRESHOLD, Dataflow
 from spartanc.passes.index_notation import (
     Chosen,
@@ -28,10 +32,8 @@ from spartanc.passes.index_notation import (
     without,
 )
 from spartanc.passes.probe import Probe
+from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from torch.export import ExportedProgram
-from torch.export.graph_signature import TensorArgument
-from torch.fx import Node
 
 aten = torch.ops.aten
 MEMORY_LOOKUP = torch.ops.spartan.memory_lookup.default
@@ -76,7 +78,7 @@ class FuseMemories(GraphPass):
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, FusionReport]:
         with torch.no_grad():
-            program = program.run_decompositions({})
+            program = copy_program(program.run_decompositions({}))
         matcher = _Matcher(program)
         report = FusionReport(self.name)
         for site in matcher.sites:
@@ -87,9 +89,7 @@ class FuseMemories(GraphPass):
             _replace(program, site)
             report.changes += 1
         report.skipped.extend(matcher.skipped())
-        if report.changes:
-            _clean(program)
-        return program, report
+        return _finished(program) if report.changes else program, report
 
     def holds(self, program: ExportedProgram) -> str | None:
         left = _Matcher(program).sites
@@ -237,9 +237,7 @@ def match(node: Node, tensor: Tensor, flow: Dataflow | None = None) -> Site | No
     raise problem or _Mismatch("the weights are not those of parents and children")
 
 
-def _site(
-    node: Node, tensor: Tensor, parent: Chosen, child: Softmax, values: Leaf, flow: Dataflow | None
-) -> Site:
+def _site(node: Node, tensor: Tensor, parent: Chosen, child: Softmax, values: Leaf, flow: Dataflow | None) -> Site:
     formula = tensor.formula
     assert isinstance(formula, Product)
     selection = parent.selection
@@ -310,11 +308,9 @@ def _sides(logits: Product, over: Dim, tensor: Tensor, flow: Dataflow | None) ->
     outer = [d for dim in tensor.dims for d in dim if isinstance(d, Digit)]
     first, second = logits.factors
     assert isinstance(first, Leaf) and isinstance(second, Leaf)
-    if _rows_only(first, logits, outer) and _constant_like(first.node):
-        if not (_rows_only(second, logits, outer) and _constant_like(second.node)):
-            return second, first
-    if _rows_only(second, logits, outer) and _constant_like(second.node):
-        return first, second
+    for x, matrix in ((first, second), (second, first)):
+        if _rows_only(matrix, logits, outer) and _constant_like(matrix.node) and not _rows_only(x, logits, outer):
+            return x, matrix
     raise _Mismatch("logits that are not the product of x with constant rows")
 
 
@@ -570,16 +566,15 @@ def _eager(site: Site, held: dict[Node, torch.Tensor]) -> torch.Tensor:
 
 def _replace(program: ExportedProgram, site: Site) -> None:
     graph = program.graph
+    parents = _rows(program, site, site.parents, "parents", site.parent_scale)
+    keys = _rows(program, site, site.keys, "keys")
+    values = _rows(program, site, site.values, "values")
     with graph.inserting_before(site.node):
         x = site.x
         if site.x_order != tuple(range(len(site.x_order))):
             x = _call(graph, aten.permute.default, (x, list(site.x_order)))
         if len(site.x_order) > len(site.positions) + 1:
             x = _call(graph, aten.flatten.using_ints, (x, len(site.positions), -1))
-        parents = _rows(graph, site.parents)
-        if site.parent_scale != 1.0:
-            parents = _call(graph, aten.mul.Tensor, (parents, site.parent_scale))
-        keys, values = _rows(graph, site.keys), _rows(graph, site.values)
         y = _call(graph, MEMORY_LOOKUP, (x, parents, keys, values, site.top_k, site.temperature))
         layout = _layout(site)
         assert layout is not None
@@ -594,12 +589,25 @@ def _replace(program: ExportedProgram, site: Site) -> None:
                 graph.erase_node(user)
 
 
-def _rows(graph: torch.fx.Graph, table: Table) -> Node:
+def _rows(program: ExportedProgram, site: Site, table: Table, role: str, scale: float = 1.0) -> Node:
+    """A table as [rows, H]: the tensor itself, a new constant where it is stored otherwise, or computed from inputs."""
     node = table.node
-    if table.order != tuple(range(len(table.order))):
-        node = _call(graph, aten.permute.default, (node, list(table.order)))
-    if len(table.order) != 2:
-        node = _call(graph, aten.reshape.default, (node, [int(table.rows), int(table.hidden)]))
+    moved = table.order != tuple(range(len(table.order)))
+    if not moved and len(table.order) == 2 and scale == 1.0:
+        return node
+    shape = [int(table.rows), int(table.hidden)]
+    stored = constant_tensor(program, node)
+    if stored is not None:
+        rows = stored.detach().permute(table.order).reshape(shape)
+        return add_constant(program, f"{site.node.name}_{role}", (rows * scale if scale != 1.0 else rows).clone())
+    graph = program.graph
+    with graph.inserting_before(site.node):
+        if moved:
+            node = _call(graph, aten.permute.default, (node, list(table.order)))
+        if len(table.order) != 2:
+            node = _call(graph, aten.reshape.default, (node, shape))
+        if scale != 1.0:
+            node = _call(graph, aten.mul.Tensor, (node, scale))
     return node
 
 
@@ -627,13 +635,10 @@ def _call(graph: torch.fx.Graph, target, arguments: tuple) -> Node:
     return node
 
 
-def _clean(program: ExportedProgram) -> None:
-    """Drop what no one reads any more, and give the signature the outputs' new names."""
-    graph_module = program.graph_module
-    graph_module.graph.eliminate_dead_code()
-    output = next(node for node in reversed(graph_module.graph.nodes) if node.op == "output")
+def _finished(program: ExportedProgram) -> ExportedProgram:
+    """The program with its outputs' new names in the signature, and without what no one reads any more."""
+    output = next(node for node in reversed(program.graph.nodes) if node.op == "output")
     for spec, node in zip(program.graph_signature.output_specs, output.args[0], strict=True):
         if isinstance(node, Node) and isinstance(spec.arg, TensorArgument):
             spec.arg = TensorArgument(name=node.name)
-    graph_module.recompile()
-    graph_module.graph.lint()
+    return finish(program)

@@ -418,7 +418,7 @@ def unify(a: Tensor, b: Tensor, at_a: int, at_b: int) -> tuple[Tensor, Tensor]:
 
 
 def _with_dim(tensor: Tensor, at: int, dim: Dim) -> Tensor:
-    return replace(tensor, dims=tensor.dims[:at] + (dim,) + tensor.dims[at + 1 :])
+    return replace(tensor, dims=(*tensor.dims[:at], dim, *tensor.dims[at + 1 :]))
 
 
 def _pairs(left: Dim, right: Dim) -> Iterator[tuple[Digit, Digit]]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from spartanc.passes.dataflow import constants_of
 from torch.export import ExportedProgram
 from torch.fx import Node
+
+from spartanc.passes.dataflow import constants_of
 
 # Beyond this many numbers in one tensor a probe is left out: the formulas have been compared already.
 LARGEST = 1 << 26

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from spartanc.passes import fuse_memories
-from support import memory_forms as forms
 from torch import nn
 from torch.export import Dim, ExportedProgram, export
+
+from spartanc.passes import fuse_memories
+from support import memory_forms as forms
 
 LOOKUP = torch.ops.spartan.memory_lookup.default
 PUBLISHED = [forms.PublishedDense, forms.PublishedGather, forms.ScatteredWeights]
