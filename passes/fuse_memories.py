@@ -309,15 +309,24 @@ def _sides(logits: Product, over: Dim, tensor: Tensor, flow: Dataflow | None) ->
     first, second = logits.factors
     assert isinstance(first, Leaf) and isinstance(second, Leaf)
     for x, matrix in ((first, second), (second, first)):
-        if _rows_only(matrix, logits, outer) and _constant_like(matrix.node) and not _rows_only(x, logits, outer):
+        single = not _own(x, logits)  # one vector without positions
+        if (
+            _rows_only(matrix, logits, outer)
+            and _constant_like(matrix.node)
+            and (single or not _rows_only(x, logits, outer))
+        ):
             return x, matrix
     raise _Mismatch("logits that are not the product of x with constant rows")
 
 
 def _rows_only(leaf: Leaf, logits: Product, outer: list[Digit]) -> bool:
     """Whether a source has no index of its own that the result has too."""
-    own = [d for dim in leaf.index for d in dim if isinstance(d, Digit) and not _is_bound((d,), logits)]
-    return not any(overlap(d, o) for d in own for o in outer)
+    return not any(overlap(d, o) for d in _own(leaf, logits) for o in outer)
+
+
+def _own(leaf: Leaf, logits: Product) -> list[Digit]:
+    """The variables of a source that are not summed over."""
+    return [d for dim in leaf.index for d in dim if isinstance(d, Digit) and not _is_bound((d,), logits)]
 
 
 def _constant_like(node: Node) -> bool:
