@@ -83,7 +83,9 @@ class PackMemories(GraphPass):
             add_constant(program, f"{lookup.name}_layout", layout),
             add_constant(program, f"{lookup.name}_logit_weights", weights),
             None if packed else add_constant(program, f"{lookup.name}_keys", scaled_MH),
-            add_constant(program, f"{lookup.name}_values", pack_values(tensors[2].detach())) if packed else lookup.args[3],
+            add_constant(program, f"{lookup.name}_values", pack_values(tensors[2].detach()))
+            if packed
+            else lookup.args[3],
             norm_weight,
             norm_bias,
             eps,
