@@ -17,6 +17,7 @@ import click
 
 import spartanc
 from spartanc.compiler.errors import GateError, SpartancError, UsageError
+from spartanc.compiler.quiet import hush
 from spartanc.compiler.targets.target import QUANTIZATIONS
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -62,6 +63,7 @@ def main() -> None:
     Exit codes: 0 done; 2 wrong use, unreadable or altered input; 3 model not supported; 4 a compile stage
     failed; 5 target, toolchain or device missing; 6 it ran and missed what was asked.
     """
+    hush()
 
 
 @main.command()

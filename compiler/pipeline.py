@@ -24,8 +24,9 @@ from spartanc.compiler.quantize import quantize_backbone
 from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, length_sweep, random_rows
 from spartanc.compiler.targets.catalogue import find_target
 from spartanc.compiler.targets.target import QUANTIZATIONS, Target
+from spartanc.compiler.torchscript import emit_torchscript
 from spartanc.models.checkpoint import TrainedModel, load_model
-from spartanc.passes import exact_passes, quantizing_passes
+from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import run_passes
 from spartanc.passes.protocol import PassReport
 from spartanc.runtime_py.build import install_runtime
@@ -34,8 +35,9 @@ from spartanc.runtime_py.data import read_examples
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
+from spartanc.runtime_py.devices.stock import StockDevice
 
-PROGRAM = "model.pte"
+FUSION = "fuse_memories"
 QUANTIZED_TOLERANCE = 0.1  # of the spread of a probe's logits
 EMULATED_ROWS = 3  # emulation takes seconds an input
 VERSIONED = ("torch", "executorch", "torchao", "transformers")
@@ -57,10 +59,30 @@ class CompileRequest:
     runtime: bool = True
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A request with every default filled in, known to be supported."""
+
+    target: Target
+    quantization: str
+    lowering: str
+    format: str
+    runtime: bool
+
+    @property
+    def program(self) -> str:
+        return "model.ts" if self.format == "torchscript" else "model.pte"
+
+    @property
+    def local_device(self) -> Device:
+        """Where the program is proved here: what is to run without us is proved without us."""
+        return StockDevice() if self.lowering == "portable" else LocalDevice()
+
+
 def compile_model(request: CompileRequest) -> dict[str, Any]:
     """Compile one model to one proved bundle; returns the JSON of `spartanc compile`."""
     start = time.monotonic()
-    target, quantization = _plan(request)
+    plan = _plan(request)
 
     with stage("load"):
         model = load_model(request.models[0])
@@ -68,69 +90,91 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
         samples = _proof_samples(request, model, max_length)
         expected = eager_logits(model.module, samples.rows)
 
+    lowered, reports = None, []
+    if plan.format == "executorch":
+        lowered, reports = _to_executorch(model, plan, max_length, samples)
+
+    with whole_or_nothing(request.out) as directory:
+        with stage("emit"):
+            if lowered is None:
+                emit_torchscript(model.module, directory / plan.program, max_length)
+            else:
+                (directory / plan.program).write_bytes(lowered.program)
+            if model.tokenizer is not None:
+                (directory / TOKENIZER).write_text(model.tokenizer, encoding="utf-8")
+            if plan.runtime:
+                install_runtime(plan.target, directory)
+
+        with stage(f"prove on {len(samples.rows)} inputs"):
+            parity = _prove(plan.local_device, directory, plan, samples.rows, expected)
+        if plan.runtime and plan.target.runs_under_qemu:
+            with stage(f"prove on {plan.target.qemu_cpu} under qemu"):
+                few = _shortest(samples.rows, EMULATED_ROWS)
+                rows, logits = [samples.rows[i] for i in few], [expected[i] for i in few]
+                _prove(QemuDevice(plan.target), directory, plan, rows, logits)
+
+        probe = _probe(samples.rows[0], expected[0], plan.quantization)
+        made = _made(plan, lowered, reports, parity)
+        files = write_manifest(directory, _manifest(plan, model, max_length) | made | {"probe": probe})
+
+    return {
+        "bundle": str(request.out),
+        "files": files,
+        "seconds": round(time.monotonic() - start, 3),
+        "truncated": samples.truncated,
+        **made,
+    }
+
+
+def _to_executorch(
+    model: TrainedModel, plan: Plan, max_length: int, samples: Samples
+) -> tuple[Lowered, list[PassReport]]:
+    """Capture, passes, quantise, lower."""
+    checked = samples.rows[:2]  # on which the numerics of every pass are compared
+
     with stage("capture"):
         program = capture(model.module, max_length)
 
     with stage("passes"):
-        program, reports = run_passes(program, exact_passes(), samples.rows[:2])
+        program, reports = run_passes(program, exact_passes(), checked)
 
-    if quantization != "none":
-        with stage(f"quantise to {quantization}"):
+    if plan.quantization != "none":
+        with stage(f"quantise to {plan.quantization}"):
             program = quantize_backbone(program, max_length)
-            program, quantized = run_passes(program, quantizing_passes(quantization), samples.rows[:2])
-            reports += quantized
+
+    with stage("final passes"):
+        last = final_passes(plan.lowering, plan.quantization)
+        program, more = run_passes(program, last, checked, given=frozenset({"memories_fused"}))
 
     with stage("lower"):
-        lowered = lower(program)
-
-    with whole_or_nothing(request.out) as directory:
-        with stage("emit"):
-            _emit(directory, lowered, model)
-            if not target.is_host and request.runtime:
-                install_runtime(target, directory)
-        with stage(f"prove on {len(samples.rows)} inputs"):
-            parity = _prove(LocalDevice(), directory, samples.rows, expected, quantization)
-        if target.runs_under_qemu and request.runtime:
-            with stage(f"prove on {target.qemu_cpu} under qemu"):
-                few = _shortest(samples.rows, EMULATED_ROWS)
-                emulated = [samples.rows[i] for i in few], [expected[i] for i in few]
-                _prove(QemuDevice(target), directory, *emulated, quantization)
-        probe = _probe(samples.rows[0], expected[0], quantization)
-        manifest = _manifest(target, quantization, max_length, model, lowered, reports, probe, parity)
-        files = write_manifest(directory, manifest)
-
-    fused = next(report for report in reports if report.name == "fuse_memories")
-    return {
-        "bundle": str(request.out),
-        "target": target.name,
-        "files": files,
-        "seconds": round(time.monotonic() - start, 3),
-        "fused_memories": fused.changes,
-        "skipped": [asdict(each) for report in reports for each in report.skipped],
-        "delegated_nodes": lowered.delegated_nodes,
-        "delegates": lowered.delegates,
-        "fallback_ops": lowered.fallback_ops,
-        "quantization": quantization,
-        "lowering": "fused",
-        "truncated": samples.truncated,
-        "parity": parity.as_dict(),
-        "passes": [_summary(report) for report in reports],
-    }
+        return lower(program), reports + more
 
 
-def _plan(request: CompileRequest) -> tuple[Target, str]:
-    """The target and quantisation asked for; wrong or unsupported combinations end here, before any work."""
+def _plan(request: CompileRequest) -> Plan:
+    """Defaults filled in; wrong or unsupported combinations end here, before any work."""
     target = find_target(request.target)
-    quantization = request.quantize or target.default_quantization
+    script = request.format == "torchscript"
+    quantization = request.quantize or ("none" if script else target.default_quantization)
     if quantization not in QUANTIZATIONS:
         raise UsageError(f"unknown `--quantize {quantization}`", hint=f"one of {', '.join(QUANTIZATIONS)}")
+    if script and quantization != "none":
+        raise UsageError(
+            f"`--format torchscript` does not go with `--quantize {quantization}`",
+            hint="TorchScript programs are fp32: `--quantize none`",
+        )
+    if script and request.lowering == "fused":
+        raise UsageError(
+            "`--format torchscript` does not go with `--lowering fused`",
+            hint="stock torch has no memory operator: `--lowering portable`",
+        )
     if len(request.models) > 1 and not request.shared_backbone:
         raise UsageError(
-            f"{len(request.models)} models given",
-            hint="several models compile together with `--shared-backbone`",
+            f"{len(request.models)} models given", hint="several models compile together with `--shared-backbone`"
         )
+    lowering = request.lowering or ("portable" if script else target.default_lowering)
+    runtime = request.runtime and not script and not target.is_host and target.has_native_runtime
     check_output(request.out)
-    return target, quantization
+    return Plan(target, quantization, lowering, request.format, runtime)
 
 
 def _check_length(max_length: int, model: TrainedModel) -> int:
@@ -163,58 +207,51 @@ def _proof_samples(request: CompileRequest, model: TrainedModel, max_length: int
     return Samples([*samples.rows, *sweep], samples.truncated)
 
 
-def _emit(directory: Path, lowered: Lowered, model: TrainedModel) -> None:
-    (directory / PROGRAM).write_bytes(lowered.program)
-    if model.tokenizer is not None:
-        (directory / TOKENIZER).write_text(model.tokenizer, encoding="utf-8")
-
-
 def _shortest(rows: list[Row], count: int) -> list[int]:
     """Indices of the probe and of the shortest rows beside it."""
     return [0, *sorted(range(1, len(rows)), key=lambda i: rows[i][0].shape[1])][:count]
 
 
-def _prove(device: Device, directory: Path, rows: list[Row], expected: list[np.ndarray], quantization: str) -> Parity:
+def _prove(device: Device, directory: Path, plan: Plan, rows: list[Row], expected: list[np.ndarray]) -> Parity:
     """Every row as it stands, padding included, against eager; GateError where the gates are missed."""
-    got = device.run(directory, directory / PROGRAM, rows, keep_padding=True)
+    got = device.run(directory, directory / plan.program, rows, keep_padding=True)
     parity = compare(expected, got)
-    require(parity, DEFAULT_GATES[quantization], device.name)
+    require(parity, DEFAULT_GATES[plan.quantization], device.name)
     return parity
 
 
-def _manifest(
-    target: Target,
-    quantization: str,
-    max_length: int,
-    model: TrainedModel,
-    lowered: Lowered,
-    reports: list[PassReport],
-    probe: dict[str, Any],
-    parity: Parity,
-) -> dict[str, Any]:
-    """What the bundle is; the writer adds format and files."""
-    config = model.encoder_config
+def _manifest(plan: Plan, model: TrainedModel, max_length: int) -> dict[str, Any]:
+    """What the program is and takes; the writer adds format and files."""
+    ids_and_mask = ("input_ids", "attention_mask")
     return {
         "versions": {"spartanc": spartanc.__version__}
         | {package: importlib.metadata.version(package) for package in VERSIONED},
-        "target": target.name,
-        "program": PROGRAM,
-        "architecture": config["model_type"],
+        "program": plan.program,
+        "program_format": plan.format,
+        "architecture": model.encoder_config["model_type"],
         "problem": model.problem,
         "labels": list(model.labels),
-        "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ("input_ids", "attention_mask")],
+        "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ids_and_mask],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, len(model.labels) or 1]}],
         "max_length": max_length,
         "vocabulary_size": model.vocabulary_size,
-        "memory": asdict(model.spartan) | {"layers": lowered.memory_lookups},
-        "quantization": quantization,
-        "lowering": "fused",
+        "memory": asdict(model.spartan),
+    }
+
+
+def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity: Parity) -> dict[str, Any]:
+    """What was done, and left undone, on the way: in the result and in the manifest alike."""
+    return {
+        "target": plan.target.name,
+        "quantization": plan.quantization,
+        "lowering": plan.lowering,
+        "fused_memories": sum(report.changes for report in reports if report.name == FUSION),
+        "skipped": [asdict(each) for report in reports for each in report.skipped],
+        "delegated_nodes": lowered.delegated_nodes if lowered else 0,
+        "delegates": lowered.delegates if lowered else 0,
+        "fallback_ops": lowered.fallback_ops if lowered else {},
         "parity": parity.as_dict(),
-        "probe": probe,
-        "delegated_nodes": lowered.delegated_nodes,
-        "delegates": lowered.delegates,
-        "fallback_ops": lowered.fallback_ops,
-        "passes": [_summary(report) for report in reports],
+        "passes": [{"name": each.name, "changes": each.changes, "notes": each.notes} for each in reports],
     }
 
 
@@ -230,8 +267,3 @@ def _probe(row: Row, expected: np.ndarray, quantization: str) -> dict[str, Any]:
         "logits": [[float(value) for value in expected]],
         "tolerance": allowed if allowed is not None else QUANTIZED_TOLERANCE * float(np.ptp(expected) + 1),
     }
-
-
-def _summary(report: PassReport) -> dict[str, Any]:
-    skipped = [asdict(each) for each in report.skipped]
-    return {"name": report.name, "changes": report.changes, "skipped": skipped, "notes": report.notes}

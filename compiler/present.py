@@ -15,7 +15,7 @@ SHOWN_FALLBACKS = 12
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True)
 
 
 def _table(*columns: str) -> Table:

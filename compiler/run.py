@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.samples import Row, encode_examples, read_ids
+from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples
 from spartanc.runtime_py.devices.catalogue import find_device
+from spartanc.runtime_py.devices.device import Device
 
 
 def run_bundle(
@@ -37,8 +37,8 @@ def run_bundle(
     else:
         examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
         rows, texts = rows_of(bundle, examples), [example.text for example in examples]
-    logits = find_device(device, bundle.target).run(bundle.path, bundle.program, rows, threads=threads)
-    return [{"text": texts[i] if texts else None} | prediction(bundle, each) for i, each in enumerate(logits)]
+    logits = device_for(bundle, device).run(bundle.path, bundle.program, rows, threads=threads)
+    return [{"text": texts[i] if texts else None} | answer(bundle, each) for i, each in enumerate(logits)]
 
 
 def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:
@@ -51,13 +51,12 @@ def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:
     return encode_examples(examples, tokenizer, bundle.max_length).rows
 
 
-def prediction(bundle: Bundle, logits: np.ndarray) -> dict[str, Any]:
-    """Label and softmax scores of `logits` [C]; for a regression the value itself as `score`."""
-    if bundle.is_regression:
-        return {"score": float(logits[0])}
-    shifted = np.exp(logits.astype(np.float64) - logits.max())
-    scores = shifted / shifted.sum()
-    return {
-        "label": bundle.labels[int(np.argmax(logits))],
-        "scores": {label: float(score) for label, score in zip(bundle.labels, scores, strict=True)},
-    }
+def device_for(bundle: Bundle, name: str) -> Device:
+    """The device called `name` for `bundle`; a TorchScript program runs on this machine, with stock torch."""
+    if bundle.manifest.get("program_format") != "torchscript":
+        return find_device(name, bundle.target)
+    if name != "local":
+        raise UsageError(f"`{bundle.path}` holds TorchScript, which runs on device `local` alone, not on `{name}`")
+    from spartanc.runtime_py.devices.stock import StockDevice
+
+    return StockDevice()

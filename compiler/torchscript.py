@@ -11,40 +11,21 @@ run at every length before it counts as written.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spartanc.compiler.errors import CompileError, GateError
+from spartanc.runtime_py.devices.stock import StockDevice
 
 STOCK_NAMESPACES = ("aten", "prim")
 TOLERANCE = 1e-4
 _TRACED_LENGTH = 7
 _EVERY_LENGTH_UP_TO = 128
-
-# Runs in a fresh interpreter: prints a JSON line with what was loaded there besides torch.
-_CHECK = """
-import json, sys, torch
-from safetensors.torch import load_file, save_file
-program, inputs, outputs = sys.argv[1:]
-module, given, results = torch.jit.load(program), load_file(inputs), {}
-with torch.inference_mode():
-    for name in [n.removesuffix(".ids") for n in given if n.endswith(".ids")]:
-        results[name] = module(given[name + ".ids"], given[name + ".mask"]).contiguous()
-save_file(results, outputs)
-ours = [n for n in sys.modules if n.split(".")[0] == "spartanc"]
-ours += [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("spartan::")]
-print(json.dumps({"ours": ours}))
-"""
-
 
 @dataclass(frozen=True)
 class TorchScriptReport:
@@ -131,20 +112,21 @@ def _all_nodes(graph):
 def _compare(module: nn.Module, path: Path, lengths: tuple[int, ...]) -> float:
     """Largest difference from eager over `lengths`, the second half of every other row masked out."""
     generator = torch.Generator().manual_seed(0)
-    rows: dict[str, tuple[Tensor, Tensor]] = {}
+    rows: list[tuple[Tensor, Tensor]] = []
     vocabulary = _vocabulary(module)
     for length in lengths:
         ids = torch.randint(0, vocabulary, (1, length), generator=generator)
         mask = torch.ones_like(ids)
         if length % 2 == 0:
             mask[0, length // 2 :] = 0
-        rows[str(length)] = ids, mask
-    got = _run_elsewhere(path, rows)
+        rows.append((ids, mask))
+    arrays = [(ids.numpy(), mask.numpy()) for ids, mask in rows]
+    got = StockDevice().run(path.parent, path, arrays)
     worst = 0.0
     with torch.inference_mode():
-        for name, (ids, mask) in rows.items():
-            difference = (module(ids, mask) - got[name]).abs()
-            worst = max(worst, float(torch.nan_to_num(difference, nan=torch.inf).max()))
+        for (ids, mask), logits in zip(rows, got, strict=True):
+            difference = np.abs(module(ids, mask)[0].numpy() - logits)
+            worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()))
     return worst
 
 
@@ -152,20 +134,3 @@ def _vocabulary(module: nn.Module) -> int:
     """Rows of the largest embedding: the one of the words."""
     tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
     return max(tables, default=2)
-
-
-def _run_elsewhere(path: Path, rows: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    with tempfile.TemporaryDirectory() as scratch:
-        inputs, outputs = Path(scratch, "inputs.safetensors"), Path(scratch, "outputs.safetensors")
-        named = {f"{name}.ids": ids for name, (ids, _) in rows.items()}
-        named |= {f"{name}.mask": mask for name, (_, mask) in rows.items()}
-        save_file(named, inputs)
-        command = [sys.executable, "-c", _CHECK, str(path.absolute()), str(inputs), str(outputs)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=scratch, check=False)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-            raise CompileError(f"a process with stock torch could not run the TorchScript program: {last}")
-        ours = json.loads(done.stdout)["ours"]
-        if ours:
-            raise CompileError(f"the process that was to be stock has `{ours[0]}` loaded")
-        return load_file(outputs)

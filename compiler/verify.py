@@ -9,11 +9,11 @@ import numpy as np
 
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
+from spartanc.compiler.run import device_for
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples
-from spartanc.runtime_py.devices.catalogue import find_device
 
 WORST_ROWS = 5
 
@@ -57,7 +57,7 @@ def verify_bundle(
         samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)
         rows, truncated = samples.rows, samples.truncated
         reference = eager_logits(loaded.module, rows)
-    chosen = find_device(device, bundle.target)
+    chosen = device_for(bundle, device)
     got = chosen.run(bundle.path, bundle.program, rows, threads=threads)
     if len(got[0]) != len(reference[0]):
         raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")

@@ -10,24 +10,27 @@ from spartanc.passes.fuse_memories import fuse_memories
 if TYPE_CHECKING:
     from spartanc.passes.protocol import GraphPass
 
-__all__ = ["exact_passes", "fuse_memories", "quantizing_passes"]
+__all__ = ["exact_passes", "final_passes", "fuse_memories"]
 
 
 def exact_passes() -> list[GraphPass]:
-    """From the captured program to the fp32 one that is lowered or quantised; each is exact to rounding."""
+    """From the captured program to the fp32 one that may be quantised; each is exact to rounding."""
     from spartanc.passes.fuse_memories import FuseMemories
-    from spartanc.passes.pack_memories import PackMemories
 
     return [
         FuseMemories(),  # first: it reads the memory as it was written
-        PackMemories(),  # after fusing: it packs what the fused operator names
     ]
 
 
-def quantizing_passes(quantization: str) -> list[GraphPass]:
-    """From the program with int8 linears to the one that is lowered."""
+def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
+    """From there, its linears quantised or not, to the program that is lowered.
+
+    They come after the linears are quantised: the memory is one operator that PT2E leaves alone, while the linears
+    of its portable form must stay exact, and capturing again would take an int8 table for fp32.
+    """
+    from spartanc.passes.lower_memory_portable import LowerMemoryPortable
+    from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
 
-    return [
-        QuantizeEmbeddings(),  # after the linears: capturing again would take the tables for fp32
-    ]
+    memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
+    return [memories] if quantization == "none" else [memories, QuantizeEmbeddings()]

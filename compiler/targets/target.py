@@ -49,6 +49,7 @@ class Target:
     peak_macs_per_cycle: dict[str, float]
     memory_gb_per_s: float
     runs_under_qemu: bool = False
+    default_lowering: str = "fused"
     libraries: str = "executorch-wheel"
 
     def __post_init__(self) -> None:
