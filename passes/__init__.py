@@ -33,4 +33,6 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
 
     memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
-    return [memories] if quantization == "none" else [memories, QuantizeEmbeddings()]
+    memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
+    embeddings = QuantizeEmbeddings(stock=lowering == "portable")
+    return [memories] if quantization == "none" else [memories, embeddings]

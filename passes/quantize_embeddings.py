@@ -2,9 +2,10 @@
 
 before:  embedding(table_fp32[V, H], ids)
 after:   quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], None, -128, 127, ids) -> fp32
+stock:   embedding(table_int8[V, H], ids).to(fp32) * embedding(scale[V, 1], ids)
 
-Left alone, with the reason: a table that is computed rather than stored. ExecuTorch's quantised kernels run the
-result. A row is scaled so that its largest value becomes 127: an element moves by at most max|row| / 254.
+The first needs ExecuTorch's quantised kernels, the second only what every runtime carries, at the price of two
+small copies of the rows. Left alone, with the reason: a table that is computed rather than stored. A row is scaled so that its largest value becomes 127: an element moves by at most max|row| / 254.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class QuantizeEmbeddings(GraphPass):
     provides = frozenset({"int8_embeddings"})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
+    def __init__(self, stock: bool = False):
+        self.stock = stock
+
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         for node in list(program.graph.nodes):
@@ -34,6 +38,8 @@ class QuantizeEmbeddings(GraphPass):
                 continue
             table, ids = node.args[0], node.args[1]
             weight_VH = constant_tensor(program, table)
+            if weight_VH is not None and weight_VH.dtype != torch.float32:
+                continue
             if weight_VH is None:
                 report.skipped.append(Skipped(node.name, "the table is computed, not stored"))
                 continue
@@ -45,21 +51,40 @@ class QuantizeEmbeddings(GraphPass):
         left = [
             node.name
             for node in program.graph.nodes
-            if node.target is _EMBEDDING and constant_tensor(program, node.args[0]) is not None
+            if node.target is _EMBEDDING and _is_fp32_table(program, node.args[0])
         ]
         return f"`{left[0]}` still reads an fp32 table" if left else None
 
     def _replace(self, program: ExportedProgram, node: Node, weight_VH: torch.Tensor, ids: Node) -> None:
         rows_VH, scale_V = quantize_rows(weight_VH)
         table = add_constant(program, f"{node.name}_table_int8", rows_VH)
-        scale = add_constant(program, f"{node.name}_scale", scale_V)
-        with program.graph.inserting_before(node):
-            lookup = program.graph.call_function(
-                _EMBEDDING_INT8, (table, scale, None, LOWEST, HIGHEST, ids), {"dtype": torch.float32}
-            )
+        graph = program.graph
+        if not self.stock:
+            scale = add_constant(program, f"{node.name}_scale", scale_V)
+            with graph.inserting_before(node):
+                arguments = (table, scale, None, LOWEST, HIGHEST, ids)
+                lookup = graph.call_function(_EMBEDDING_INT8, arguments, {"dtype": torch.float32})
+        else:
+            scale = add_constant(program, f"{node.name}_scale", scale_V[:, None])
+            with graph.inserting_before(node):
+                rows = _copy_value(graph.call_function(_EMBEDDING, (table, ids)), node, torch.int8)
+                wide = graph.call_function(torch.ops.aten._to_copy.default, (rows,), {"dtype": torch.float32})
+                steps = graph.call_function(_EMBEDDING, (scale, ids))
+                steps.meta["val"] = node.meta["val"][..., :1]
+                lookup = graph.call_function(torch.ops.aten.mul.Tensor, (_copy_value(wide, node), steps))
         lookup.meta.update(node.meta)
         node.replace_all_uses_with(lookup)
         program.graph.erase_node(node)
+
+
+def _is_fp32_table(program: ExportedProgram, table: Node) -> bool:
+    tensor = constant_tensor(program, table)
+    return tensor is not None and tensor.dtype == torch.float32 and tensor.shape[1] > 1
+
+
+def _copy_value(made: Node, source: Node, dtype: torch.dtype | None = None) -> Node:
+    made.meta["val"] = source.meta["val"] if dtype is None else source.meta["val"].to(dtype)
+    return made
 
 
 def quantize_rows(weight_VH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
