@@ -89,7 +89,7 @@ class Device(ABC):
             return []
         results: list[np.ndarray | None] = [None] * len(rows)
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, self.place(bundle) as place:
-            arguments = _common_arguments(place, Path(scratch), threads, inputs, weight_cache)
+            arguments = common_arguments(place, Path(scratch), threads, inputs, weight_cache)
             remote_program = place.put(program)
             for number, indices in enumerate(_groups(rows, keep_padding)):
                 ids = Path(scratch) / f"rows-{number}.safetensors"
@@ -150,13 +150,14 @@ def device_errors(name: str) -> Iterator[None]:
         raise DeviceError(f"device `{name}`: {error.strerror or error}") from error
 
 
-def _common_arguments(
+def common_arguments(
     place: Place,
     scratch: Path,
     threads: int | None,
     inputs: Mapping[str, np.ndarray] | None,
     weight_cache: bool,
 ) -> list[str]:
+    """Options that every command but `info` takes; `inputs` are written to a file and made available."""
     arguments = [] if threads is None else ["--threads", str(threads)]
     if weight_cache:
         arguments.append("--weight-cache")

@@ -15,6 +15,7 @@ from spartanc.runtime_py.setup_target import is_ready
 from support.adb import install_adb
 from support.programs import eager_logits, tiny_rows
 
+HERE = platform.machine()
 aarch64 = pytest.param(
     "aarch64",
     marks=[
@@ -27,7 +28,7 @@ aarch64 = pytest.param(
 
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
-    def make(machine=platform.machine(), full=False):
+    def make(machine=HERE, full=False):
         root = install_adb(tmp_path, machine, full)
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
         return root
@@ -35,7 +36,7 @@ def phone(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("machine", [platform.machine(), aarch64])
+@pytest.mark.parametrize("machine", [HERE, aarch64])
 def test_logits_over_adb_agree_with_eager_and_no_job_is_left(tiny, phone, machine):
     root = phone(machine)
     path, module = tiny

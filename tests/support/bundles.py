@@ -1,37 +1,49 @@
-"""Small bundles on disk, written by the real writer; the program in them is never run."""
+"""A small bundle around any program, with a manifest that its reader accepts."""
 
+from __future__ import annotations
+
+import json
 from pathlib import Path
+from typing import Any
 
-from spartanc.compiler.artifact import whole_or_nothing, write_manifest
-
-MANIFEST = {
-    "target": "host",
-    "program": "model.pte",
-    "labels": ["no", "yes"],
-    "problem": "classification",
-    "max_length": 16,
-    "quantization": "none",
-    "lowering": "fused",
-    "probe": {},
-}
+from spartanc.runtime_py.bundle import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    MANIFEST_DIGEST,
+    file_digest,
+    manifest_digest_line,
+)
 
 
-def write_bundle(out: Path, **changes) -> Path:
-    with whole_or_nothing(out) as directory:
-        (directory / "model.pte").write_bytes(b"program" * 100)
-        (directory / "tokenizer.json").write_text("{}")
-        (directory / "runtime").mkdir()
-        (directory / "runtime" / "spartan").write_bytes(b"native")
-        write_manifest(directory, MANIFEST | changes)
-    return out
+def seal(folder: Path, **fields: Any) -> Path:
+    """Write manifest and digest for what stands in `folder`; `fields` replace or add to the manifest's."""
+    for name in (MANIFEST, MANIFEST_DIGEST):
+        (folder / name).unlink(missing_ok=True)
+    files = {
+        file.relative_to(folder).as_posix(): {"sha256": file_digest(file), "bytes": file.stat().st_size}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "target": "host",
+        "program": "model.pte",
+        "problem": "classification",
+        "labels": ["no", "yes", "maybe"],
+        "max_length": 24,
+        "quantization": "none",
+        "lowering": "fused",
+        "probe": {"input_ids": [[3, 1, 4, 1, 5]]},
+        "files": files,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest | fields))
+    (folder / MANIFEST_DIGEST).write_text(manifest_digest_line(file_digest(folder / MANIFEST)))
+    return folder
 
 
-def reseal(bundle: Path, manifest_text: str) -> None:
-    """Put `manifest_text` in place with a digest that agrees, as someone who alters a bundle knowingly would."""
-    import hashlib
-
-    from spartanc.runtime_py.bundle import manifest_digest_line
-
-    data = manifest_text.encode()
-    (bundle / "manifest.json").write_bytes(data)
-    (bundle / "manifest.sha256").write_text(manifest_digest_line(hashlib.sha256(data).hexdigest()))
+def make_bundle(folder: Path, program: Path, **fields: Any) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.pte").write_bytes(program.read_bytes())
+    return seal(folder, **fields)

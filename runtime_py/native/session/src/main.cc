@@ -38,8 +38,8 @@ constexpr size_t kMessageSize = 1024;
 constexpr const char* kUsage = R"(usage:
   spartan run BUNDLE --ids FILE.safetensors [--out FILE.safetensors] [--json] [--keep-padding]
   spartan bench BUNDLE [--baseline BUNDLE] (--length N | --ids FILE.safetensors)
-                [--warmup N] [--min-runs N] [--max-runs N] [--seconds S] [--precision P]
-  spartan info BUNDLE
+                [--warmup N] [--min-runs N] [--max-runs N] [--min-seconds S] [--seconds S] [--precision P]
+  spartan info BUNDLE [--cold]
 
 BUNDLE is a bundle's directory, or a program's file (.pte).
 
@@ -49,17 +49,19 @@ run      answers every row of the file's `input_ids` and `attention_mask` [N, L]
   --keep-padding     runs rows as they are; without it, positions after the last one of the mask are cut off
 bench    measures, and prints every single time as JSON; with --baseline both programs run in turn
   --length N         as many tokens, taken from the bundle's probe again and again
+  --ids FILE         the first row of the file
   --warmup N         runs before the measured ones (5)
-  --min-runs, --max-runs, --seconds
-                     measured runs: at least (20), at most (10000), and for how long at most (20)
+  --min-runs, --max-runs, --min-seconds, --seconds
+                     measured runs: at least (20), at most (10000), for how long at least (1) and at most (20)
   --precision P      stops when the median's 95% interval is within this share of it to both sides (0.02)
-info     prints what the program takes and gives, as JSON
+info     prints what the program takes and gives, and how long it took to load, as JSON
+  --cold             drops the program from the page cache first
 
-both run and bench:
-  --inputs FILE      tensors of this file follow ids and mask, in the file's order
+all of them:
+  --inputs FILE      (not info) tensors of this file follow ids and mask, in the file's order
   --threads N        threads of the pool; one a processor without it
   --weight-cache     XNNPACK shares packed weights between programs
-  --profile FILE     writes the time of every operator (ETDump)
+  --profile FILE     (not info) writes the time of every operator (ETDump)
 )";
 
 struct Options {
@@ -99,12 +101,12 @@ Options parse(int argc, char** argv) {
   static const std::map<std::string, std::vector<std::string>> kWithValue = {
       {"run", {"--ids", "--out", "--inputs", "--threads", "--profile"}},
       {"bench",
-       {"--baseline", "--length", "--ids", "--warmup", "--min-runs", "--max-runs", "--seconds", "--precision",
+       {"--baseline", "--length", "--ids", "--warmup", "--min-runs", "--max-runs", "--min-seconds", "--seconds", "--precision",
         "--inputs", "--threads", "--profile"}},
-      {"info", {}},
+      {"info", {"--threads"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
-      {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {}}};
+      {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {"--weight-cache", "--cold"}}};
   Options options;
   if (argc < 2 || kWithValue.count(argv[1]) == 0) {
     throw CommandError(std::string(argc < 2 ? "no command given" : "unknown command `") +
@@ -438,6 +440,7 @@ int bench(const Options& options) {
   const int64_t least = options.whole("--min-runs", 20, 1, 1000000);
   const int64_t most = options.whole("--max-runs", 10000, 1, 1000000);
   const double seconds = options.number("--seconds", 20, 0, 86400);
+  const double least_seconds = options.number("--min-seconds", 1, 0, 86400);
   const double precision = options.number("--precision", 0.02, 0, 1);
   const ExtraInputs extra(options.text("--inputs"));
 
@@ -470,7 +473,7 @@ int bench(const Options& options) {
   for (int64_t runs = 0; runs < most; ++runs) {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     // Looking at the interval costs a sort, so it is done every tenth run.
-    const bool narrow = runs >= least && runs % 10 == 0 &&
+    const bool narrow = runs >= least && runs % 10 == 0 && spent.count() >= least_seconds &&
                         std::all_of(contenders.begin(), contenders.end(), [&](const Contender& contender) {
                           return median_interval(contender.run_ns) <= precision;
                         });
@@ -520,6 +523,9 @@ std::string info_text(const spartan_tensor_info& info) {
 
 int info(const Options& options) {
   const Bundle bundle = spartan::open_bundle(options.bundle);
+  if (options.has("--cold")) {
+    spartan::drop_from_page_cache(bundle.program);
+  }
   const Session session(bundle.program, options);
   std::vector<spartan_tensor_info> inputs(spartan_input_count(session.get()));
   std::vector<spartan_tensor_info> outputs(spartan_output_count(session.get()));

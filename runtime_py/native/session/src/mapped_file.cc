@@ -72,4 +72,14 @@ void write_whole(const std::string& path, const void* data, size_t size) {
   close(descriptor);
 }
 
+void drop_from_page_cache(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    throw CommandError("cannot read `" + path + "`: " + strerror(errno));
+  }
+  fsync(descriptor);  // pages that are not on the disk yet would stay
+  posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+  close(descriptor);
+}
+
 }  // namespace spartan

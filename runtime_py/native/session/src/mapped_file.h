@@ -27,5 +27,8 @@ class MappedFile {
 // Writes `size` bytes to `path` by way of a file beside it, so that `path` is whole or not there.
 void write_whole(const std::string& path, const void* data, size_t size);
 
+// Asks the kernel to forget what it holds of `path`, so that the next reader waits for the disk.
+void drop_from_page_cache(const std::string& path);
+
 }  // namespace spartan
 #endif

@@ -1,0 +1,242 @@
+"""`spartanc bench`: how fast a bundle is on a device, and how far that can be believed.
+
+Loading is measured in processes of their own, cold (the program dropped from the page cache first) and warm.
+Latency is measured in one process after a warm-up, until the median's 95% interval is narrow or a time limit ends
+it. Memory is measured in a separate short run, so that what the measurement keeps does not count. Against a baseline
+both programs run in turn in one process, and the ratio is taken pair by pair.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spartanc.compiler.errors import SpartancError, UsageError
+from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.devices.catalogue import find_device
+from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
+from spartanc.runtime_py.profile import operator_times
+from spartanc.runtime_py.statistics import median_interval, summary
+from spartanc.runtime_py.trust import other_load, reasons_against
+
+DEFAULT_LENGTH = 128
+_PROFILED_RUNS = 10
+_MEMORY_RUNS = 3
+_SWEEP_SHARE = 0.25  # of the time limit, for each further length and thread count
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """What to measure, and for how long at most.
+
+    length: tokens, the bundle's maximum at most (default: that or 128, whichever is less). seconds: limit of the
+    measured runs. loads: processes that load the program, warm and cold each. lengths and thread_counts: sweeps.
+    operators: also take the time of every operator.
+    """
+
+    length: int | None = None
+    threads: int | None = None
+    warmup: int = 5
+    seconds: float = 20.0
+    precision: float = 0.02
+    min_runs: int = 20
+    loads: int = 5
+    lengths: tuple[int, ...] = ()
+    thread_counts: tuple[int, ...] = ()
+    operators: bool = False
+    weight_cache: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("length", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"`--{name}` must be at least 1, got `{value}`")
+        if self.seconds <= 0 or self.loads < 1 or self.warmup < 1 or self.min_runs < 1:
+            raise UsageError("seconds, loads, warmup and runs must be above 0")
+
+
+def bench_bundle(
+    path: Path,
+    *,
+    device: str = "local",
+    baseline: Path | None = None,
+    plan: BenchPlan | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """The JSON of `spartanc bench`. `inputs` follow ids and mask, where the program takes more than those two."""
+    plan = plan or BenchPlan()
+    bundle = open_bundle(path)
+    other = None if baseline is None else open_bundle(baseline)
+    if other is not None and other.path.resolve() == bundle.path.resolve():
+        raise UsageError("a bundle can't be its own baseline")
+    length = _length(plan, bundle, other)
+    chosen = find_device(device, bundle.target)
+    with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, chosen.place(bundle.path) as place:
+        common = common_arguments(place, Path(scratch), None, inputs, plan.weight_cache)
+        bench = _Bench(chosen, place, plan, common, bundle, Path(scratch))
+        other_program = None if other is None else bench.put_baseline(other)
+        loads = bench.loads()
+        raw = bench.measure(length, plan.threads, plan.seconds, other_program)
+        memory = bench.peak_memory(length)
+        sweeps = bench.sweeps(length)
+        operators, skipped = bench.operators(length) if plan.operators else (None, [])
+    run_ms = _milliseconds(raw["programs"][0]["run_ns"])
+    reasons = reasons_against(raw, run_ms, chosen.emulated)
+    low, high = median_interval(run_ms)
+    latency = summary(run_ms)
+    result: dict[str, Any] = {
+        "bundle": str(path),
+        "target": bundle.target,
+        "device": device,
+        "emulated": chosen.emulated,
+        "threads": raw["threads"],
+        "length": length,
+        "warmup": len(raw["programs"][0]["warmup_ns"]),
+        "runs": len(run_ms),
+        "load_ms": loads["warm"],
+        "load_cold_ms": loads["cold"],
+        "first_run_ms": raw["programs"][0]["warmup_ns"][0] / 1e6,
+        "latency_ms": latency,
+        "median_interval_ms": [low, high],
+        "throughput_per_s": 1000.0 / latency["p50"],
+        "peak_rss_mb": memory,
+        "size_on_disk": {name: entry["bytes"] for name, entry in bundle.manifest["files"].items()},
+        "trustworthy": not reasons,
+        "reasons": reasons,
+        "machine": _machine(raw),
+        "lengths": sweeps["lengths"],
+        "thread_counts": sweeps["thread_counts"],
+        "operators": operators,
+        "skipped_checks": skipped,
+        "parity": bundle.manifest.get("parity"),
+        "run_ms": run_ms,
+    }
+    if other is not None:
+        their_ms = _milliseconds(raw["programs"][1]["run_ns"])
+        ratios = [theirs / ours for ours, theirs in zip(run_ms, their_ms, strict=True)]
+        ratio_low, ratio_high = median_interval(ratios)
+        # Above 1: this bundle is that many times faster than the baseline.
+        result["ratio"] = {"median": float(np.median(ratios)), "low": ratio_low, "high": ratio_high}
+        result["baseline"] = {"bundle": str(baseline), "latency_ms": summary(their_ms)}
+    return result
+
+
+class _Bench:
+    """One device, one bundle: each method is one use of the `spartan` command there."""
+
+    def __init__(self, device: Device, place: Place, plan: BenchPlan, common: list[str], bundle: Bundle, scratch: Path):
+        self._device = device
+        self._place = place
+        self._plan = plan
+        self._common = common
+        self._bundle = bundle
+        self._scratch = scratch
+        self._program = place.put(bundle.program)
+
+    def put_baseline(self, other: Bundle) -> str:
+        """The baseline's program under a name of its own."""
+        link = self._scratch / f"baseline-{other.program.name}"
+        link.symlink_to(other.program.resolve())
+        return self._place.put(link)
+
+    def ids(self, length: int) -> list[str]:
+        """A row of `length` real tokens: the probe's, again and again; the mask is ones."""
+        file = self._scratch / f"ids-{length}.safetensors"
+        if not file.exists():
+            probe = np.asarray(self._bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
+            write_rows(file, [(np.resize(probe, (1, length)), np.ones((1, length), np.int64))])
+        return ["--ids", self._place.put(file)]
+
+    def measure(
+        self, length: int, threads: int | None, seconds: float, baseline: str | None = None, *more: str
+    ) -> dict[str, Any]:
+        plan = self._plan
+        words = ["bench", self._program, *self.ids(length), "--warmup", str(plan.warmup)]
+        words += ["--min-runs", str(plan.min_runs), "--seconds", f"{seconds:g}", "--precision", f"{plan.precision:g}"]
+        words += ["--baseline", baseline] if baseline else []
+        return self._device.command_json(self._place, [*words, *_threads(threads), *self._common, *more])
+
+    def loads(self) -> dict[str, float]:
+        """Median milliseconds to load, over processes of their own."""
+        words = ["info", self._program, *_threads(self._plan.threads)]
+        words += ["--weight-cache"] if self._plan.weight_cache else []
+        times: dict[str, float] = {}
+        for kind, more in (("cold", ["--cold"]), ("warm", [])):
+            each = [self._device.command_json(self._place, [*words, *more])["load_ms"] for _ in range(self._plan.loads)]
+            times[kind] = float(np.median(each))
+        return times
+
+    def peak_memory(self, length: int) -> float:
+        runs = ["--max-runs", str(_MEMORY_RUNS), "--warmup", "1"]
+        words = ["bench", self._program, *self.ids(length), *runs]
+        raw = self._device.command_json(self._place, [*words, *_threads(self._plan.threads), *self._common])
+        return raw["peak_rss_bytes"] / (1 << 20)
+
+    def sweeps(self, length: int) -> dict[str, list[dict[str, Any]]]:
+        plan = self._plan
+        seconds = plan.seconds * _SWEEP_SHARE
+        lengths = sorted({each for each in plan.lengths if 1 <= each <= self._bundle.max_length})
+        return {
+            "lengths": [{"length": each, **_point(self.measure(each, plan.threads, seconds))} for each in lengths],
+            "thread_counts": [
+                {"threads": each, **_point(self.measure(length, each, seconds))}
+                for each in sorted(set(plan.thread_counts))
+            ],
+        }
+
+    def operators(self, length: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
+        """The operators' times, or None and the reason."""
+        remote, local = self._place.new_path("profile.etdump"), self._scratch / "profile.etdump"
+        words = ["bench", self._program, *self.ids(length), "--profile", remote, "--warmup", "2"]
+        words += ["--max-runs", str(_PROFILED_RUNS)]
+        self._device.command_json(self._place, [*words, *_threads(self._plan.threads), *self._common])
+        self._place.get(remote, local)
+        try:
+            return [asdict(row) for row in operator_times(local)], []
+        except ImportError as error:
+            return None, [f"time by operator: `{error.name}` is not installed here"]
+        except (SpartancError, ValueError, AssertionError, RuntimeError) as error:
+            return None, [f"time by operator: the profile can't be read ({error})"]
+
+
+def _length(plan: BenchPlan, bundle: Bundle, other: Bundle | None) -> int:
+    longest = bundle.max_length if other is None else min(bundle.max_length, other.max_length)
+    length = min(DEFAULT_LENGTH, longest) if plan.length is None else plan.length
+    if length > longest:
+        raise UsageError(f"`--length` must be at most {longest} for this bundle, got `{length}`")
+    return length
+
+
+def _threads(count: int | None) -> list[str]:
+    return [] if count is None else ["--threads", str(count)]
+
+
+def _milliseconds(nanoseconds: Sequence[int]) -> list[float]:
+    return [each / 1e6 for each in nanoseconds]
+
+
+def _point(raw: dict[str, Any]) -> dict[str, Any]:
+    run_ms = _milliseconds(raw["programs"][0]["run_ns"])
+    low, high = median_interval(run_ms)
+    return {"runs": len(run_ms), "latency_ms": summary(run_ms), "median_interval_ms": [low, high]}
+
+
+def _machine(raw: dict[str, Any]) -> dict[str, Any]:
+    before, after = raw["before"], raw["after"]
+    return {
+        "processors": raw["processors"],
+        "other_load": other_load(raw),
+        "load_average": before["load_average"],
+        "temperatures_c": {"before": before["temperatures_c"], "after": after["temperatures_c"]},
+        "frequencies_mhz": {
+            "before": before["frequencies_mhz"],
+            "after": after["frequencies_mhz"],
+            "highest": after["highest_mhz"],
+        },
+        "clock_resolution_ns": raw["clock_resolution_ns"],
+    }

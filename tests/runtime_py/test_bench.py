@@ -1,0 +1,99 @@
+"""The bench on tiny bundles: its fields, its comparisons, and what it says beside a program that burns the CPU."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+from spartanc.runtime_py.setup_target import is_ready
+from support.bundles import make_bundle
+
+QUICK = BenchPlan(length=8, threads=1, seconds=1.0, loads=1)
+
+
+@pytest.fixture
+def bundle(tiny, tmp_path):
+    return make_bundle(tmp_path / "bundle", tiny[0])
+
+
+def test_every_promised_field_is_there_and_json(bundle):
+    plan = BenchPlan(
+        length=8, threads=1, seconds=1.0, loads=2, lengths=(2, 24, 999), thread_counts=(1, 2), operators=True
+    )
+    result = bench_bundle(bundle, plan=plan)
+    promised = "device emulated threads length warmup runs load_ms latency_ms throughput_per_s peak_rss_mb"
+    assert set(promised.split()) | {"trustworthy", "reasons"} <= set(result)
+    assert set(result["latency_ms"]) == {"min", "mean", "p50", "p90", "p95", "p99"}
+    ordered = [result["latency_ms"][name] for name in ("min", "p50", "p90", "p95", "p99")]
+    assert ordered == sorted(ordered)
+    assert ordered[0] > 0
+    assert (result["device"], result["emulated"], result["length"], result["threads"]) == ("local", False, 8, 1)
+    assert result["runs"] == len(result["run_ms"]) >= 20
+    assert result["peak_rss_mb"] > 1
+    assert result["load_ms"] > 0
+    assert result["trustworthy"] == (not result["reasons"])
+    assert [point["length"] for point in result["lengths"]] == [2, 24]
+    assert [point["threads"] for point in result["thread_counts"]] == [1, 2]
+    names = {row["name"] for row in result["operators"]}
+    assert "embedding.out" in names
+    assert any("Fully Connected" in name for name in names)
+    assert sum(row["share"] for row in result["operators"]) == pytest.approx(1, abs=0.02)
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_baseline_is_run_in_turn_and_compared_pair_by_pair(bundle, tiny, tmp_path):
+    other = make_bundle(tmp_path / "other", tiny[0], labels=["a", "b", "c"])
+    result = bench_bundle(bundle, baseline=other, plan=QUICK)
+    ratio = result["ratio"]
+    assert ratio["low"] <= ratio["median"] <= ratio["high"]
+    assert 0.5 < ratio["median"] < 2
+
+
+def test_a_bundle_is_not_its_own_baseline(bundle):
+    with pytest.raises(UsageError, match="own baseline"):
+        bench_bundle(bundle, baseline=bundle, plan=QUICK)
+
+
+def test_beside_a_program_that_burns_the_cpu_the_load_is_the_reason(bundle):
+    burning = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(len(os.sched_getaffinity(0)))
+    ]
+    try:
+        result = bench_bundle(bundle, plan=BenchPlan(length=8, threads=1, seconds=3.0, loads=1, precision=0.0))
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+    assert not result["trustworthy"]
+    assert any(reason.startswith("other load on the machine") for reason in result["reasons"])
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(not is_ready("rpi4"), reason="`spartanc setup rpi4` was not run")
+@pytest.mark.skipif(shutil.which("qemu-aarch64-static") is None, reason="qemu-user-static is missing")
+def test_an_emulated_device_says_so_and_is_not_trusted(tiny, tmp_path):
+    bundle = make_bundle(tmp_path / "board", tiny[0], target="rpi4")
+    result = bench_bundle(bundle, device="qemu", plan=QUICK)
+    assert result["emulated"]
+    assert not result["trustworthy"]
+    assert "emulated" in result["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"length": 0}, {"length": 25}, {"threads": 0}, {"seconds": 0.0}, {"loads": 0}], ids=str
+)
+def test_a_wrong_plan_is_a_usage_error(bundle, options):
+    with pytest.raises(UsageError):
+        bench_bundle(bundle, plan=BenchPlan(**options))
+
+
+def test_an_altered_bundle_is_not_measured(bundle):
+    (bundle / "model.pte").write_bytes(np.random.default_rng(0).bytes(100))
+    with pytest.raises(UsageError, match=r"model\.pte"):
+        bench_bundle(bundle, plan=QUICK)

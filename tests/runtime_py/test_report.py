@@ -1,0 +1,155 @@
+"""The report: one page, nothing fetched, its pictures there; the last in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from spartanc.runtime_py.report import render, write_report
+from spartanc.runtime_py.statistics import summary
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def point(key, value, ms):
+    return {key: value, "runs": 20, "latency_ms": summary([ms] * 20), "median_interval_ms": [ms * 0.98, ms * 1.02]}
+
+
+@pytest.fixture
+def result():
+    run_ms = (10 + np.random.default_rng(0).exponential(1.0, 300)).tolist()
+    return {
+        "bundle": "/somewhere/<b>topics</b>",
+        "target": "rpi4",
+        "device": "local",
+        "emulated": False,
+        "threads": 2,
+        "length": 64,
+        "warmup": 5,
+        "runs": len(run_ms),
+        "load_ms": 30.5,
+        "load_cold_ms": 120.25,
+        "latency_ms": summary(run_ms),
+        "median_interval_ms": [10.6, 10.8],
+        "throughput_per_s": 93.4,
+        "peak_rss_mb": 80.2,
+        "size_on_disk": {"model.pte": 23_000_000, "tokenizer.json": 700_000},
+        "trustworthy": False,
+        "reasons": ["other load on the machine: <37%>"],
+        "machine": {"other_load": 0.37},
+        "lengths": [point("length", length, length / 6) for length in (16, 32, 64, 128)],
+        "thread_counts": [point("threads", 1, 20.0), point("threads", 2, 10.7)],
+        "operators": [
+            {"name": "memory_lookup.out", "delegate": None, "calls": 6, "ms": 2.0, "share": 0.2},
+            {
+                "name": "Fully Connected (NC, F32) GEMM",
+                "delegate": "XnnpackBackend",
+                "calls": 38,
+                "ms": 7,
+                "share": 0.7,
+            },
+        ],
+        "skipped_checks": ["accuracy: no data was given"],
+        "parity": {"max_abs_diff": 2e-6, "label_agreement": 1.0, "samples": 38},
+        "ratio": {"median": 1.8, "low": 1.75, "high": 1.84},
+        "run_ms": run_ms,
+    }
+
+
+class Page(HTMLParser):
+    """Tags as they open and close; complains of any that does not close."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_names_nothing_outside(result):
+    text = render(result)
+    page = Page(text)
+    assert page.tags.count("svg") == 5
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert not {name for name, _ in page.attributes} & {"src", "href", "srcset", "onload"}
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_names_and_reasons_are_escaped(result):
+    text = render(result)
+    assert "<b>topics" not in text
+    assert "&lt;37%&gt;" in text
+
+
+def test_a_trusted_result_says_so(result):
+    result |= {"trustworthy": True, "reasons": []}
+    assert "Do not trust" not in render(result)
+
+
+def test_verification_replaces_the_parity_of_the_compile(result):
+    text = render(result, {"accuracy_eager": 0.91, "accuracy_device": 0.905, "label_agreement": 0.99,
+                           "max_abs_diff": 0.01, "samples": 200})  # fmt: skip
+    assert "0.9050" in text
+    assert "at compile time" not in text
+
+
+def test_one_value_many_times_still_draws(result):
+    result |= {"run_ms": [1.0] * 20, "latency_ms": summary([1.0] * 20), "lengths": [], "operators": None}
+    assert Page(render(result)).tags.count("svg") == 3
+
+
+PROBE = """<script>
+const pictures = [...document.querySelectorAll('svg')].map(svg => {
+  const box = svg.getBoundingClientRect();
+  const drawn = [...svg.querySelectorAll('.bar, .curve')].filter(shape => {
+    const one = shape.getBoundingClientRect();
+    return one.width + one.height > 0 && one.left >= box.left - 1 && one.right <= box.right + 1;
+  });
+  return [box.width, box.height, drawn.length];
+});
+document.title = JSON.stringify({pictures, width: document.documentElement.scrollWidth, window: innerWidth,
+  fetched: performance.getEntriesByType('resource').length});
+</script>"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_draws_every_picture_and_fetches_nothing(result, tmp_path, width):
+    write_report(result, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text().replace("</body>", PROBE + "</body>")
+    (tmp_path / "probed.html").write_text(page)
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+         f"--window-size={width},2000", "--dump-dom", f"file://{tmp_path}/probed.html"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    found = re.search(r"<title>(\{.*?\})</title>", done.stdout)
+    assert found is not None, done.stderr[-2000:]
+    seen = json.loads(found[1].replace("&quot;", '"'))
+    assert seen["fetched"] == 0
+    assert len(seen["pictures"]) == 5
+    for picture_width, height, drawn in seen["pictures"]:
+        assert picture_width > 300
+        assert height > 50
+        assert drawn > 0
+    assert seen["width"] <= seen["window"], "the page is wider than the screen"
