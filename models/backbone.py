@@ -18,7 +18,7 @@ from spartanc.models.checkpoint import (
     read_tensors,
     read_tokenizer,
 )
-from spartanc.models.classifier import SpartanClassifier, place_in_module
+from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
 
@@ -102,7 +102,7 @@ def build_classifier(backbone: Backbone, spartan: SpartanConfig | None, outputs:
     adapter = module.adapter
     state = module.state_dict()
     expected = {name for name in state if name.startswith(f"network.{adapter.base}.") and ".memory." not in name}
-    given = {place_in_module(name, adapter): tensor for name, tensor in backbone.tensors.items()}
+    given = {module.place(name): tensor for name, tensor in backbone.tensors.items()}
     # A pooler stands in few checkpoints of language models; without one a classifier starts from a random
     # one.
     missing = sorted(name for name in expected - set(given) if f"{adapter.base}.pooler." not in name)

@@ -131,6 +131,14 @@ class SpartanClassifier(nn.Module):
             name for name, _ in self.named_parameters() if name in norms or name.startswith(head) or ".memory." in name
         ]
 
+    def place(self, name: str) -> str:
+        """Where a tensor of Hugging Face's sequence classifier stands in this module."""
+        prefix = f"{self.adapter.layers}."
+        if self.spartan is None or not name.startswith(prefix):
+            return f"network.{name}"
+        index, _, rest = name.removeprefix(prefix).partition(".")
+        return f"network.{prefix}{index}.layer.{rest}"
+
     def trace(self, input_ids: Tensor, attention_mask: Tensor) -> Trace:
         """One forward pass without gradients, with what every layer and memory computed."""
         hidden: list[Tensor] = []
@@ -156,15 +164,6 @@ class SpartanClassifier(nn.Module):
             for handle in handles:
                 handle.remove()
         return Trace(logits, tuple(hidden), tuple(weights))
-
-
-def place_in_module(name: str, adapter: EncoderAdapter) -> str:
-    """Where a tensor of Hugging Face's sequence classifier stands in a SpartanClassifier."""
-    prefix = f"{adapter.layers}."
-    if not name.startswith(prefix):
-        return f"network.{name}"
-    index, _, rest = name.removeprefix(prefix).partition(".")
-    return f"network.{prefix}{index}.layer.{rest}"
 
 
 def read_encoder_config(encoder_config: dict[str, Any]):

@@ -45,7 +45,7 @@ MAX_LENGTH = 128
 class TrainSettings:
     """How to train. Defaults were chosen on development splits, see benchmarks.
 
-    lr: learning rate of memories and classifier; norm_lr: of the encoder's LayerNorms.
+    lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     max_length: tokens a text; None is 128, or what the encoder can take where that is less.
     """
@@ -54,6 +54,7 @@ class TrainSettings:
     seed: int = 0
     lr: float = 3e-3
     norm_lr: float = 3e-3
+    head_lr: float = 3e-3
     batch_size: int = 16
     warmup: float = 0.1
     weight_decay: float = 0.0
@@ -71,7 +72,7 @@ class TrainSettings:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"training: {name} must be a whole number of at least 1, got `{value}`")
-        for name in ("lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
+        for name in ("lr", "head_lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise UsageError(f"training: {name} must be a number of at least 0, got `{value}`")
@@ -159,20 +160,22 @@ def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
 
 
 def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Freeze the backbone; the task's parameters in groups, LayerNorms with a learning rate of their own."""
+    """Freeze the backbone; the task's parameters in groups, each with its own learning rate."""
     classifier = module.classifier
     task = set(classifier.task_names())
+    head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
     norms = {
         parameter for part in classifier.modules() if isinstance(part, nn.LayerNorm) for parameter in part.parameters()
     }
-    rest, norm = [], []
+    groups: dict[str, list[nn.Parameter]] = {"memory": [], "norm": [], "head": []}
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(name in task)
         if name in task:
-            (norm if parameter in norms else rest).append(parameter)
+            groups["norm" if parameter in norms else "head" if name.startswith(head) else "memory"].append(parameter)
     return [
-        {"params": rest, "lr": settings.lr, "weight_decay": settings.weight_decay},
-        {"params": norm, "lr": settings.norm_lr, "weight_decay": 0.0},
+        {"params": groups["memory"], "lr": settings.lr, "weight_decay": settings.weight_decay},
+        {"params": groups["head"], "lr": settings.head_lr, "weight_decay": settings.weight_decay},
+        {"params": groups["norm"], "lr": settings.norm_lr, "weight_decay": 0.0},
     ]
 
 

@@ -21,6 +21,8 @@ class EncoderAdapter:
     config_layers: the config's key for the number of layers.
     max_length: the longest input, in tokens, that a config's position table allows.
     token_types: whether the encoder embeds segment (token type) ids.
+    attention_output, layer_output: a layer's two linears that end its halves, before the residual's LayerNorm.
+    query, value: the attention's projections.
     head: prefixes of the tensors that belong to the classifier, and so to the task.
     """
 
@@ -30,5 +32,9 @@ class EncoderAdapter:
     layers: str
     max_length: Callable[[Any], int]
     token_types: bool
+    attention_output: str = "attention.output.dense"
+    layer_output: str = "output.dense"
+    query: str = "attention.self.query"
+    value: str = "attention.self.value"
     head: tuple[str, ...] = ("classifier.",)
     config_layers: str = "num_hidden_layers"

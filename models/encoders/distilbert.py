@@ -18,6 +18,10 @@ DISTILBERT = EncoderAdapter(
     layers="distilbert.transformer.layer",
     max_length=lambda config: config.max_position_embeddings,
     token_types=False,
+    attention_output="attention.out_lin",
+    layer_output="ffn.lin2",
+    query="attention.q_lin",
+    value="attention.v_lin",
     head=("pre_classifier.", "classifier."),
     config_layers="n_layers",
 )

@@ -20,4 +20,7 @@ MPNET = EncoderAdapter(
     layers="mpnet.encoder.layer",
     max_length=lambda config: config.max_position_embeddings - 2,
     token_types=False,
+    attention_output="attention.attn.o",
+    query="attention.attn.q",
+    value="attention.attn.v",
 )

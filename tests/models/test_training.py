@@ -13,7 +13,6 @@ from transformers import BertConfig, BertForMaskedLM, BertModel
 from spartanc.compiler.errors import SpartancError
 from spartanc.models import training
 from spartanc.models.checkpoint import load_model
-from spartanc.models.classifier import place_in_module
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.training import TrainSettings, load_balancing_loss, train
 from spartanc.runtime_py.data import read_examples
@@ -116,7 +115,7 @@ def test_only_the_task_is_trained(files, tmp_path):
     quick(files, tmp_path / "model.pt", settings=TrainSettings(epochs=1, batch_size=8))
     model = load_model(tmp_path / "model.pt")
     start = BertModel.from_pretrained(files[0]).state_dict()
-    given = {place_in_module(f"bert.{name}", model.module.adapter): value for name, value in start.items()}
+    given = {model.module.place(f"bert.{name}"): value for name, value in start.items()}
     for name, value in model.backbone_tensors().items():
         assert torch.equal(value, given[name]), name
     task = model.task_tensors()
