@@ -26,14 +26,10 @@ class TextEncoder:
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer_json)
         except Exception as error:  # tokenizers raises bare Exceptions
-            raise UsageError(
-                f"malformed tokenizer: {error}", hint="expected the text of a tokenizer.json"
-            ) from error
+            raise UsageError(f"malformed tokenizer: {error}", hint="expected the text of a tokenizer.json") from error
         needed = self._tokenizer.num_special_tokens_to_add(is_pair=True) + 2
         if max_length < needed:
-            raise UsageError(
-                f"max length `{max_length}` leaves no room for text: at least {needed} is needed"
-            )
+            raise UsageError(f"max length `{max_length}` leaves no room for text: at least {needed} is needed")
         self.max_length = max_length
         # What a tokenizer.json says of padding and truncation was its author's batch setting, not part of the
         # model.
@@ -51,3 +47,8 @@ class TextEncoder:
 
     def token_id(self, token: str) -> int | None:
         return self._tokenizer.token_to_id(token)
+
+    def token(self, token_id: int) -> str:
+        """The token of an id as a person reads it: without WordPiece's and BPE's marks of where words begin."""
+        text = self._tokenizer.id_to_token(token_id)
+        return "" if text is None else text.replace("\u0120", "").replace("\u2581", "")

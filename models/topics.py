@@ -1,0 +1,267 @@
+"""Which parents fire for which labels: numbers, and a page that is readable without code.
+
+For every text and layer, a parent's load is its mean weight over the text's tokens. Over the texts of one label the
+loads make a column of the heat map. How much the choice of parents says of the label is their mutual information,
+normalised by the geometric mean of both entropies; whether that is more than chance, a permutation test says: the
+labels are shuffled among the texts, and p is the share of shufflings that reach the measured information.
+
+Legend: N texts, E parents, G labels, L tokens.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spartanc.compiler.errors import UsageError
+from spartanc.models.checkpoint import TrainedModel, load_model
+from spartanc.models.training import EncodedExamples, pad_rows
+from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+
+PERMUTATIONS = 500
+WORDS_SHOWN = 12
+SENTENCES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class LayerTopics:
+    """One memory: loads by label [E, G], overall load [E], its information on the labels, and its typical words."""
+
+    loads_EG: np.ndarray
+    load_E: np.ndarray
+    information: float
+    p_value: float
+    dead: tuple[int, ...]
+    words: tuple[tuple[str, ...], ...]
+
+
+def topics(
+    model: str | Path,
+    data: str | Path,
+    page: str | Path | None = None,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Read which parents of `model` fire for which labels of `data`; write the page, give the numbers back.
+
+    Raises UsageError where the model has no tokenizer, a label is not the model's, or the page cannot be written.
+    """
+    trained, examples = load_model(model), read_examples(data)
+    if trained.problem == "regression":
+        names, groups = _thirds(np.array(label_numbers(examples, data)))
+    else:
+        indices = label_indices(examples, trained.labels, data)
+        present = sorted(set(indices))
+        names = tuple(trained.labels[index] for index in present)
+        groups = np.array([present.index(index) for index in indices])
+    if len(names) < 2:
+        raise UsageError(f"`{data}` holds one label only", hint="topics compares the texts of at least two")
+    loads_NE, words, sentences = _collect(trained, examples)
+    layers = []
+    for index, load_NE in enumerate(loads_NE):
+        information, p_value = permutation_test(load_NE, groups, len(names), permutations, seed)
+        load_E = load_NE.mean(0)
+        layers.append(
+            LayerTopics(
+                loads_EG=np.stack([load_NE[groups == group].mean(0) for group in range(len(names))], 1),
+                load_E=load_E,
+                information=information,
+                p_value=p_value,
+                dead=tuple(int(parent) for parent in np.flatnonzero(load_E == 0)),
+                words=words[index],
+            )
+        )
+    if page is not None:
+        _write(Path(page), render(Path(model).name, Path(data).name, len(examples), names, layers, sentences))
+    return {
+        "model": str(model),
+        "data": str(data),
+        "texts": len(examples),
+        "labels": list(names),
+        "html": None if page is None else str(page),
+        "permutations": permutations,
+        "layers": [
+            {
+                "information": layer.information,
+                "p_value": layer.p_value,
+                "dead_parents": list(layer.dead),
+                "load": [float(value) for value in layer.load_E],
+                "load_by_label": {
+                    name: [float(value) for value in layer.loads_EG[:, group]] for group, name in enumerate(names)
+                },
+            }
+            for layer in layers
+        ],
+    }
+
+
+def normalised_information(joint_EG: np.ndarray) -> float:
+    """Mutual information of two variables of this joint distribution over the geometric mean of their entropies."""
+    joint = joint_EG / joint_EG.sum()
+    rows, columns = joint.sum(1), joint.sum(0)
+    expected = np.outer(rows, columns)
+    held = joint > 0
+    information = float((joint[held] * np.log(joint[held] / expected[held])).sum())
+    entropies = [float(-(part[part > 0] * np.log(part[part > 0])).sum()) for part in (rows, columns)]
+    scale = (entropies[0] * entropies[1]) ** 0.5
+    return max(0.0, information / scale) if scale > 0 else 0.0
+
+
+def permutation_test(
+    load_NE: np.ndarray, groups: np.ndarray, count: int, permutations: int, seed: int
+) -> tuple[float, float]:
+    """The normalised information of parents on labels, and how often shuffled labels reach it."""
+    generator = np.random.default_rng(seed)
+
+    def information(order: np.ndarray) -> float:
+        one_hot_NG = np.eye(count)[order]
+        return normalised_information(load_NE.T @ one_hot_NG)
+
+    measured = information(groups)
+    reached = sum(information(generator.permutation(groups)) >= measured for _ in range(permutations))
+    return measured, (reached + 1) / (permutations + 1)
+
+
+def _thirds(numbers: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    bounds = np.quantile(numbers, [1 / 3, 2 / 3])
+    groups = np.digitize(numbers, bounds)
+    names = (f"below {bounds[0]:.3g}", f"{bounds[0]:.3g} to {bounds[1]:.3g}", f"above {bounds[1]:.3g}")
+    present = sorted(set(groups.tolist()))
+    return tuple(names[group] for group in present), np.searchsorted(present, groups)
+
+
+def _collect(trained: TrainedModel, examples: list[Example]):
+    """Loads [N, E] of every layer, typical words of every parent, and some sentences with each token's parent."""
+    encoder = trained.text_encoder(min(128, trained.max_length))
+    rows = EncodedExamples(examples, [0] * len(examples), encoder)
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    layers, parents = len(trained.module.memories()), trained.spartan.parents
+    loads = np.zeros((layers, len(rows), parents), np.float64)
+    sums: list[dict[int, np.ndarray]] = [defaultdict(lambda: np.zeros(parents)) for _ in range(layers)]
+    seen: dict[int, int] = defaultdict(int)
+    chosen: dict[int, list[list[int]]] = {}
+    for start in range(0, len(order), 32):
+        indices = order[start : start + 32]
+        batch = pad_rows([rows[index] for index in indices], trained.module.config.pad_token_id or 0)
+        trace = trained.module.trace(batch["input_ids"], batch["attention_mask"])
+        for layer, weights in enumerate(trace.parent_weights):
+            for position, index in enumerate(indices):
+                ids = rows[index]["input_ids"]
+                weight_LE = weights[position, : len(ids)].double().numpy()
+                loads[layer, index] = weight_LE.mean(0)
+                for token, weight_E in zip(ids, weight_LE, strict=True):
+                    sums[layer][token] += weight_E
+                if index < SENTENCES_SHOWN:
+                    chosen.setdefault(index, []).append(weight_LE.argmax(1).tolist())
+        for index in indices:
+            for token in rows[index]["input_ids"]:
+                seen[token] += 1
+    words = []
+    frequent = [token for token, count in seen.items() if count >= min(5, max(seen.values()))]
+    for layer in range(layers):
+        mean = np.stack([sums[layer][token] / seen[token] for token in frequent])
+        best = np.argsort(-mean, axis=0, kind="stable")[:WORDS_SHOWN]
+        words.append(
+            tuple(
+                tuple(encoder.token(frequent[row]) for row in best[:, parent] if mean[row, parent] > 0)
+                for parent in range(parents)
+            )
+        )
+    sentences = [
+        (examples[index].label, [encoder.token(token) for token in rows[index]["input_ids"]], chosen[index])
+        for index in sorted(chosen)
+    ]
+    return loads, words, sentences
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1a1a1a }
+table { border-collapse: collapse; margin: .6rem 0 } th, td { padding: .2rem .45rem; text-align: right }
+th { font-weight: 600 } td.words, th.left { text-align: left; color: #444 } .map td { border: 1px solid #fff }
+.token { display: inline-block; padding: 0 .3rem; margin: .08rem; border-radius: .25rem; white-space: nowrap }
+.token sub { color: #333; font-size: .65em } .wide { overflow-x: auto } .note { color: #555; max-width: 50rem }
+details { margin: .4rem 0 } summary { cursor: pointer; font-weight: 600 }
+"""
+
+
+def render(model: str, data: str, texts: int, names: tuple[str, ...], layers: list[LayerTopics], sentences) -> str:
+    """The page, self-contained: no script, nothing fetched."""
+    parents = len(layers[0].load_E)
+    out = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<title>Parents and labels: {html.escape(model)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>What the memories of {html.escape(model)} learned</h1>",
+        f"<p class='note'>{texts} texts of {html.escape(data)}, {len(names)} labels, {len(layers)} memories of "
+        f"{parents} parents. At every token a memory chooses a few of its parents and gives them weights that sum "
+        "to 1. A parent's load is its mean weight over tokens. If parents specialise, their loads differ from label "
+        "to label; if they do not, every row of a heat map has one colour.</p>",
+        "<h2>Overview</h2><p class='note'>Information: how much the choice of parents says of the label, 0 nothing, "
+        "1 all (normalised mutual information). p: how often shuffled labels say as much; below 0.05 it is more than "
+        "chance.</p><table id='overview'><tr><th>memory</th><th>information</th><th>p</th>"
+        "<th>verdict</th><th>dead parents</th><th>busiest parent's load</th></tr>",
+    ]
+    for index, layer in enumerate(layers):
+        verdict = "differs by label" if layer.p_value < 0.05 else "no more than chance"
+        dead = ", ".join(str(parent) for parent in layer.dead) or "none"
+        out.append(
+            f"<tr><td>{index + 1}</td><td>{layer.information:.4f}</td><td>{layer.p_value:.3f}</td>"
+            f"<td>{verdict}</td><td>{dead}</td><td>{layer.load_E.max():.3f}</td></tr>"
+        )
+    out.append("</table>")
+    for index, layer in enumerate(layers):
+        top = float(layer.loads_EG.max()) or 1.0
+        out.append(f"<h2>Memory {index + 1}</h2><div class='wide'><table class='map'><tr><th>parent</th><th>all</th>")
+        out += [f"<th>{html.escape(name)}</th>" for name in names]
+        out.append("<th class='left'>words that choose it most</th></tr>")
+        for parent in range(parents):
+            cells = [layer.load_E[parent], *layer.loads_EG[parent]]
+            row = "".join(f"<td style='background:{_heat(value / top)}'>{value:.3f}</td>" for value in cells)
+            typical = html.escape(" · ".join(layer.words[parent]) or "never chosen")
+            out.append(f"<tr><th>{parent}</th>{row}<td class='words'>{typical}</td></tr>")
+        out.append("</table></div>")
+    out.append(
+        "<h2>Texts</h2><p class='note'>Every token with the parent that weighs most there, one line a memory; "
+        "tokens of one colour chose the same parent.</p>"
+    )
+    for label, tokens, chosen in sentences:
+        out.append(f"<details><summary>{html.escape(str(label))}: {html.escape(' '.join(tokens[1:-1])[:90])}</summary>")
+        for index, line in enumerate(chosen):
+            shown = "".join(
+                f"<span class='token' style='background:hsl({parent * 360 // parents} 70% 85%)'>"
+                f"{html.escape(token)}<sub>{parent}</sub></span>"
+                for token, parent in zip(tokens, line, strict=True)
+            )
+            out.append(f"<p>{index + 1}: {shown}</p>")
+        out.append("</details>")
+    out.append("</body></html>\n")
+    return "\n".join(out)
+
+
+def _heat(share: float) -> str:
+    return f"hsl(215 80% {97 - 45 * min(1.0, max(0.0, share)):.0f}%)"
+
+
+def _write(path: Path, content: str) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+            temporary = file.name
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise UsageError(f"cannot write `{path}`: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
