@@ -1,0 +1,122 @@
+"""Compares the demo's tokenizers with the tokenizers library, id by id.
+
+The tokenizers compared: the one of a real encoder, where its tokenizer.json is given, and ones made here from the
+texts themselves: BERT's normaliser in each of its settings, and byte pairs with RoBERTa's special tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+Encode = Callable[[Path, Path, Path, int], None]
+"""Runs checks/java/Encode.java: tokenizer.json, texts, where the ids go, maximal length."""
+
+_LONGEST_VOCABULARY = 3000
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    tokenizer: str
+    texts: list[str]
+    expected: str
+    got: str
+
+
+def tokenizers_to_try(real: Sequence[str], given: dict[str, Path]) -> dict[str, str]:
+    """Name to the text of a tokenizer.json."""
+    result = {name: path.read_text(encoding="utf-8") for name, path in given.items()}
+    bert = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+    result["bert-uncased"] = _word_piece(real, **bert)
+    result["bert-cased"] = _word_piece(real, **(bert | {"lowercase": False}))
+    result["bert-cased-stripped"] = _word_piece(real, **(bert | {"lowercase": False, "strip_accents": True}))
+    result["bert-raw"] = _word_piece(real, **{name: False for name in bert})
+    result["roberta"] = _byte_pairs(real, prefix_space=False, normalized_specials=True)
+    result["roberta-prefixed"] = _byte_pairs(real, prefix_space=True, normalized_specials=False)
+    return result
+
+
+def _word_piece(real: Sequence[str], **options: bool | None) -> str:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=_LONGEST_VOCABULARY, special_tokens=specials, show_progress=False, limit_alphabet=400
+    )
+    tokenizer.train_from_iterator(real, trainer)
+    cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
+    )
+    return tokenizer.to_str()
+
+
+def _byte_pairs(real: Sequence[str], *, prefix_space: bool, normalized_specials: bool) -> str:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = [
+        *(AddedToken(token, normalized=normalized_specials) for token in ("<s>", "<pad>", "</s>", "<unk>")),
+        AddedToken("<mask>", lstrip=True, normalized=False),
+    ]
+    trainer = trainers.BpeTrainer(
+        vocab_size=_LONGEST_VOCABULARY,
+        special_tokens=specials,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator(real, trainer)
+    cls, sep = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", sep), ("<s>", cls), trim_offsets=True, add_prefix_space=prefix_space
+    )
+    return tokenizer.to_str()
+
+
+def compare(
+    encode: Encode, texts: Sequence[str], named: dict[str, str], scratch: Path, max_lengths: Sequence[int]
+) -> tuple[int, list[Mismatch]]:
+    """How many rows were compared, and those that differ. Each text alone, and every other one with its neighbour."""
+    rows = [[text] for text in texts] + [list(two) for two in itertools.pairwise(texts[::2])]
+    lines, results = scratch / "texts.jsonl", scratch / "ids.txt"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    wrong: list[Mismatch] = []
+    compared = 0
+    for name, text in named.items():
+        definition = scratch / "tokenizer.json"
+        definition.write_text(text, encoding="utf-8")
+        for max_length in max_lengths:
+            encode(definition, lines, results, max_length)
+            got = results.read_text(encoding="utf-8").splitlines()
+            if len(got) != len(rows):
+                raise AssertionError(f"{len(got)} rows of ids for {len(rows)} rows of texts")
+            for row, expected, ids in zip(rows, _expected(text, rows, max_length), got, strict=True):
+                compared += 1
+                if expected != ids:
+                    wrong.append(Mismatch(name, row, expected, ids))
+    return compared, wrong
+
+
+def _expected(definition: str, rows: Sequence[Sequence[str]], max_length: int) -> list[str]:
+    tokenizer = Tokenizer.from_str(definition)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    encodings = tokenizer.encode_batch([tuple(row) if len(row) == 2 else row[0] for row in rows])
+    return [f"{each.ids} {'true' if each.overflowing else 'false'}" for each in encodings]
