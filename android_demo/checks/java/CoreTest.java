@@ -1,0 +1,338 @@
+import java.io.ByteArrayInputStream;
+import java.io.File;
+import java.io.FileNotFoundException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.security.KeyPair;
+import java.security.KeyPairGenerator;
+import java.security.MessageDigest;
+import java.security.Signature;
+import java.security.spec.ECGenParameterSpec;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
+import org.spartanc.core.Bundle;
+import org.spartanc.core.Classifier;
+import org.spartanc.core.InputException;
+import org.spartanc.core.Json;
+import org.spartanc.core.Latency;
+import org.spartanc.core.Prediction;
+import org.spartanc.core.Program;
+import org.spartanc.core.Signatures;
+import org.spartanc.core.Source;
+import org.spartanc.core.Tokenizer;
+
+/** Checks of the core without Android: what is right, and that what is wrong ends in a message and in nothing else. */
+public final class CoreTest {
+  private static final String WORD_PIECE = "{\"added_tokens\":[{\"id\":4,\"content\":\"[MASK]\",\"special\":true,\"normalized\":false}],"
+      + "\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+      + "\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",3],\"cls\":[\"[CLS]\",2]},"
+      + "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"[MASK]\":4,"
+      + "\"good\":5,\"bad\":6,\"film\":7,\"##s\":8,\"!\":9}}}";
+  private static int checks;
+
+  private CoreTest() {}
+
+  private interface Action {
+    void run() throws Exception;
+  }
+
+  public static void main(String[] arguments) throws Exception {
+    json();
+    encoding();
+    unknownTokenizers();
+    latency();
+    goodBundle();
+    alteredBundles();
+    wrongPrograms();
+    hostileTexts();
+    signatures();
+    mutations();
+    System.out.println(checks + " passed, 0 failed");
+  }
+
+  private static void that(boolean holds, String claim) {
+    checks++;
+    if (!holds) throw new AssertionError(claim);
+  }
+
+  /** {@code action} must end in an InputException whose message holds {@code part}. */
+  private static void refused(String part, Action action) throws Exception {
+    try {
+      action.run();
+    } catch (InputException e) {
+      that(e.getMessage().contains(part), "`" + e.getMessage() + "` does not say `" + part + "`");
+      return;
+    }
+    throw new AssertionError("was not refused: " + part);
+  }
+
+  private static void json() throws Exception {
+    Map<?, ?> object = (Map<?, ?>) Json.parse("{\"a\":[1,-2.5e1,true,null,\"\\u00e9\\n\"],\"b\":{}}", "it");
+    that(object.get("a").equals(Arrays.asList(1L, -25.0, true, null, "é\n")), "values of every kind");
+    for (String wrong : new String[] {
+      "", "{", "[1,]", "{\"a\":1,}", "{\"a\":1,\"a\":2}", "01", "1.", "+1", "NaN", "'a'", "\"\t\"", "\"\\x\"", "\"\\u00g0\"",
+      "[1] 2", "tru", "{1:2}", "\"a", "-", "1e", "\"\\", "\"\\u00"
+    }) {
+      refused("is not valid JSON", () -> Json.parse(wrong, "it"));
+    }
+    char[] deep = new char[100_000];
+    Arrays.fill(deep, '[');
+    refused("nested deeper", () -> Json.parse(new String(deep), "it"));
+    refused("is not UTF-8", () -> Json.parse(new byte[] {'"', (byte) 0xC3, '"'}, "it"));
+  }
+
+  private static void encoding() throws Exception {
+    Tokenizer tokenizer = tokenizer(WORD_PIECE);
+    that(Arrays.equals(tokenizer.encode("Good films!", null, 8).ids, new long[] {2, 5, 7, 8, 9, 3}), "words and pieces");
+    that(Arrays.equals(tokenizer.encode("", null, 8).ids, new long[] {2, 3}), "no text");
+    that(Arrays.equals(tokenizer.encode("good[MASK]x", null, 8).ids, new long[] {2, 5, 4, 1, 3}), "special token in a text");
+    that(Arrays.equals(tokenizer.encode("good", "bad film", 8).ids, new long[] {2, 5, 3, 6, 7, 3}), "two texts");
+    that(tokenizer.encode("good good good", null, 4).truncated, "a long text is cut");
+    that(tokenizer.encode("a\uD800b", null, 8).ids.length == 3, "half of a surrogate pair");
+    refused("leaves no room", () -> tokenizer.encode("good", null, 2));
+  }
+
+  private static void unknownTokenizers() throws Exception {
+    refused("model `Unigram` is not known", () -> tokenizer(WORD_PIECE.replace("\"WordPiece\"", "\"Unigram\"")));
+    refused("normalizer `Nmt` is not known", () -> tokenizer(WORD_PIECE.replace("BertNormalizer", "Nmt")));
+    refused("pre-tokenizer `Metaspace`", () -> tokenizer(WORD_PIECE.replace("BertPreTokenizer", "Metaspace")));
+    refused("post-processor `X` is not known", () -> tokenizer(WORD_PIECE.replace("BertProcessing", "X")));
+    refused("is not in the vocabulary", () -> tokenizer(WORD_PIECE.replace("\"unk_token\":\"[UNK]\"", "\"unk_token\":\"none\"")));
+    refused("`vocab`", () -> tokenizer(WORD_PIECE.replace("\"vocab\"", "\"words\"")));
+    refused("is not an object", () -> tokenizer("[]"));
+    refused("is -1, not within", () -> tokenizer(WORD_PIECE.replace("\"good\":5", "\"good\":-1")));
+  }
+
+  private static void latency() {
+    Latency latency = new Latency();
+    that(latency.median() == 0 && latency.last() == 0, "no run yet");
+    for (long time : new long[] {5_000_000, 1_000_000, 9_000_000}) latency.add(time);
+    that(latency.median() == 5 && latency.last() == 9 && latency.count() == 3, "median of an odd number");
+    latency.add(7_000_000);
+    that(latency.median() == 6, "median of an even number");
+    for (int i = 0; i < 10_000; i++) latency.add(2_000_000);
+    that(latency.median() == 2, "median of very many");
+  }
+
+  /** A bundle in memory; {@link #seal} makes manifest and digest fit the files. */
+  private static final class Memory implements Source {
+    final Map<String, byte[]> files = new TreeMap<>();
+    String manifest = "{\"format\":\"spartanc-bundle\",\"format_version\":1,\"target\":\"android-arm64\",\"program\":\"model.pte\","
+        + "\"problem\":\"classification\",\"labels\":[\"bad\",\"good\"],\"max_length\":16,\"quantization\":\"none\","
+        + "\"inputs\":[{\"name\":\"input_ids\"},{\"name\":\"attention_mask\"}],\"something_new\":{\"x\":[1]},"
+        + "\"probe\":{\"input_ids\":[2,5,3],\"attention_mask\":[1,1,1],\"logits\":[[-5.0,5.0]],\"tolerance\":0.0001},";
+
+    Memory() throws Exception {
+      files.put("model.pte", "a program".getBytes(StandardCharsets.US_ASCII));
+      files.put("tokenizer.json", WORD_PIECE.getBytes(StandardCharsets.UTF_8));
+      seal();
+    }
+
+    Memory seal() throws Exception {
+      StringBuilder entries = new StringBuilder();
+      for (Map.Entry<String, byte[]> file : files.entrySet()) {
+        if (file.getKey().startsWith("manifest.")) continue;
+        if (entries.length() > 0) entries.append(',');
+        entries.append(String.format(Locale.ROOT, "\"%s\":{\"sha256\":\"%s\",\"bytes\":%d}", file.getKey(), sha(file.getValue()),
+            file.getValue().length));
+      }
+      return sealWith(manifest + "\"files\":{" + entries + "}}");
+    }
+
+    Memory sealWith(String text) throws Exception {
+      byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+      files.put("manifest.json", bytes);
+      files.put("manifest.sha256", (sha(bytes) + "  manifest.json\n").getBytes(StandardCharsets.US_ASCII));
+      return this;
+    }
+
+    String text(String name) {
+      return new String(files.get(name), StandardCharsets.UTF_8);
+    }
+
+    @Override
+    public List<String> names() {
+      return new ArrayList<>(files.keySet());
+    }
+
+    @Override
+    public InputStream open(String name) throws FileNotFoundException {
+      if (!files.containsKey(name)) throw new FileNotFoundException(name);
+      return new ByteArrayInputStream(files.get(name));
+    }
+  }
+
+  /** Takes the id of the first word for the logit, so that 5 ("good") is good. */
+  private static class Echo implements Program {
+    boolean closed;
+
+    @Override
+    public float[] run(long[] ids, long[] mask) {
+      float score = ids[1] == 5 ? 5 : -5;
+      return new float[] {-score, score};
+    }
+
+    @Override
+    public void close() {
+      closed = true;
+    }
+  }
+
+  private static void goodBundle() throws Exception {
+    Bundle bundle = Bundle.open(new Memory(), null);
+    try (Classifier classifier = new Classifier(bundle, new Echo())) {
+      Prediction good = classifier.classify("good film", null);
+      that(good.scores.get(0).label.equals("good") && good.scores.get(0).probability > 0.99, "the likeliest label first");
+      that(Math.abs(good.scores.get(0).probability + good.scores.get(1).probability - 1) < 1e-12, "scores add up to 1");
+      that(classifier.classify("bad film", null).scores.get(0).label.equals("bad"), "another text, another label");
+    }
+    File folder = Files.createTempDirectory("core").toFile();
+    File program = bundle.program(folder);
+    that(Arrays.equals(Files.readAllBytes(program.toPath()), "a program".getBytes(StandardCharsets.US_ASCII)), "the program is copied");
+    Files.write(program.toPath(), new byte[] {1, 2, 3});
+    that(bundle.program(folder).length() == 9, "a copy that was altered is copied again");
+    that(folder.list().length == 1, "nothing half written is left");
+  }
+
+  private static void alteredBundles() throws Exception {
+    for (String name : new String[] {"model.pte", "tokenizer.json", "manifest.json", "manifest.sha256"}) {
+      Memory missing = new Memory();
+      missing.files.remove(name);
+      refused("`" + name + "` is missing", () -> Bundle.open(missing, null));
+      Memory altered = new Memory();
+      altered.files.get(name)[0] ^= 1;
+      refused("digest", () -> Bundle.open(altered, null));
+      Memory shorter = new Memory();
+      shorter.files.put(name, Arrays.copyOf(shorter.files.get(name), shorter.files.get(name).length - 1));
+      refused("`" + (name.equals("manifest.sha256") ? "manifest.json" : name) + "`", () -> Bundle.open(shorter, null));
+    }
+    Memory extra = new Memory();
+    extra.files.put("other.bin", new byte[1]);
+    refused("`other.bin` does not stand in", () -> Bundle.open(extra, null));
+    for (String path : new String[] {"../x", "/x", "a/../../x", "a//x", "./x", "a\\\\x", "", "manifest.json"}) {
+      Memory outside = new Memory();
+      outside.sealWith(outside.text("manifest.json").replace("\"model.pte\":{", "\"" + path + "\":{"));
+      refused("no file of a bundle", () -> Bundle.open(outside, null));
+    }
+    String[][] changes = {
+      {"\"format_version\":1", "\"format_version\":2", "format version `2`"},
+      {"spartanc-bundle", "another", "is not of format"},
+      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[]", "names no label"},
+      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[\"bad\",\"good\",\"x\"]", "not of the program's shape"},
+      {"\"max_length\":16", "\"max_length\":0", "not within"},
+      {"\"max_length\":16", "\"max_length\":1e3", "is not a whole number"},
+      {"{\"name\":\"attention_mask\"}", "{},{}", "takes 3 inputs"},
+      {"\"probe\":{", "\"sonde\":{", "`probe`"},
+      {"\"program\":\"model.pte\"", "\"program\":\"other.pte\"", "does not list its program"},
+      {"\"attention_mask\":[1,1,1]", "\"attention_mask\":[1,1]", "not of one length"},
+    };
+    for (String[] change : changes) {
+      Memory changed = new Memory();
+      String text = changed.text("manifest.json");
+      that(text.contains(change[0]), change[0]);
+      changed.sealWith(text.replace(change[0], change[1]));
+      refused(change[2], () -> Bundle.open(changed, null));
+    }
+  }
+
+  private static void wrongPrograms() throws Exception {
+    Bundle bundle = Bundle.open(new Memory(), null);
+    float[][] answers = {{-5, 5.001f}, {5, -5}, {-5}, {-5, Float.NaN}, {}};
+    for (float[] answer : answers) {
+      Echo wrong = new Echo() {
+        @Override
+        public float[] run(long[] ids, long[] mask) {
+          return answer;
+        }
+      };
+      refused("the program g", () -> new Classifier(bundle, wrong));
+      that(wrong.closed, "a program that was refused is closed");
+    }
+  }
+
+  private static void hostileTexts() throws Exception {
+    try (Classifier classifier = new Classifier(Bundle.open(new Memory(), null), new Echo())) {
+      for (String blank : new String[] {"", " ", "\n\t\u3000"}) refused("no text to classify", () -> classifier.classify(blank, null));
+      String[] units = {"a", "good ", "é", "\u0301", "[MASK]", "\uD83D\uDE00", "\uDC00", "漢", "!", "\u0000"};
+      for (String unit : units) {
+        StringBuilder text = new StringBuilder("good ");
+        while (text.length() < 100_000) text.append(unit);
+        long start = System.nanoTime();
+        that(classifier.classify(text.toString(), null).scores.size() == 2, "100,000 characters");
+        that(System.nanoTime() - start < 5_000_000_000L, "100,000 characters in less than 5 s");
+      }
+    }
+  }
+
+  private static void signatures() throws Exception {
+    KeyPair ours = keys("secp256r1");
+    Memory signed = new Memory();
+    refused("`manifest.sig` is missing", () -> Bundle.open(signed, ours.getPublic()));
+    Signature signer = Signature.getInstance("SHA256withECDSA");
+    signer.initSign(ours.getPrivate());
+    signer.update(signed.files.get("manifest.json"));
+    signed.files.put("manifest.sig", signer.sign());
+    that(Bundle.open(signed, Signatures.publicKey(pem(ours))).manifest.labels.size() == 2, "a signed bundle");
+    refused("is not signed with the key", () -> Bundle.open(signed, keys("secp256r1").getPublic()));
+    Memory changed = new Memory();
+    changed.files.put("manifest.sig", signed.files.get("manifest.sig"));
+    changed.files.put("model.pte", "another program".getBytes(StandardCharsets.US_ASCII));
+    changed.seal();
+    refused("is not signed with the key", () -> Bundle.open(changed, ours.getPublic()));
+    changed.files.put("manifest.sig", new byte[] {1, 2, 3});
+    refused("signature can't be read", () -> Bundle.open(changed, ours.getPublic()));
+    refused("is not of the curve P-256", () -> Signatures.publicKey(pem(keys("secp384r1"))));
+    refused("is not a PEM file", () -> Signatures.publicKey("key"));
+    refused("can't be read", () -> Signatures.publicKey(pem(ours).replace("M", "!")));
+  }
+
+  /** Bytes changed at random: without a new seal every one is refused, with one it may pass and must not crash. */
+  private static void mutations() throws Exception {
+    Random random = new Random(2211);
+    for (int round = 0; round < 2000; round++) {
+      Memory source = new Memory();
+      List<String> names = source.names();
+      String name = names.get(random.nextInt(names.size()));
+      byte[] bytes = source.files.get(name).clone();
+      for (int i = random.nextInt(4); i >= 0; i--) bytes[random.nextInt(bytes.length)] ^= (byte) (1 + random.nextInt(255));
+      if (Arrays.equals(bytes, source.files.get(name))) continue;
+      source.files.put(name, bytes);
+      refused("", () -> Bundle.open(source, null));
+      if (name.equals("manifest.json")) source.sealWith(new String(bytes, StandardCharsets.UTF_8));
+      else source.seal();
+      try {
+        new Classifier(Bundle.open(source, null), new Echo()).classify("good films", null);
+      } catch (InputException e) {
+        that(e.getMessage() != null, "a message");
+      }
+    }
+  }
+
+  private static Tokenizer tokenizer(String json) throws InputException {
+    return Tokenizer.read(json.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static KeyPair keys(String curve) throws Exception {
+    KeyPairGenerator generator = KeyPairGenerator.getInstance("EC");
+    generator.initialize(new ECGenParameterSpec(curve));
+    return generator.generateKeyPair();
+  }
+
+  private static String pem(KeyPair keys) {
+    String body = Base64.getMimeEncoder(64, new byte[] {'\n'}).encodeToString(keys.getPublic().getEncoded());
+    return "-----BEGIN PUBLIC KEY-----\n" + body + "\n-----END PUBLIC KEY-----\n";
+  }
+
+  private static String sha(byte[] bytes) throws Exception {
+    StringBuilder result = new StringBuilder();
+    for (byte b : MessageDigest.getInstance("SHA-256").digest(bytes)) result.append(String.format("%02x", b));
+    return result.toString();
+  }
+}

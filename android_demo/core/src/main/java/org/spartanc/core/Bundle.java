@@ -1,0 +1,124 @@
+package org.spartanc.core;
+
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.FileNotFoundException;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.security.PublicKey;
+import java.util.HashSet;
+import java.util.Set;
+
+/**
+ * A bundle whose manifest and files agree: nothing in it is used before that is so.
+ *
+ * <p>Digests guard against accidents. Against people, give a key: then the manifest must be signed with its other half.
+ */
+public final class Bundle {
+  private static final String TOKENIZER = "tokenizer.json";
+  private static final int TOKENIZER_LIMIT = 64 << 20;
+  private static final int SMALL = 1024;
+
+  private final Source source;
+  public final Manifest manifest;
+
+  private Bundle(Source source, Manifest manifest) {
+    this.source = source;
+    this.manifest = manifest;
+  }
+
+  /** Checks all of {@code source}, manifest first; {@code key} may be null, and then no signature is asked for. */
+  public static Bundle open(Source source, PublicKey key) throws InputException {
+    try {
+      byte[] json = read(source, Manifest.NAME, Manifest.LIMIT);
+      String line = new String(read(source, Manifest.DIGEST, SMALL), StandardCharsets.US_ASCII);
+      String digest = Digests.of(json);
+      if (!line.equals(digest + "  " + Manifest.NAME + "\n")) {
+        throw new InputException(
+            "`" + Manifest.NAME + "` has digest `" + digest + "`, which is not what `" + Manifest.DIGEST + "` says");
+      }
+      if (key != null) Signatures.check(json, read(source, Manifest.SIGNATURE, SMALL), key);
+      Manifest manifest = Manifest.read(json);
+      checkNames(source, manifest);
+      for (Manifest.Entry entry : manifest.files.values()) {
+        try (InputStream in = source.open(entry.name)) {
+          Digests.check(in, null, entry);
+        }
+      }
+      return new Bundle(source, manifest);
+    } catch (IOException e) {
+      throw unreadable(e);
+    }
+  }
+
+  private static void checkNames(Source source, Manifest manifest) throws IOException, InputException {
+    Set<String> present = new HashSet<>(source.names());
+    for (String name : manifest.files.keySet()) {
+      if (!present.remove(name)) throw new InputException("`" + name + "` is missing");
+    }
+    present.remove(Manifest.NAME);
+    present.remove(Manifest.DIGEST);
+    present.remove(Manifest.SIGNATURE);
+    if (!present.isEmpty()) {
+      throw new InputException("`" + present.iterator().next() + "` does not stand in `" + Manifest.NAME + "`");
+    }
+  }
+
+  private static byte[] read(Source source, String name, int limit) throws IOException, InputException {
+    try (InputStream in = source.open(name)) {
+      return Digests.read(in, limit, name);
+    } catch (FileNotFoundException e) {
+      throw new InputException("`" + name + "` is missing", e);
+    }
+  }
+
+  private static InputException unreadable(IOException e) {
+    return new InputException("the bundle can't be read: " + e.getMessage(), e);
+  }
+
+  public Tokenizer tokenizer() throws InputException {
+    Manifest.Entry entry = manifest.files.get(TOKENIZER);
+    if (entry == null) throw new InputException("the bundle has no `" + TOKENIZER + "`: it takes token ids, not text");
+    try {
+      byte[] json = read(source, TOKENIZER, TOKENIZER_LIMIT);
+      if (!Digests.of(json).equals(entry.sha256)) throw new InputException("`" + TOKENIZER + "` changed while it was read");
+      return Tokenizer.read(json);
+    } catch (IOException e) {
+      throw unreadable(e);
+    }
+  }
+
+  /**
+   * The program as a file in {@code folder}, for a runtime that wants a path. It is named by its digest and copied once;
+   * one that is there already is used if it is still what its name says.
+   */
+  public File program(File folder) throws InputException {
+    Manifest.Entry entry = manifest.files.get(manifest.program);
+    File file = new File(folder, entry.sha256 + ".pte");
+    if (isWhole(file, entry)) return file;
+    File partial = new File(folder, entry.sha256 + ".partial");
+    try {
+      try (InputStream in = source.open(entry.name); OutputStream out = new FileOutputStream(partial)) {
+        Digests.check(in, out, entry);
+      }
+      if (!partial.renameTo(file)) throw new IOException("`" + file.getName() + "` can't be written");
+      return file;
+    } catch (IOException e) {
+      throw new InputException("the program can't be copied: " + e.getMessage(), e);
+    } finally {
+      if (partial.exists() && !partial.delete()) partial.deleteOnExit();
+    }
+  }
+
+  private static boolean isWhole(File file, Manifest.Entry entry) {
+    try (InputStream in = new FileInputStream(file)) {
+      Digests.check(in, null, entry);
+      return true;
+    } catch (IOException | InputException e) {
+      return false;
+    }
+  }
+}
