@@ -1,7 +1,8 @@
 """Compares the demo's tokenizers with the tokenizers library, id by id.
 
-The tokenizers compared: the one of a real encoder, where its tokenizer.json is given, and ones made here from the
-texts themselves: BERT's normaliser in each of its settings, and byte pairs with RoBERTa's special tokens.
+The tokenizers compared: the one of a real encoder, where its tokenizer.json is given, and ones made here
+from the texts themselves: BERT's normaliser in each of its settings, and byte pairs with RoBERTa's special
+tokens.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ def _byte_pairs(real: Sequence[str], *, prefix_space: bool, normalized_specials:
 def compare(
     encode: Encode, texts: Sequence[str], named: dict[str, str], scratch: Path, max_lengths: Sequence[int]
 ) -> tuple[int, list[Mismatch]]:
-    """How many rows were compared, and those that differ. Each text alone, and every other one with its neighbour."""
+    """How many rows were compared, and those that differ. Each text alone, and every other one with its
+    neighbour.
+    """
     rows = [[text] for text in texts] + [list(two) for two in itertools.pairwise(texts[::2])]
     lines, results = scratch / "texts.jsonl", scratch / "ids.txt"
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,32 +1,181 @@
-"""The texts on which the demo's tokenizers are compared with the tokenizers library: real ones and hard ones."""
+"""The texts on which the demo's tokenizers are compared with the tokenizers library: real ones and hard
+ones."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 SEED = 2211
 _PIECES = {
-    "emoji": "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪 ❤️ ☺︎ 1️⃣ 🫠 🧑🏿‍🚀".split(),
-    "marks": ["é", "Å̊", "ñ", "ử", "ǭ̣", "ạ̈̇", "Z͑ͫ̓ͪ̂", "क्षि", "ฐ์", "ᾄ͂", "ṩ", "ṩ", "각", "각", "゙が", "ཱིྀ"],
-    "right_to_left": ["שָׁלוֹם", "مَرْحَبًا", "בְּרֵאשִׁית", "السَّلام", "\u202eabc\u202c", "\u200fא\u200e", "ﷺ", "ܫܠܡܐ"],
-    "cjk": ["漢字", "日本語テスト", "한국어", "𠀋𡈽", "豈更", "㐀㐁", "ｆｕｌｌ　ｗｉｄｔｈ", "「括弧」。", "丽乁"],
-    "controls": ["\x00", "\x07", "\t", "\r\n", "\x1b[0m", "\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u2028", "\ufeff", "\ufffd", "\u3000",
-                 "\u0600", "\ue000", "\U000e0001", "\U000f0000", "\ufdd0", "\x1c", "\u180e", "\u2060"],
-    "cases": ["İstanbul", "ΌΔΟΣ", "Straße", "ǅ", "ﬁ", "Ⅷ", "ß", "ẞ", "ΣΑΣ", "ꭰ", "𐐀", "Ა", "ſ", "K", "Å"],
-    "punctuation": ["can't", "WE'LL", "'sup", "it's'd", "rock'n'roll", "—", "…", "¿que?", "a_b", "€5.00", "100%", "C++", "#tag", "@you",
-                    "http://x.yz/?q=1&r=2", "a-b", "`x`", "$$$", "^_^", "«»", "،", "٪", "।", "ﾟ", "٣٫١٤", "½", "²", "''''", "' s", "  's"],
-    "specials": ["[MASK]", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[mask]", "<s>", "</s>", "<mask>", "<pad>", "<unk>", " <mask>", "<mask> ",
-                 "[[MASK]]", "a[MASK]b", "<s", "<|end|>", "##ing", "Ġ"],
-    "spaces": [" ", "  ", "   ", "\n", "\n\n", " \n ", "\t ", "\u2003", "\u00a0 "],
-}  # fmt: skip
-_BLOCKS = [(0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xDFF), (0xE00, 0x1FFF),
-           (0x2000, 0x2BFF), (0x2E80, 0x33FF), (0x3400, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x1FFFF), (0x20000, 0x2FFFF),
-           (0xE0000, 0x10FFFF)]  # fmt: skip
+    "emoji": [
+        "😀",
+        "👩\u200d👩\u200d👧\u200d👦",
+        "🏳️\u200d🌈",
+        "👍🏽",
+        "🇩🇪",
+        "❤️",
+        "☺︎",
+        "1️⃣",
+        "🫠",
+        "🧑🏿\u200d🚀",
+    ],
+    "marks": [
+        "é",
+        "Å̊",
+        "ñ",
+        "ử",
+        "ǭ̣",
+        "ạ̈̇",
+        "Z͑ͫ̓ͪ̂",
+        "क्षि",
+        "ฐ์",
+        "ᾄ͂",
+        "ṩ",
+        "ṩ",
+        "각",
+        "각",
+        "゙が",
+        "ཱིྀ",
+    ],
+    "right_to_left": [
+        "שָׁלוֹם",
+        "مَرْحَبًا",
+        "בְּרֵאשִׁית",
+        "السَّلام",
+        "\u202eabc\u202c",
+        "\u200fא\u200e",
+        "ﷺ",
+        "ܫܠܡܐ",
+    ],
+    "cjk": [
+        "漢字",
+        "日本語テスト",
+        "한국어",
+        "𠀋𡈽",
+        "豈更",
+        "㐀㐁",
+        "ｆｕｌｌ　ｗｉｄｔｈ",
+        "「括弧」。",
+        "丽乁",
+    ],
+    "controls": [
+        "\x00",
+        "\x07",
+        "\t",
+        "\r\n",
+        "\x1b[0m",
+        "\x7f",
+        "\x85",
+        "\xa0",
+        "\xad",
+        "\u200b",
+        "\u2028",
+        "\ufeff",
+        "\ufffd",
+        "\u3000",
+        "\u0600",
+        "\ue000",
+        "\U000e0001",
+        "\U000f0000",
+        "\ufdd0",
+        "\x1c",
+        "\u180e",
+        "\u2060",
+    ],
+    "cases": [
+        "İstanbul",
+        "ΌΔΟΣ",
+        "Straße",
+        "ǅ",
+        "ﬁ",
+        "Ⅷ",
+        "ß",
+        "ẞ",
+        "ΣΑΣ",
+        "ꭰ",
+        "𐐀",
+        "Ა",
+        "ſ",
+        "K",
+        "Å",
+    ],
+    "punctuation": [
+        "can't",
+        "WE'LL",
+        "'sup",
+        "it's'd",
+        "rock'n'roll",
+        "—",
+        "…",
+        "¿que?",
+        "a_b",
+        "€5.00",
+        "100%",
+        "C++",
+        "#tag",
+        "@you",
+        "http://x.yz/?q=1&r=2",
+        "a-b",
+        "`x`",
+        "$$$",
+        "^_^",
+        "«»",
+        "،",
+        "٪",
+        "।",
+        "ﾟ",
+        "٣٫١٤",
+        "½",
+        "²",
+        "''''",
+        "' s",
+        "  's",
+    ],
+    "specials": [
+        "[MASK]",
+        "[CLS]",
+        "[SEP]",
+        "[PAD]",
+        "[UNK]",
+        "[mask]",
+        "<s>",
+        "</s>",
+        "<mask>",
+        "<pad>",
+        "<unk>",
+        " <mask>",
+        "<mask> ",
+        "[[MASK]]",
+        "a[MASK]b",
+        "<s",
+        "<|end|>",
+        "##ing",
+        "Ġ",
+    ],
+    "spaces": [
+        " ",
+        "  ",
+        "   ",
+        "\n",
+        "\n\n",
+        " \n ",
+        "\t ",
+        "\u2003",
+        "\u00a0 ",
+    ],
+}
+_BLOCKS = [(0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xDFF),
+(0xE00, 0x1FFF),
+           (0x2000, 0x2BFF), (0x2E80, 0x33FF), (0x3400, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x1FFFF),
+           (0x20000, 0x2FFFF), (0xE0000, 0x10FFFF)]  # fmt: skip
 
 
 def hard_texts(count: int, real: Sequence[str]) -> list[str]:
-    """`count` texts, the same each time: real ones, real ones with hard pieces in them, mixtures, and extremes."""
+    """`count` texts, the same each time: real ones, real ones with hard pieces in them, mixtures, and
+    extremes.
+    """
     draw = random.Random(SEED)
     pieces = [piece for group in _PIECES.values() for piece in group]
     texts = ["", " ", "\n", "a", ".", *pieces, *_extremes(draw)]
@@ -80,4 +229,16 @@ def _with_pieces(draw: random.Random, text: str, pieces: Sequence[str]) -> str:
 
 
 def _shouted(draw: random.Random, text: str) -> str:
-    return "".join(c.upper() if draw.random() < 0.5 else c for c in text).replace(" ", draw.choice((" ", "  ", "\t", "\u00a0")))
+    return "".join(c.upper() if draw.random() < 0.5 else c for c in text).replace(
+        " ", draw.choice((" ", "  ", "\t", "\u00a0"))
+    )
+
+
+def real_texts(root: Path) -> list[str]:
+    """Sentences that people wrote: the project's own documents and comments."""
+    sentences: list[str] = []
+    documents = [*root.glob("*.md"), *(root / "android_demo").glob("*.md"), *root.glob("passes/*.py")]
+    for document in sorted(documents):
+        lines = document.read_text(encoding="utf-8").splitlines()
+        sentences += [line.strip(" #|*>-") for line in lines if len(line.strip()) > 20]
+    return sorted(set(sentences))

@@ -1,13 +1,15 @@
 """Writes core's UnicodeTables.java: what the `tokenizers` library takes each character for.
 
-A phone's own tables are of the Unicode version of its system, tokenizers' of the version it was built with; a text
-must give the same ids on both. So every code point is asked of the library, and the answers are what the demo uses.
+A phone's own tables are of the Unicode version of its system, tokenizers' of the version it was built with;
+a text must give the same ids on both. So every code point is asked of the library, and the answers are what
+the demo uses.
 
     unicode_tables.py [--check]      writes the file, or fails where it is not what the library says
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,11 +22,11 @@ HANGUL = range(0xAC00, 0xD7A4)
 CODE_POINTS = [code for code in range(0x110000) if code not in SURROGATES]
 _CLASS_MARKS = {  # one character of every canonical combining class that reorders
     1: 0x334, 7: 0x93C, 8: 0x3099, 9: 0x94D, 10: 0x5B0, 11: 0x5B1, 12: 0x5B2, 13: 0x5B3, 14: 0x5B4, 15: 0x5B5,
-    16: 0x5B6, 17: 0x5B7, 18: 0x5B8, 19: 0x5B9, 20: 0x5BB, 21: 0x5BC, 22: 0x5BD, 23: 0x5BF, 24: 0x5C1, 25: 0x5C2,
-    26: 0xFB1E, 27: 0x64B, 28: 0x64C, 29: 0x64D, 30: 0x64E, 31: 0x64F, 32: 0x650, 33: 0x651, 34: 0x652, 35: 0x670,
-    36: 0x711, 84: 0xC55, 91: 0xC56, 103: 0xE38, 107: 0xE48, 118: 0xEB8, 122: 0xEC8, 129: 0xF71, 130: 0xF72,
-    132: 0xF74, 202: 0x321, 214: 0x1DCE, 216: 0x31B, 218: 0x302A, 220: 0x316, 222: 0x59A, 224: 0x302E, 226: 0x1D16D,
-    228: 0x5AE, 230: 0x301, 232: 0x302C, 233: 0x35C, 234: 0x35D, 240: 0x345,
+    16: 0x5B6, 17: 0x5B7, 18: 0x5B8, 19: 0x5B9, 20: 0x5BB, 21: 0x5BC, 22: 0x5BD, 23: 0x5BF, 24: 0x5C1, 25:
+    0x5C2, 26: 0xFB1E, 27: 0x64B, 28: 0x64C, 29: 0x64D, 30: 0x64E, 31: 0x64F, 32: 0x650, 33: 0x651, 34:
+    0x652, 35: 0x670, 36: 0x711, 84: 0xC55, 91: 0xC56, 103: 0xE38, 107: 0xE48, 118: 0xEB8, 122: 0xEC8, 129:
+    0xF71, 130: 0xF72, 132: 0xF74, 202: 0x321, 214: 0x1DCE, 216: 0x31B, 218: 0x302A, 220: 0x316, 222: 0x59A,
+    224: 0x302E, 226: 0x1D16D, 228: 0x5AE, 230: 0x301, 232: 0x302C, 233: 0x35C, 234: 0x35D, 240: 0x345,
 }  # fmt: skip
 
 
@@ -97,27 +99,36 @@ def combining_classes(nfd: normalizers.Normalizer) -> list[int]:
         if code in HANGUL or not (moves_before(highest, code) or moves_before(code, lowest)):
             continue  # a starter, or a character that is decomposed before anything is ordered
         if nfd.normalize_str(chr(code)) == chr(code):
-            result += [code, max(value for value, mark in _CLASS_MARKS.items() if not moves_before(mark, code))]
+            result += [
+                code,
+                max(value for value, mark in _CLASS_MARKS.items() if not moves_before(mark, code)),
+            ]
     return result
 
 
 def java(values: dict[str, list[int]]) -> str:
-    """Each table as text: differences of neighbours in base 36, apart by spaces; javac limits a string to 65535 bytes."""
+    """Each table as text: differences of neighbours in base 36, apart by spaces; javac limits a string to
+    65535 bytes.
+    """
     lines = [
         "package org.spartanc.core;",
         "",
         "/**",
-        " * What the tokenizers library takes each character for; written by checks/unicode_tables.py, not by hand.",
+        " * What the tokenizers library takes each character for; checks/unicode_tables.py writes this file.",
         " * A table is a list of numbers, each given in base 36 as its difference from the one before.",
         " */",
         "final class UnicodeTables {",
         "  private UnicodeTables() {}",
     ]
     for name, numbers in values.items():
-        deltas = [numbers[0], *(b - a for a, b in zip(numbers, numbers[1:], strict=False))]
+        deltas = [numbers[0], *(b - a for a, b in itertools.pairwise(numbers))]
         text = " ".join(base36(delta) for delta in deltas)
         pieces = [text[i : i + 100] for i in range(0, len(text), 100)]
-        lines += ["", f"  static final String {name} =", "      " + "\n          + ".join(f'"{p}"' for p in pieces) + ";"]
+        lines += [
+            "",
+            f"  static final String {name} =",
+            "      " + "\n          + ".join(f'"{p}"' for p in pieces) + ";",
+        ]
         if len(text) > 65000:
             raise SystemExit(f"{name}: {len(text)} characters do not fit one Java string")
     return "\n".join([*lines, "}", ""])
@@ -135,7 +146,9 @@ def main() -> None:
     text = java(tables())
     if "--check" in sys.argv:
         if TARGET.read_text(encoding="utf-8") != text:
-            raise SystemExit(f"{TARGET.name} is not what this tokenizers library says: run {Path(__file__).name}")
+            raise SystemExit(
+                f"{TARGET.name} is not what this tokenizers library says: run {Path(__file__).name}"
+            )
         print(f"{TARGET.name}: as the library says, for all {len(CODE_POINTS)} code points")
         return
     TARGET.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 package org.spartanc.core;
 
 /**
- * What the tokenizers library takes each character for; written by checks/unicode_tables.py, not by hand.
+ * What the tokenizers library takes each character for; checks/unicode_tables.py writes this file.
  * A table is a list of numbers, each given in base 36 as its difference from the one before.
  */
 final class UnicodeTables {
