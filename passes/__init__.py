@@ -33,6 +33,5 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
 
     memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
-    memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
     embeddings = QuantizeEmbeddings(stock=lowering == "portable")
     return [memories] if quantization == "none" else [memories, embeddings]

@@ -363,6 +363,8 @@ def substitute(thing, old: Digit, new: Dim):
             for index, stride in thing.terms:
                 for part in reversed(substitute(index, old, new)):
                     terms.append((part, stride))
+                    if not part.size.is_Integer:
+                        raise Inexpressible("a position is counted in steps of a dynamic length")
                     stride *= int(part.size)
             return Position(tuple(terms), thing.offset)
     raise TypeError(f"not a formula: {thing!r}")
