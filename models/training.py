@@ -1,8 +1,8 @@
 """Training: memories, classifier and LayerNorms over a frozen encoder, by transformers' Trainer.
 
 Run under `accelerate launch` it spreads over processes or machines. After every epoch it keeps a checkpoint
-beside the output; a training that was interrupted goes on from there when it is started again with the same
-settings and data. The epoch that is best on the evaluation file is the one that is saved.
+beside the output, from which an interrupted training can go on. The epoch that is best on the evaluation file
+is the one that is saved.
 
 Loss: cross entropy, or for regression the squared error of standardised labels, plus the load-balancing loss
 of the original implementation: mean over layers of sum over parents of (mean parent weight)^2 * E, which is 1
@@ -21,7 +21,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,37 +47,53 @@ class TrainSettings:
 
     lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
-    max_length: tokens a text; None is 128, or what the encoder can take where that is less.
     """
 
-    epochs: int = 3
+    epochs: float = 3
     seed: int = 0
     lr: float = 3e-3
     norm_lr: float = 3e-3
-    head_lr: float = 3e-3
+    head_lr: float = 1e-2
     batch_size: int = 16
     warmup: float = 0.1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     load_balance: float = 0.01
     dropout: bool = False
-    max_length: int | None = None
+    max_length: int = MAX_LENGTH
+    fit_head: bool = True
     init_std: float = 0.02
     value_std: float = 0.02
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "max_length"):
+        for name in ("batch_size", "max_length"):
             value = getattr(self, name)
-            if value is None and name == "max_length":
-                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"training: {name} must be a whole number of at least 1, got `{value}`")
-        for name in ("lr", "head_lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
+        for name in ("epochs", "lr", "head_lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise UsageError(f"training: {name} must be a number of at least 0, got `{value}`")
+        if self.epochs == 0:
+            raise UsageError("training: epochs must be above 0")
         if self.warmup > 1:
             raise UsageError(f"training: warmup is a share of all steps, got `{self.warmup}`")
+
+    def changed(
+        self, epochs: float, seed: int, max_length: int, learning_rate: float | None, batch_size: int | None
+    ) -> TrainSettings:
+        """These settings with a command's options; a learning rate scales those of all groups alike."""
+        scale = 1.0 if learning_rate is None or not self.lr else learning_rate / self.lr
+        return replace(
+            self,
+            epochs=epochs,
+            seed=seed,
+            max_length=max_length,
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            lr=self.lr if learning_rate is None else learning_rate,
+            head_lr=self.head_lr * scale,
+            norm_lr=self.norm_lr * scale,
+        )
 
 
 class TrainingModule(nn.Module):
@@ -185,28 +201,43 @@ def train(
     eval: str | Path,
     out: str | Path,
     *,
-    spartan: SpartanConfig | None = None,
-    settings: TrainSettings | None = None,
-    problem: str | None = None,
-    layers: int | None = None,
-    init_from: str | Path | None = None,
+    epochs: float = 3,
+    seed: int = 0,
     samples: bool = True,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    max_length: int = MAX_LENGTH,
+    parents: int = 16,
+    cells: int = 48,
+    top_k: int = 8,
+    temperature: float = 1.6,
+    layer_norm: str = "none",
+    layers: int | None = None,
+    problem: str | None = None,
+    init_from: str | Path | None = None,
+    resume: bool = False,
+    settings: TrainSettings | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train a SPARTAN classifier and write it to `out`; what was done comes back as plain values.
 
     backbone: an encoder's directory, of which `layers` keeps the first so many layers.
     data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
+    samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
+    learning_rate: of the memories; the classifier's and the LayerNorms' go with it in their measured ratio.
+    max_length: tokens a text, or what the encoder can take where that is less.
     problem: `classification` or `regression`; by default regression if every label is a number.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the
     same, classifier are started from.
-    samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
-    report: called with a line of text now and then.
+    resume: go on from the last checkpoint beside `out`, which an interrupted training left.
+    settings: all that this signature leaves at measured values; what it names is taken from the arguments.
+    report: called with a line of text now and then; by default they go to stderr.
 
     Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
     """
-    spartan, settings, out = spartan or SpartanConfig(), settings or TrainSettings(), Path(out)
-    say = report or (lambda line: None)
+    spartan, out = SpartanConfig(parents, cells, top_k, temperature, layer_norm), Path(out)
+    settings = (settings or TrainSettings()).changed(epochs, seed, max_length, learning_rate, batch_size)
+    say = report or _say_on_stderr
     if out.is_dir():
         raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
     train_examples, eval_examples = read_examples(data), read_examples(eval)
@@ -220,9 +251,9 @@ def train(
     if init_from is not None:
         copy_task(load_model(init_from), classifier, labels)
     longest = classifier.max_length()
-    if settings.max_length is not None and settings.max_length > longest:
-        raise UsageError(f"max length `{settings.max_length}` is above the encoder's `{longest}`")
-    max_length = settings.max_length or min(MAX_LENGTH, longest)
+    if settings.max_length > longest:
+        say(f"the encoder takes at most {longest} tokens a text")
+    max_length = min(settings.max_length, longest)
     encoder = TextEncoder(encoder_files.tokenizer, max_length)
 
     scale = (0.0, 1.0)
@@ -248,7 +279,10 @@ def train(
         "data": [file_digest(path) for path in (data, eval)],
     }
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
-    result = run_trainer(module, settings, train_rows, eval_rows, out.with_name(f".{out.name}.training"), identity, say)
+    if settings.fit_head and init_from is None:
+        fit_head(classifier, problem, train_rows)
+    work = out.with_name(f".{out.name}.training")
+    result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
     if problem == "regression":
         restore_scale(classifier, *scale)
     classifier.eval()
@@ -279,7 +313,7 @@ def train(
             },
         )
         save_model(trained, out)
-        shutil.rmtree(out.with_name(f".{out.name}.training"), ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     del summary["main_process"]
     return summary
 
@@ -321,19 +355,70 @@ def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[
         state[name].copy_(tensor)
 
 
-def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) -> None:
-    """Fold the standardisation of regression labels into the classifier's last linear, so that it
-    gives scores.
-    """
+def last_linear(classifier: SpartanClassifier) -> nn.Linear:
+    """The head's linear that gives the logits."""
     head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
     linears = [
         module
         for name, module in classifier.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == 1 and f"{name}.".startswith(head)
+        if isinstance(module, nn.Linear) and f"{name}.".startswith(head)
     ]
+    outputs = classifier.config.num_labels
+    return [linear for linear in linears if linear.out_features == outputs][-1]
+
+
+def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) -> None:
+    """Fold the standardisation of regression labels into the head, so that it gives scores."""
+    linear = last_linear(classifier)
     with torch.no_grad():
-        linears[-1].weight.mul_(deviation)
-        linears[-1].bias.mul_(deviation).add_(mean)
+        linear.weight.mul_(deviation)
+        linear.bias.mul_(deviation).add_(mean)
+
+
+def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples, strength: float = 10.0) -> None:
+    """Start the head's last linear as a regularised linear model of what reaches it before any training.
+
+    A head drawn at random spends the first epoch on finding its classes, and bends the encoder meanwhile
+    (Kumar et al. 2022, arXiv 2202.10054). strength: of the L2 penalty, in examples' worth.
+    """
+    linear = last_linear(classifier)
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    seen: list[Tensor] = []
+    handle = linear.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    pad_id = classifier.config.pad_token_id or 0
+    was_training = classifier.training
+    classifier.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(order), 64):
+                batch = pad_rows([rows[index] for index in order[start : start + 64]], pad_id)
+                classifier(batch["input_ids"], batch["attention_mask"])
+    finally:
+        handle.remove()
+        classifier.train(was_training)
+    x_ND = torch.cat(seen).float()
+    targets = torch.tensor([rows[index]["labels"] for index in order])
+    mean_D, deviation_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp_min(1e-6)
+    x_ND = (x_ND - mean_D) / deviation_D
+    weight = torch.zeros_like(linear.weight, requires_grad=True)
+    bias = torch.zeros_like(linear.bias, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = functional.linear(x_ND, weight, bias)
+        if problem == "regression":
+            loss = functional.mse_loss(logits.squeeze(-1), targets)
+        else:
+            loss = functional.cross_entropy(logits, targets)
+        loss = loss + strength / len(targets) * weight.square().sum() / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        linear.weight.copy_(weight / deviation_D)
+        linear.bias.copy_(bias - linear.weight @ mean_D)
 
 
 def file_digest(path: str | Path) -> str:
@@ -358,14 +443,15 @@ def run_trainer(
     work: Path,
     identity: dict[str, Any],
     say: Callable[[str], None],
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Train `module` in place, best epoch last loaded; goes on where the same training was interrupted."""
+    """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`."""
     import transformers
     from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
     transformers.utils.logging.set_verbosity_error()
     metric = "accuracy" if module.problem == "classification" else "correlation"
-    resume = _prepare_work(work, identity)
+    checkpoint = _prepare_work(work, identity, resume)
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
@@ -406,13 +492,13 @@ def run_trainer(
     for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
         trainer.remove_callback(callback)
     main = trainer.is_world_process_zero()
-    if main and resume:
-        say(f"going on from {resume.name}")
+    if main and checkpoint:
+        say(f"going on from {checkpoint.name}")
     progress = _progress(metric, say) if main else None
     if progress is not None:
         trainer.add_callback(progress)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - started
     history = [
         {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
@@ -428,16 +514,20 @@ def run_trainer(
     }
 
 
-def _prepare_work(work: Path, identity: dict[str, Any]) -> Path | None:
-    """The checkpoint to go on from, if `work` holds one of the same settings and data; else an empty
-    `work`.
-    """
+def _prepare_work(work: Path, identity: dict[str, Any], resume: bool) -> Path | None:
+    """The checkpoint to go on from, if that is asked for and `work` holds one; else an empty `work`."""
     stamp = work / "identity.json"
     content = json.dumps(identity, sort_keys=True)
-    checkpoints = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
-    complete = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
-    if complete and stamp.is_file() and stamp.read_text() == content:
-        return complete[-1]
+    if resume:
+        checkpoints = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+        complete = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
+        if complete:
+            if not stamp.is_file() or stamp.read_text() != content:
+                raise UsageError(
+                    f"`{work}` holds a training with other settings or data",
+                    hint="give the same ones to go on, or start anew without --resume",
+                )
+            return complete[-1]
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one prepares
         return None
     try:
@@ -447,6 +537,13 @@ def _prepare_work(work: Path, identity: dict[str, Any]) -> Path | None:
     except OSError as error:
         raise UsageError(f"cannot write beside the output: {error}") from error
     return None
+
+
+def _say_on_stderr(line: str) -> None:
+    from rich.console import Console
+
+    if os.environ.get("RANK", "0") == "0":
+        Console(stderr=True).print(line, highlight=False, markup=False)
 
 
 def _progress(metric: str, say: Callable[[str], None]):

@@ -23,7 +23,7 @@ GOOD, BAD, FILLER = (
     ("bad", "dull", "hated"),
     ("a", "film", "this", "that", "it", "was"),
 )
-MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
+MEMORY = {"parents": 4, "cells": 8, "top_k": 2}
 LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
 
 
@@ -82,7 +82,8 @@ def files(tmp_path):
 
 def quick(files, out, **options):
     settings = options.pop("settings", TrainSettings(epochs=1, batch_size=8))
-    return train(*files, out, spartan=MEMORY, settings=settings, **options)
+    named = {"epochs": settings.epochs, "seed": settings.seed, "max_length": settings.max_length}
+    return train(*files, out, **MEMORY, **named, settings=settings, **options)
 
 
 def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, capfd):
@@ -146,23 +147,33 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_model(files, tmp_pa
         quick(files, tmp_path / "cut.pt", settings=settings, report=interrupt)
     assert not (tmp_path / "cut.pt").exists()
     lines = []
-    resumed = quick(files, tmp_path / "cut.pt", settings=settings, report=lines.append)
-    assert lines[0].startswith("going on from checkpoint")
+    with pytest.raises(SpartancError, match="other settings or data"):
+        quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=4, batch_size=8), resume=True)
+    resumed = quick(files, tmp_path / "cut.pt", settings=settings, report=lines.append, resume=True)
+    assert any(line.startswith("going on from checkpoint") for line in lines)
     assert resumed["history"] == whole["history"]
     a, b = (load_model(tmp_path / name).module.state_dict() for name in ("whole.pt", "cut.pt"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not (tmp_path / ".cut.pt.training").exists()
 
 
-def test_other_settings_start_anew(files, tmp_path):
+def test_without_resume_training_starts_anew(files, tmp_path):
     def interrupt(line):
         raise KeyboardInterrupt
 
+    settings = TrainSettings(epochs=1, batch_size=8)
     with pytest.raises(KeyboardInterrupt):
-        quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=1, batch_size=8), report=interrupt)
+        quick(files, tmp_path / "cut.pt", settings=settings, report=interrupt)
     lines = []
-    quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=1, batch_size=16), report=lines.append)
+    quick(files, tmp_path / "cut.pt", settings=settings, report=lines.append)
     assert not any(line.startswith("going on") for line in lines)
+
+
+def test_learning_rate_scales_all_groups():
+    settings = TrainSettings().changed(3, 0, 128, 2 * TrainSettings().lr, None)
+    assert settings.norm_lr == pytest.approx(2 * TrainSettings().norm_lr)
+    assert settings.head_lr == pytest.approx(2 * TrainSettings().head_lr)
+    assert settings.batch_size == TrainSettings().batch_size
 
 
 def test_two_sentences_mark_their_segments(files, tmp_path):
@@ -247,7 +258,6 @@ def test_wrong_encoders(files, tmp_path):
 
     fails(tmp_path / "none", 2, "no encoder at")
     fails(files[0], 2, "cannot keep `3` layers", layers=3)
-    fails(files[0], 2, "max length `128` is above the encoder's `40`", settings=TrainSettings(max_length=128))
     config = (files[0] / "config.json").read_text()
     (files[0] / "config.json").write_text(config.replace('"bert"', '"t5"'))
     fails(files[0], 3, "`t5` is not supported")
@@ -267,7 +277,7 @@ def test_wrong_settings_are_named(values):
 
 
 def test_backbone_gets_no_gradient(files):
-    module = training.build_classifier(training.load_backbone(files[0]), MEMORY, 2, pairs=False)
+    module = training.build_classifier(training.load_backbone(files[0]), SpartanConfig(**MEMORY), 2, pairs=False)
     wrapped = training.TrainingModule(module, "classification", 0.01, dropout=False).train()
     training.parameter_groups(wrapped, TrainSettings())
     ids = torch.randint(4, 40, (2, 6))
@@ -282,8 +292,8 @@ def test_training_runs_on_two_processes(files, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
-        "from spartanc.models.training import SpartanConfig, TrainSettings, train\n"
-        "train(*sys.argv[1:5], spartan=SpartanConfig(4, 8, 2), settings=TrainSettings(2, batch_size=4))\n"
+        "from spartanc.models.training import train\n"
+        "train(*sys.argv[1:5], parents=4, cells=8, top_k=2, epochs=2, batch_size=4)\n"
     )
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command += [
@@ -296,3 +306,19 @@ def test_training_runs_on_two_processes(files, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert load_model(tmp_path / "model.pt").training["results"]["history"][-1]["epoch"] == 2
+
+
+def test_fitted_head_is_the_linear_model_of_what_reaches_it(files):
+    module = training.build_classifier(training.load_backbone(files[0]), SpartanConfig(**MEMORY), 3, pairs=False).eval()
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, 40, (90, 7), generator=generator)
+    with torch.no_grad():
+        reaching = module.network.bert(input_ids=ids).pooler_output
+    # Classes by a direction of the features themselves: a linear model separates them, a random one does not.
+    order = (reaching @ torch.randn(32, generator=generator)).argsort().argsort()
+    rows = training.EncodedExamples([], [], None)
+    rows.rows = [{"input_ids": row.tolist(), "labels": int(rank) // 30} for row, rank in zip(ids, order, strict=True)]
+    training.fit_head(module, "classification", rows, strength=0.1)
+    with torch.no_grad():
+        predicted = module(ids, torch.ones_like(ids)).argmax(-1)
+    assert (predicted == order // 30).float().mean() > 0.8
