@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # a bundle holds what its manifest lists and nothing else
 sys.path.insert(0, str(HERE))  # the modules that came with this bundle, whatever else is installed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.devices.device import Device, Finished, Place, device_errors
 
@@ -41,12 +43,16 @@ class ProcessPlace(Place):
 
 
 class LocalDevice(Device):
-    """Runs any bundle's program, which is the same everywhere, on the runtime built for this machine."""
+    """Runs any bundle's program, which is the same everywhere: by the bundle's own runtime where it is for this
+    processor, as on the board itself, else by one built here.
+    """
 
     name = "local"
 
     @contextmanager
     def place(self, bundle: Path) -> Iterator[Place]:
-        command = build_runtime("host") / COMMAND
+        command = bundle / "runtime" / COMMAND
+        if not command.is_file() or elf_machine(command) != machine_name(platform.machine()):
+            command = build_runtime("host") / COMMAND
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
             yield ProcessPlace([str(command)], Path(scratch))

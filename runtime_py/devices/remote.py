@@ -15,18 +15,16 @@ import hashlib
 import platform
 import secrets
 import shlex
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spartanc.compiler.errors import SpartancError
+from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, board_runtime_files
 from spartanc.runtime_py.devices.device import Device, DeviceError, Finished, Place, device_errors
 
-_ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
-_MACHINE_NAMES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _FILE_DAYS, _JOB_DAYS = 7, 1
 
 
@@ -75,7 +73,7 @@ class RemotePlace(Place):
         )
         machine, *digests = done.stdout.split()
         self._present = set(digests)
-        return _MACHINE_NAMES.get(machine, machine)
+        return machine_name(machine)
 
     def close(self) -> None:
         self._wire.shell(f'rm -rf "{self.job}"')
@@ -166,7 +164,7 @@ def _runtime_files(bundle: Path, machine: str, device: str) -> dict[str, Path]:
     """What `runtime/` on the device holds: the bundle's own, else one built here."""
     shipped = bundle / "runtime" / COMMAND
     if shipped.is_file():
-        built_for = _elf_machine(shipped)
+        built_for = elf_machine(shipped)
         if built_for != machine:
             raise DeviceError(
                 f"the runtime of `{bundle}` is for {built_for}, device `{device}` is {machine}",
@@ -175,18 +173,9 @@ def _runtime_files(bundle: Path, machine: str, device: str) -> dict[str, Path]:
         return {file.name: file for file in shipped.parent.iterdir() if file.is_file()}
     if machine == "aarch64":
         return board_runtime_files("rpi4")
-    if machine == _MACHINE_NAMES.get(platform.machine()):
+    if machine == machine_name(platform.machine()):
         return board_runtime_files("host")
     raise DeviceError(f"device `{device}` is {machine}: spartanc builds no runtime for it")
-
-
-def _elf_machine(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(20)
-    if len(head) < 20 or head[:4] != b"\x7fELF":
-        return "something that is no ELF file"
-    (number,) = struct.unpack_from("<H", head, 18)
-    return _ELF_MACHINES.get(number, f"ELF machine {number}")
 
 
 def _quoted(word: str) -> str:
