@@ -46,6 +46,8 @@ class TrainSettings:
     """How to train. Defaults were chosen on development splits, see benchmarks.
 
     lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
+    evaluations: how often to evaluate in all; None is after every epoch.
+    fit_head: start the classifier as a linear model of the untrained encoder's output.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     """
 
@@ -62,6 +64,7 @@ class TrainSettings:
     dropout: bool = False
     max_length: int = MAX_LENGTH
     fit_head: bool = True
+    evaluations: int | None = None
     init_std: float = 0.02
     value_std: float = 0.02
 
@@ -421,6 +424,20 @@ def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples,
         linear.bias.copy_(bias - linear.weight @ mean_D)
 
 
+def evaluate(classifier: SpartanClassifier, problem: str, rows: EncodedExamples) -> float:
+    """Accuracy or correlation of a classifier on rows, without gradients."""
+    classifier.eval()
+    pad_id = classifier.config.pad_token_id or 0
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    logits, targets = [], []
+    with torch.no_grad():
+        for start in range(0, len(order), 64):
+            batch = pad_rows([rows[index] for index in order[start : start + 64]], pad_id)
+            logits.append(classifier(batch["input_ids"], batch["attention_mask"]))
+            targets.append(batch["labels"])
+    return score(problem, torch.cat(logits).numpy(), torch.cat(targets).numpy())
+
+
 def file_digest(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -452,6 +469,12 @@ def run_trainer(
     transformers.utils.logging.set_verbosity_error()
     metric = "accuracy" if module.problem == "classification" else "correlation"
     checkpoint = _prepare_work(work, identity, resume)
+    when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
+    if settings.evaluations is not None:
+        steps = math.ceil(len(train_rows) / settings.batch_size) * settings.epochs
+        every = max(1, int(steps // settings.evaluations))
+        when = {f"{name}_strategy": "steps" for name in ("eval", "save", "logging")}
+        when |= {f"{name}_steps": every for name in ("eval", "save", "logging")}
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
@@ -462,9 +485,7 @@ def run_trainer(
         warmup_steps=settings.warmup,
         max_grad_norm=settings.max_grad_norm,
         seed=settings.seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_strategy="epoch",
+        **when,
         save_total_limit=1,
         load_best_model_at_end=True,
         metric_for_best_model=metric,
@@ -494,9 +515,8 @@ def run_trainer(
     main = trainer.is_world_process_zero()
     if main and checkpoint:
         say(f"going on from {checkpoint.name}")
-    progress = _progress(metric, say) if main else None
-    if progress is not None:
-        trainer.add_callback(progress)
+    progress = _progress(metric, say, main)
+    trainer.add_callback(progress)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - started
@@ -505,6 +525,8 @@ def run_trainer(
         for entry in trainer.state.log_history
         if f"eval_{metric}" in entry
     ]
+    for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
+        entry["seconds"] = moment - started
     return {
         "main_process": main,
         "seconds": seconds,
@@ -546,8 +568,8 @@ def _say_on_stderr(line: str) -> None:
         Console(stderr=True).print(line, highlight=False, markup=False)
 
 
-def _progress(metric: str, say: Callable[[str], None]):
-    """A callback that shows steps on a terminal, and says what every epoch came to."""
+def _progress(metric: str, say: Callable[[str], None], main: bool):
+    """A callback that shows steps on a terminal, says what every evaluation came to, and keeps when it was."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from transformers import TrainerCallback
@@ -556,7 +578,8 @@ def _progress(metric: str, say: Callable[[str], None]):
         def __init__(self):
             console = Console(stderr=True)
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+            self.bar = Progress(*columns, console=console, transient=True, disable=not (main and console.is_terminal))
+            self.moments: list[float] = []
             self.task = None
 
         def on_train_begin(self, args, state, control, **kwargs):
@@ -568,7 +591,9 @@ def _progress(metric: str, say: Callable[[str], None]):
 
         def on_evaluate(self, args, state, control, metrics=None, **kwargs):
             if metrics and f"eval_{metric}" in metrics:
-                say(f"epoch {state.epoch:.0f}: {metric} {metrics[f'eval_{metric}']:.4f}")
+                self.moments.append(time.perf_counter())
+                if main:
+                    say(f"epoch {state.epoch:.3g}: {metric} {metrics[f'eval_{metric}']:.4f}")
 
         def on_train_end(self, args, state, control, **kwargs):
             self.bar.stop()

@@ -1,0 +1,422 @@
+"""SPARTAN beside adapters: the same encoder, head, data, Trainer and seeds, one table.
+
+Every run is one process and one line of `runs.jsonl`, with its settings and numbers; a study that was killed goes on
+with the runs that are missing and ends with the same table. Under `accelerate launch` (or anything that sets RANK and
+WORLD_SIZE) the processes share the runs among them, each with a file of its own. The learning rate is selected for
+every task and method by the mean score on the development split; the test split is read once a run and takes part in
+no choice.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import multiprocessing
+import os
+import random
+import resource
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spartanc.compiler.errors import CompileError, UsageError
+from spartanc.models.backbone import build_classifier, load_backbone
+from spartanc.models.baselines import METHODS, BaselineClassifier
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.memory import SpartanConfig
+from spartanc.models.training import (
+    EncodedExamples,
+    TrainingModule,
+    TrainSettings,
+    evaluate,
+    find_labels,
+    fit_head,
+    pad_rows,
+    parameter_groups,
+    run_trainer,
+)
+from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+from spartanc.runtime_py.text import TextEncoder
+
+ALL_METHODS = ("spartan", *METHODS)
+FEWEST_STEPS = 120  # of a few-shot run, whose epochs are a step or two long
+DEV_ROWS_FEW_SHOT = 200
+_RATES = {"houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. shots: number of training rows, or None for all; factor: on the method's learning rates."""
+
+    task: str
+    method: str
+    shots: int | None
+    seed: int
+    factor: float
+
+
+def study(
+    backbone: str | Path,
+    data: Sequence[str | Path],
+    out: str | Path,
+    *,
+    methods: Sequence[str] = ("spartan", "houlsby", "pfeiffer", "lora", "head", "full"),
+    seeds: int = 3,
+    shots: Sequence[int | None] = (None,),
+    factors: Sequence[float] = (1.0,),
+    epochs: float = 3,
+    layers: int | None = None,
+    spartan: SpartanConfig | None = None,
+    page: str | Path | None = None,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Train every method on every task and compare. Every `data` directory holds train, dev and test.jsonl.
+
+    out: directory of `runs.jsonl`, kept and added to. page: an HTML report. Returns the table as plain values.
+    """
+    say, out = report or (lambda line: None), Path(out)
+    tasks = {Path(directory).name: str(directory) for directory in data}
+    if len(tasks) != len(data):
+        raise UsageError("two data directories have the same name")
+    for method in methods:
+        if method not in ALL_METHODS:
+            raise UsageError(f"method `{method}` is not one of {', '.join(ALL_METHODS)}")
+    common = {
+        "backbone": str(backbone),
+        "layers": layers,
+        "epochs": epochs,
+        "spartan": asdict(spartan or SpartanConfig()),
+    }
+    wanted = [
+        Run(task, method, count, seed, factor)
+        for task in tasks
+        for count in shots
+        for seed in range(seeds)
+        for factor in factors
+        for method in methods
+    ]
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write `{out}`: {error.strerror}") from error
+    records = read_records(out, common)
+    for run in wanted[rank::world]:
+        if run in records:
+            continue
+        record = _in_own_process(run, {**common, "data": tasks[run.task]})
+        _append(out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl"), record)
+        records[run] = record
+        say(f"{run.task} {run.method} seed {run.seed}: dev {record['dev']:.4f}, test {record['test']:.4f}")
+    complete = all(run in records for run in wanted)
+    steps = _step_times(out, common, tasks, methods) if rank == 0 and complete else {}
+    table = summarise([records[run] for run in wanted if run in records], steps)
+    result = {"out": str(out), "complete": complete, "runs": sum(run in records for run in wanted), "table": table}
+    if page is not None and rank == 0:
+        Path(page).write_text(render(result, [records[run] for run in wanted if run in records]), encoding="utf-8")
+    return result
+
+
+def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]:
+    """Runs that are done, with these common settings. A last line cut short by a kill is passed over."""
+    records = {}
+    for path in sorted(out.glob("runs*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if all(record.get(name) == value for name, value in common.items()):
+                records[Run(**record["run"])] = record
+    return records
+
+
+def draw_shots(examples: list[Example], shots: int | None, seed: int) -> list[Example]:
+    """`shots` rows in all, drawn class by class in turn, so that every class has one at least."""
+    if shots is None or shots >= len(examples):
+        return examples
+    rows = list(examples)
+    random.Random(seed).shuffle(rows)
+    by_class: dict[Any, list[Example]] = defaultdict(list)
+    for row in rows:
+        by_class[row.label if isinstance(row.label, str) else None].append(row)
+    classes = [by_class[name] for name in sorted(by_class, key=str)]
+    drawn: list[Example] = []
+    for turn in range(max(len(members) for members in classes)):
+        drawn += [members[turn] for members in classes if turn < len(members)]
+        if len(drawn) >= shots:
+            break
+    return drawn[: max(shots, len(classes))]
+
+
+def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[SpartanClassifier, str]:
+    """The method's classifier, untrained, and the tokenizer's text."""
+    backbone = load_backbone(common["backbone"], common["layers"])
+    torch.manual_seed(run.seed)
+    config = SpartanConfig(**common["spartan"]) if run.method == "spartan" else None
+    classifier = build_classifier(backbone, config, outputs, pairs)
+    if run.method == "spartan":
+        return classifier, backbone.tokenizer
+    return BaselineClassifier(classifier, run.method), backbone.tokenizer
+
+
+def settings_for(run: Run, epochs: float, rows: int) -> TrainSettings:
+    settings = TrainSettings(epochs=epochs, seed=run.seed)
+    if run.method != "spartan":
+        rate = _RATES[run.method]
+        head = 1e-3 if run.method == "full" else settings.head_lr
+        settings = replace(settings, lr=rate, norm_lr=rate, head_lr=head)
+    settings = replace(
+        settings,
+        lr=settings.lr * run.factor,
+        norm_lr=settings.norm_lr * run.factor,
+        head_lr=settings.head_lr * run.factor,
+    )
+    if run.shots is not None:
+        steps = math.ceil(rows / settings.batch_size)
+        longer = max(epochs, math.ceil(FEWEST_STEPS / steps))
+        settings = replace(settings, epochs=longer, evaluations=10)
+    return settings
+
+
+def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
+    """Train and test one run, in this process."""
+    parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
+    problem, labels = find_labels(parts["train"], Path(common["data"]) / "train.jsonl", None)
+    parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
+    if run.shots is not None:
+        parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
+    pairs = any(example.text_pair is not None for example in parts["train"])
+    classifier, tokenizer = build(run, common, max(1, len(labels)), pairs)
+    encoder = TextEncoder(tokenizer, min(128, classifier.max_length()))
+    rows = {}
+    for name, examples in parts.items():
+        path = Path(common["data"]) / f"{name}.jsonl"
+        number = problem == "regression"
+        targets = label_numbers(examples, path) if number else label_indices(examples, labels, path)
+        rows[name] = EncodedExamples(examples, targets, encoder)
+    settings = settings_for(run, common["epochs"], len(rows["train"]))
+    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
+    started = time.perf_counter()
+    fit_head(classifier, problem, rows["train"])
+    with tempfile.TemporaryDirectory() as work:
+        result = run_trainer(module, settings, rows["train"], rows["dev"], Path(work), {}, lambda line: None)
+    metric = "accuracy" if problem == "classification" else "correlation"
+    task = set(classifier.task_names())
+    trained = sum(value.numel() for name, value in classifier.named_parameters() if name in task)
+    return {
+        **{name: value for name, value in common.items() if name != "data"},
+        "run": asdict(run),
+        "settings": asdict(settings),
+        "train_rows": len(rows["train"]),
+        "dev": result["best"][metric],
+        "test": evaluate(classifier, problem, rows["test"]),
+        "history": [[entry["seconds"], entry[metric]] for entry in result["history"]],
+        "parameters": trained,
+        "bytes": 4 * trained,
+        "seconds": time.perf_counter() - started,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _child(connection, run: Run, common: dict[str, Any], threads: int) -> None:
+    # The Trainer must not take the study's processes for its own.
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    torch.set_num_threads(threads)
+    try:
+        connection.send((run_one(run, common), None))
+    except Exception as error:
+        connection.send((None, error))
+    finally:
+        connection.close()
+
+
+def _in_own_process(run: Run, common: dict[str, Any]) -> dict[str, Any]:
+    """A process a run: its peak memory is its own, and it leaves nothing behind for the next one."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(send, run, common, torch.get_num_threads()))
+    process.start()
+    send.close()
+    try:
+        record, error = receive.recv()
+    except EOFError:
+        process.join()
+        raise CompileError(f"the run {run} ended with status {process.exitcode}") from None
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+    if error is not None:
+        raise error
+    return record
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UsageError(f"cannot write `{path}`: {error.strerror}") from error
+
+
+def measure_steps(
+    modules: dict[str, TrainingModule], batch: dict[str, torch.Tensor], rounds: int = 12
+) -> dict[str, float]:
+    """Median seconds of a training step of each module, measured in turns so that all see the same machine."""
+    optimizers = {
+        name: torch.optim.AdamW(parameter_groups(module, TrainSettings())) for name, module in modules.items()
+    }
+    times: dict[str, list[float]] = defaultdict(list)
+    for turn in range(rounds + 2):
+        for name, module in modules.items():
+            module.train()
+            started = time.perf_counter()
+            module(**batch)["loss"].backward()
+            optimizers[name].step()
+            optimizers[name].zero_grad()
+            if turn >= 2:  # the first ones allocate
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], methods: Sequence[str]) -> dict[str, float]:
+    """Seconds of a step on 16 rows of the first task, kept beside the runs so that a resumed study shows the same."""
+    path = out / "steps.json"
+    key = json.dumps([common, list(methods)], sort_keys=True)
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if kept["key"] == key:
+            return kept["seconds"]
+    directory = Path(next(iter(tasks.values())))
+    examples = read_examples(directory / "train.jsonl")
+    _, labels = find_labels(examples, directory / "train.jsonl", None)
+    modules, rows = {}, None
+    for method in methods:
+        classifier, tokenizer = build(Run("", method, None, 0, 1.0), common, max(1, len(labels)), False)
+        encoder = TextEncoder(tokenizer, min(128, classifier.max_length()))
+        rows = rows or EncodedExamples(examples[:16], [0] * len(examples[:16]), encoder)
+        modules[method] = TrainingModule(classifier, "classification", TrainSettings().load_balance, False)
+    assert rows is not None
+    seconds = measure_steps(modules, pad_rows([rows[index] for index in range(len(rows))], 0))
+    path.write_text(json.dumps({"key": key, "seconds": seconds}))
+    return seconds
+
+
+def summarise(records: Sequence[dict[str, Any]], steps: dict[str, float]) -> list[dict[str, Any]]:
+    """A row for every task, number of shots and method; the factor is the one that is best on the dev split."""
+    groups: dict[tuple, dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        run = record["run"]
+        groups[run["task"], run["shots"], run["method"]][run["factor"]].append(record)
+    chosen = {
+        key: max(by_factor.values(), key=lambda group: statistics.mean(record["dev"] for record in group))
+        for key, by_factor in groups.items()
+    }
+    rows = []
+    for (task, shots, method), group in chosen.items():
+        rivals = [chosen[task, shots, name] for name in ("houlsby", "pfeiffer") if (task, shots, name) in chosen]
+        goal = max((statistics.mean(record["dev"] for record in rival) for rival in rivals), default=None)
+        reached = [_time_to(record, goal) for record in group]
+        tests = [record["test"] for record in group]
+        rows.append(
+            {
+                "task": task,
+                "shots": shots,
+                "method": method,
+                "seeds": len(group),
+                "factor": group[0]["run"]["factor"],
+                "dev": statistics.mean(record["dev"] for record in group),
+                "test": statistics.mean(tests),
+                "spread": statistics.stdev(tests) if len(tests) > 1 else 0.0,
+                "parameters": group[0]["parameters"],
+                "bytes": group[0]["bytes"],
+                "step_seconds": steps.get(method),
+                "seconds_to_best_adapter": None if None in reached else statistics.mean(reached),
+                "peak_rss_mb": max(record["peak_rss_mb"] for record in group),
+            }
+        )
+    return rows
+
+
+def _time_to(record: dict[str, Any], goal: float | None) -> float | None:
+    if goal is None:
+        return None
+    return next((seconds for seconds, value in record["history"] if value >= goal), None)
+
+
+_COLUMNS = (
+    ("task", "task"),
+    ("shots", "training rows"),
+    ("method", "method"),
+    ("test", "test"),
+    ("spread", "± between seeds"),
+    ("dev", "dev"),
+    ("parameters", "trained parameters"),
+    ("bytes", "bytes a task"),
+    ("step_seconds", "s a step"),
+    ("seconds_to_best_adapter", "s to best adapter's dev"),
+    ("peak_rss_mb", "peak MB"),
+)
+
+
+def render(result: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
+    """The report as one page: the table, and every run as a dot, a line of dots for each method."""
+
+    def cell(name: str, value: Any) -> str:
+        if name == "shots":
+            return "all" if value is None else str(value)
+        if value is None:
+            return "not reached" if name == "seconds_to_best_adapter" else "–"
+        return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))
+
+    head = "".join(f"<th>{title}</th>" for _, title in _COLUMNS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{cell(name, row[name])}</td>" for name, _ in _COLUMNS) + "</tr>"
+        for row in result["table"]
+    )
+    plots = []
+    for key in dict.fromkeys((row["task"], row["shots"]) for row in result["table"]):
+        dots = [record for record in records if (record["run"]["task"], record["run"]["shots"]) == key]
+        plots.append(_plot(f"{key[0]}, {cell('shots', key[1])} rows", dots))
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Study</title><style>"
+        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}"
+        "table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}"
+        "</style></head><body><h1>Methods side by side</h1><p>Accuracy (correlation for regression) on the test "
+        "split; learning rates chosen on the development split.</p>"
+        f"<table><tr>{head}</tr>{body}</table><h2>Every run</h2>{''.join(plots)}</body></html>\n"
+    )
+
+
+def _plot(title: str, records: Sequence[dict[str, Any]]) -> str:
+    methods = list(dict.fromkeys(record["run"]["method"] for record in records))
+    low, high = min(record["test"] for record in records), max(record["test"] for record in records)
+    span = (high - low) or 1.0
+    height = 24 * len(methods) + 30
+    out = [f"<h3>{html.escape(title)}</h3><svg width='640' height='{height}' role='img'>"]
+    for index, method in enumerate(methods):
+        y = 24 * index + 16
+        out.append(f"<text x='0' y='{y + 4}' font-size='13'>{method}</text>")
+        out.append(f"<line x1='90' x2='620' y1='{y}' y2='{y}' stroke='#ddd'/>")
+        for record in records:
+            if record["run"]["method"] == method:
+                x = 100 + 510 * (record["test"] - low) / span
+                said = f"seed {record['run']['seed']}: {record['test']:.4f}"
+                out.append(f"<circle cx='{x:.1f}' cy='{y}' r='5' fill='#2b6cb0' opacity='.6'>")
+                out.append(f"<title>{said}</title></circle>")
+    out.append(f"<text x='90' y='{height - 2}' font-size='12'>{low:.4f}</text>")
+    out.append(f"<text x='590' y='{height - 2}' font-size='12'>{high:.4f}</text></svg>")
+    return "".join(out)

@@ -1,0 +1,122 @@
+"""The study: resumes to the same table, draws fair shots, selects on dev, and times steps in turns."""
+
+import json
+
+import pytest
+import torch
+
+from spartanc.compiler.errors import UsageError
+from spartanc.models import study as module
+from spartanc.models.memory import SpartanConfig
+from spartanc.models.study import Run, draw_shots, run_one, settings_for, study, summarise
+from spartanc.runtime_py.data import Example
+from support.encoders import sentiment, write_encoder, write_examples
+
+SMALL = SpartanConfig(parents=4, cells=8, top_k=2)
+
+
+@pytest.fixture
+def place(tmp_path):
+    encoder = write_encoder(tmp_path / "encoder")
+    task = tmp_path / "film"
+    task.mkdir()
+    for seed, (part, count) in enumerate({"train": 48, "dev": 24, "test": 24}.items()):
+        write_examples(task / f"{part}.jsonl", sentiment(count, seed))
+    return encoder, task
+
+
+def in_this_process(run, common):
+    torch.set_num_threads(1)
+    return run_one(run, common)
+
+
+def small_study(place, out, **options):
+    return study(place[0], [place[1]], out, seeds=1, epochs=1, spartan=SMALL, **options)
+
+
+def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_in_own_process", in_this_process)
+    whole = small_study(place, tmp_path / "out", page=tmp_path / "study.html", methods=("spartan", "houlsby", "head"))
+    assert whole["complete"]
+    assert [row["method"] for row in whole["table"]] == ["spartan", "houlsby", "head"]
+    assert all(row["step_seconds"] > 0 for row in whole["table"])
+    lines = (tmp_path / "out" / "runs.jsonl").read_text().splitlines()
+    # Killed in the middle of its last line:
+    (tmp_path / "out" / "runs.jsonl").write_text("\n".join(lines[:2]) + "\n" + lines[2][:40] + "\n")
+    again = small_study(place, tmp_path / "out", methods=("spartan", "houlsby", "head"))
+    for row, other in zip(whole["table"], again["table"], strict=True):
+        assert (row["test"], row["dev"], row["parameters"]) == (other["test"], other["dev"], other["parameters"])
+    content = (tmp_path / "study.html").read_text()
+    assert content.count("<circle") == 3
+    assert "houlsby" in content
+
+
+@pytest.mark.long
+def test_a_run_in_its_own_process_measures_its_memory(place, tmp_path):
+    result = small_study(place, tmp_path / "out", methods=("lora",), shots=(8,))
+    assert result["table"][0]["peak_rss_mb"] > 50
+    record = json.loads((tmp_path / "out" / "runs.jsonl").read_text())
+    assert record["train_rows"] == 8
+    assert record["settings"]["epochs"] >= 100
+
+
+def test_processes_share_the_runs(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_in_own_process", lambda run, common: _record(run, common))
+    monkeypatch.setattr(module, "_step_times", lambda *arguments: {})
+    for rank in (1, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        result = small_study(place, tmp_path / "out")
+        assert result["complete"] == (rank == 0)
+    counts = [len((tmp_path / "out" / f"runs-{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
+    assert counts == [3, 3]
+
+
+def _record(run, common, dev=0.5, test=0.5, history=((1.0, 0.5),)):
+    return {
+        **{name: value for name, value in common.items() if name != "data"},
+        "run": {name: getattr(run, name) for name in ("task", "method", "shots", "seed", "factor")},
+        "dev": dev,
+        "test": test,
+        "history": [list(entry) for entry in history],
+        "parameters": 10,
+        "bytes": 40,
+        "peak_rss_mb": 1.0,
+    }
+
+
+def test_factor_is_chosen_on_dev_and_time_is_to_the_best_adapter():
+    records = [
+        _record(Run("t", "houlsby", None, 0, 1.0), {}, dev=0.8, test=0.1, history=[(1.0, 0.5), (4.0, 0.8)]),
+        _record(Run("t", "houlsby", None, 0, 3.0), {}, dev=0.7, test=0.9),
+        _record(Run("t", "spartan", None, 0, 1.0), {}, dev=0.9, test=0.6, history=[(2.0, 0.85), (3.0, 0.9)]),
+        _record(Run("t", "head", None, 0, 1.0), {}, dev=0.6, test=0.6),
+    ]
+    rows = {row["method"]: row for row in summarise(records, {"head": 0.5})}
+    assert rows["houlsby"]["test"] == 0.1
+    assert rows["houlsby"]["factor"] == 1.0
+    assert rows["spartan"]["seconds_to_best_adapter"] == 2.0
+    assert rows["head"]["seconds_to_best_adapter"] is None
+    assert rows["head"]["step_seconds"] == 0.5
+
+
+def test_shots_are_drawn_class_by_class():
+    examples = [Example(str(index), None, "abc"[min(2, index // 40)]) for index in range(100)]
+    drawn = draw_shots(examples, 30, seed=0)
+    assert sorted(row.label for row in drawn) == ["a"] * 10 + ["b"] * 10 + ["c"] * 10
+    assert draw_shots(examples, 30, seed=0) == drawn
+    assert draw_shots(examples, 30, seed=1) != drawn
+    assert len(draw_shots(examples, 2, seed=0)) == 3
+    assert draw_shots(examples, None, seed=0) == examples
+    assert len(draw_shots([Example("x", None, 1.5)] * 10, 4, seed=0)) == 4
+
+
+def test_few_shots_get_enough_steps():
+    settings = settings_for(Run("t", "spartan", 32, 0, 2.0), 3, 32)
+    assert settings.epochs * 2 >= 120
+    assert settings.lr == pytest.approx(2 * settings_for(Run("t", "spartan", None, 0, 1.0), 3, 2000).lr)
+
+
+def test_unknown_method_is_named(place, tmp_path):
+    with pytest.raises(UsageError, match="`prompt` is not one of"):
+        small_study(place, tmp_path / "out", methods=("prompt",))
