@@ -14,6 +14,8 @@ One lookup has several overloads, which differ in how the memory is laid out, no
     memory_lookup            parents, keys and values as they are
     memory_lookup.packed     logit weights packed for the kernels (see packing.py), shape of the memory as
                              data, optionally with the residual and the LayerNorm that follow
+    memory_lookup.int8       the same with keys and values in int8, a scale for each cell
+    memory_lookup.int4       the same with keys and values in 4 bits, a scale for every 32 hidden of a cell
 
 Legend: B any leading dimensions, H hidden size, E parents, M cells in all (parent-major), C cells a parent,
 K top_k.
@@ -27,16 +29,26 @@ from torch import Tensor
 
 NAMESPACE = "spartan"
 BLOCK_COLUMNS = 16  # columns of one packed block of logit weights; the kernels' kBlockColumns
+INT4_GROUP = 32  # hidden that share one scale of int4 cells; the kernels' kInt4Group
 VALUE_COLUMNS = 64  # columns of one packed block of values; the kernels' kValueColumns
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 _ROWS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
 _EPILOGUE = "Tensor? norm_weight, Tensor? norm_bias, float norm_eps, bool residual"
 _PACKED = f"Tensor x, Tensor layout, Tensor logit_weights, Tensor? keys, Tensor values, {_EPILOGUE}"
+_CELLS = "Tensor key_cells, Tensor key_scales, Tensor value_cells, Tensor value_scales"
+_QUANTIZED = f"Tensor x, Tensor layout, Tensor logit_weights, {_CELLS}"
+# ExecuTorch finds an overload's out variant by its arguments, not by its name: no two overloads may have the same.
+_INT8 = f"{_QUANTIZED}, {_EPILOGUE}"
+_INT4 = f"{_QUANTIZED}, int group_size, {_EPILOGUE}"
 _library.define(f"memory_lookup({_ROWS}) -> Tensor")
 _library.define(f"memory_lookup.out({_ROWS}, *, Tensor(a!) out) -> Tensor(a!)")
 _library.define(f"memory_lookup.packed({_PACKED}) -> Tensor")
 _library.define(f"memory_lookup.packed_out({_PACKED}, *, Tensor(a!) out) -> Tensor(a!)")
+_library.define(f"memory_lookup.int8({_INT8}) -> Tensor")
+_library.define(f"memory_lookup.int8_out({_INT8}, *, Tensor(a!) out) -> Tensor(a!)")
+_library.define(f"memory_lookup.int4({_INT4}) -> Tensor")
+_library.define(f"memory_lookup.int4_out({_INT4}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def memory_lookup(
@@ -87,6 +99,107 @@ def memory_lookup_packed(
     _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
     y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+def memory_lookup_int8(
+    x_BH: Tensor,
+    layout: Tensor,
+    logit_weights: Tensor,
+    key_cells: Tensor,
+    key_scales: Tensor,
+    value_cells: Tensor,
+    value_scales: Tensor,
+    norm_weight_H: Tensor | None,
+    norm_bias_H: Tensor | None,
+    norm_eps: float,
+    residual: bool,
+) -> Tensor:
+    """`memory_lookup_packed` with int8 keys and values, as `packing.pack_int8` makes them; parents in float32.
+
+    Packed: key_cells int8 [ceil(M / 16), ceil(H / 4), 16, 4], key_scales [ceil(M / 16) * 16], value_cells int8
+    [ceil(H / 64), M, 64], value_scales [M]. Rows: cells int8 [M, H], scales [M]. The temperature is in key_scales.
+    """
+    parent_count, cells, top_k = layout.tolist()
+    hidden = x_BH.shape[-1]
+    torch._check(cells % parent_count == 0, lambda: "M must be a multiple of E")
+    if key_cells.dim() == 4:
+        blocks = -(-cells // BLOCK_COLUMNS)
+        _check_shape("key_cells", key_cells, blocks, -(-hidden // 4), BLOCK_COLUMNS, 4)
+        _check_shape("key_scales", key_scales, blocks * BLOCK_COLUMNS)
+        _check_shape("value_cells", value_cells, -(-hidden // VALUE_COLUMNS), cells, VALUE_COLUMNS)
+        keys_NH = key_cells.transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, -1)[:, :hidden]
+        keys_MH = _by_cell((keys_NH * key_scales.unsqueeze(1))[:cells], parent_count)
+        cells_MH = value_cells.transpose(0, 1).reshape(cells, -1)[:, :hidden]
+    else:
+        _check_shape("key_cells", key_cells, cells, hidden)
+        _check_shape("key_scales", key_scales, cells)
+        keys_MH, cells_MH = key_cells * key_scales.unsqueeze(1), value_cells
+    _check_shape("value_scales", value_scales, cells)
+    values_MH = cells_MH * value_scales.unsqueeze(1)
+    parents_EH = _parents(logit_weights, parent_count, hidden)
+    _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
+    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
+    return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+def memory_lookup_int4(
+    x_BH: Tensor,
+    layout: Tensor,
+    logit_weights: Tensor,
+    key_cells: Tensor,
+    key_scales: Tensor,
+    value_cells: Tensor,
+    value_scales: Tensor,
+    group_size: int,
+    norm_weight_H: Tensor | None,
+    norm_bias_H: Tensor | None,
+    norm_eps: float,
+    residual: bool,
+) -> Tensor:
+    """`memory_lookup_packed` with 4-bit keys and values, as `packing.pack_int4` makes them; parents in float32.
+
+    H is a multiple of group_size, which is 32. value_cells uint8 [M, H / 2], value_scales [M, H / 32]. Packed:
+    key_cells uint8 [ceil(M / 16), H / 8, 16, 4], key_scales [ceil(M / 16), H / 32, 16]. Rows: keys as values.
+    """
+    parent_count, cells, top_k = layout.tolist()
+    hidden = x_BH.shape[-1]
+    torch._check(group_size == INT4_GROUP, lambda: f"group_size must be {INT4_GROUP}, got {group_size}")
+    torch._check(hidden % INT4_GROUP == 0, lambda: f"int4 needs H to be a multiple of {INT4_GROUP}, got {hidden}")
+    torch._check(cells % parent_count == 0, lambda: "M must be a multiple of E")
+    groups = hidden // INT4_GROUP
+    if key_cells.dim() == 4:
+        blocks = -(-cells // BLOCK_COLUMNS)
+        _check_shape("key_cells", key_cells, blocks, hidden // 8, BLOCK_COLUMNS, 4)
+        _check_shape("key_scales", key_scales, blocks, groups, BLOCK_COLUMNS)
+        nibbles = torch.cat([key_cells & 15, key_cells >> 4], dim=-1).to(torch.int8) - 8
+        keys_NH = nibbles.transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, hidden)
+        scales_NG = key_scales.transpose(1, 2).reshape(-1, groups)
+        keys_MH = _by_cell((keys_NH * scales_NG.repeat_interleave(INT4_GROUP, 1))[:cells], parent_count)
+    else:
+        keys_MH = _int4_rows("key", key_cells, key_scales, cells, hidden)
+    values_MH = _int4_rows("value", value_cells, value_scales, cells, hidden)
+    parents_EH = _parents(logit_weights, parent_count, hidden)
+    _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
+    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
+    return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+def _parents(logit_weights: Tensor, parent_count: int, hidden: int) -> Tensor:
+    _check_shape("logit_weights", logit_weights, -(-parent_count // BLOCK_COLUMNS), hidden, BLOCK_COLUMNS)
+    return logit_weights.transpose(1, 2).reshape(-1, hidden)[:parent_count]
+
+
+def _by_cell(rows_NH: Tensor, parent_count: int) -> Tensor:
+    """Rows in the order of packed columns (c*E + e) in the order of cells (e*C + c)."""
+    return rows_NH.unflatten(0, (-1, parent_count)).transpose(0, 1).flatten(0, 1)
+
+
+def _int4_rows(name: str, rows: Tensor, scales: Tensor, cells: int, hidden: int) -> Tensor:
+    _check_shape(f"{name}_cells", rows, cells, hidden // 2)
+    _check_shape(f"{name}_scales", scales, cells, hidden // INT4_GROUP)
+    groups = rows.unflatten(1, (-1, INT4_GROUP // 2))
+    nibbles = torch.cat([groups & 15, groups >> 4], dim=-1).to(torch.int8) - 8
+    return (nibbles * scales.unsqueeze(2)).flatten(1)
 
 
 def _check_shape(name: str, tensor: Tensor, *expected: int) -> None:
@@ -150,3 +263,5 @@ def _register(overload: str, function) -> None:
 
 _register("", memory_lookup)
 _register("packed", memory_lookup_packed)
+_register("int8", memory_lookup_int8)
+_register("int4", memory_lookup_int4)

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <optional>
@@ -206,8 +207,133 @@ Tensor& memory_lookup_packed_out(KernelRuntimeContext& context, const Tensor& x,
   return out;
 }
 
+bool is_vector(const Tensor& t, std::int64_t size) { return dense(t, ScalarType::Float, 1) && t.size(0) == size; }
+
+template <typename Size>
+bool is_shape(const Tensor& t, ScalarType type, std::initializer_list<Size> sizes) {
+  if (!dense(t, type, static_cast<int>(sizes.size()))) return false;
+  int d = 0;
+  for (const Size size : sizes) {
+    if (t.size(d++) != size) return false;
+  }
+  return true;
+}
+
+struct QuantizedTensors {
+  const Tensor& logit_weights;
+  const Tensor& key_cells;
+  const Tensor& key_scales;
+  const Tensor& value_cells;
+  const Tensor& value_scales;
+};
+
+// The shapes that Int8Memory and Int4Memory state; which of the two forms it is, the rank of key_cells says.
+void check_int8(Checks& checks, const MemoryShape& shape, const QuantizedTensors& t) {
+  const std::int64_t h = shape.hidden, m = shape.cells;
+  const std::int64_t blocks = (m + kBlockColumns - 1) / kBlockColumns;
+  if (t.key_cells.dim() == 4) {
+    checks.that(is_shape(t.key_cells, ScalarType::Char, {blocks, (h + 3) / 4, kBlockColumns, std::int64_t{4}}),
+                "packed key_cells must be int8 [ceil(M / 16), ceil(H / 4), 16, 4]");
+    checks.that(is_vector(t.key_scales, blocks * kBlockColumns), "key_scales must be float [ceil(M / 16) * 16]");
+    checks.that(is_shape(t.value_cells, ScalarType::Char, {(h + kValueColumns - 1) / kValueColumns, m, kValueColumns}),
+                "packed value_cells must be int8 [ceil(H / 64), M, 64]");
+  } else {
+    checks.that(is_matrix(t.key_cells, ScalarType::Char, m, h), "key_cells must be int8 [M, H], or packed");
+    checks.that(is_vector(t.key_scales, m), "key_scales must be float [M]");
+    checks.that(is_matrix(t.value_cells, ScalarType::Char, m, h), "value_cells must be int8 [M, H]");
+  }
+  checks.that(is_vector(t.value_scales, m), "value_scales must be float [M]");
+}
+
+void check_int4(Checks& checks, const MemoryShape& shape, const QuantizedTensors& t) {
+  const std::int64_t h = shape.hidden, m = shape.cells;
+  const std::int64_t blocks = (m + kBlockColumns - 1) / kBlockColumns;
+  if (h % kInt4Group != 0) checks.status(Status::kBadGroups);
+  if (t.key_cells.dim() == 4) {
+    checks.that(is_shape(t.key_cells, ScalarType::Byte, {blocks, h / 8, kBlockColumns, std::int64_t{4}}),
+                "packed key_cells must be uint8 [ceil(M / 16), H / 8, 16, 4]");
+    checks.that(is_shape(t.key_scales, ScalarType::Float, {blocks, h / kInt4Group, kBlockColumns}),
+                "packed key_scales must be float [ceil(M / 16), H / 32, 16]");
+  } else {
+    checks.that(is_matrix(t.key_cells, ScalarType::Byte, m, h / 2), "key_cells must be uint8 [M, H / 2], or packed");
+    checks.that(is_matrix(t.key_scales, ScalarType::Float, m, h / kInt4Group), "key_scales must be float [M, H / 32]");
+  }
+  checks.that(is_matrix(t.value_cells, ScalarType::Byte, m, h / 2), "value_cells must be uint8 [M, H / 2]");
+  checks.that(is_matrix(t.value_scales, ScalarType::Float, m, h / kInt4Group), "value_scales must be float [M, H / 32]");
+}
+
+Status lookup(const MemoryShape& shape, const Int8Memory& memory, const Epilogue& epilogue, const float* x,
+              std::int64_t begin, std::int64_t end, float* out, void* scratch, std::size_t size) {
+  return memory_lookup_int8(shape, memory, epilogue, x, begin, end, out, scratch, size);
+}
+
+Status lookup(const MemoryShape& shape, const Int4Memory& memory, const Epilogue& epilogue, const float* x,
+              std::int64_t begin, std::int64_t end, float* out, void* scratch, std::size_t size) {
+  return memory_lookup_int4(shape, memory, epilogue, x, begin, end, out, scratch, size);
+}
+
+template <typename Memory, typename Cell>
+Tensor& quantized_out(KernelRuntimeContext& context, Checks& checks,
+                      void (*check_tensors)(Checks&, const MemoryShape&, const QuantizedTensors&), const Tensor& x,
+                      const Tensor& layout, const QuantizedTensors& tensors, const OptionalTensor& norm_weight,
+                      const OptionalTensor& norm_bias, double norm_eps, bool residual, Tensor& out) {
+  check_activations(checks, x, out);
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const std::int64_t hidden = x.size(x.dim() - 1);
+  const MemoryShape shape = read_layout(checks, layout, hidden);
+  const std::int64_t blocks = (shape.parents + kBlockColumns - 1) / kBlockColumns;
+  checks.that(is_shape(tensors.logit_weights, ScalarType::Float, {blocks, hidden, kBlockColumns}),
+              "logit_weights must be float [ceil(E / 16), H, 16]");
+  check_tensors(checks, shape, tensors);
+  check_norm(checks, norm_weight, norm_bias, hidden);
+  if (checks.failed()) {
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  const bool rows = tensors.key_cells.dim() != 4;
+  const Memory memory{tensors.logit_weights.const_data_ptr<float>(), tensors.key_cells.const_data_ptr<Cell>(),
+                      tensors.key_scales.const_data_ptr<float>(), tensors.value_cells.const_data_ptr<Cell>(),
+                      tensors.value_scales.const_data_ptr<float>(), rows};
+  const Epilogue epilogue = make_epilogue(norm_weight, norm_bias, norm_eps, residual);
+  const float* input = x.const_data_ptr<float>();
+  float* output = out.mutable_data_ptr<float>();
+  const std::size_t scratch_size = scratch_bytes(shape, rows ? Cells::kQuantizedRows : Cells::kQuantizedPacked);
+  for_positions(context, checks, shape, x.numel() / hidden, scratch_size,
+                [&](std::int64_t begin, std::int64_t end, void* scratch, std::size_t size) {
+                  return lookup(shape, memory, epilogue, input, begin, end, output, scratch, size);
+                });
+  return out;
+}
+
+Tensor& memory_lookup_int8_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& layout,
+                               const Tensor& logit_weights, const Tensor& key_cells, const Tensor& key_scales,
+                               const Tensor& value_cells, const Tensor& value_scales, const OptionalTensor& norm_weight,
+                               const OptionalTensor& norm_bias, double norm_eps, bool residual, Tensor& out) {
+  Checks checks("spartan::memory_lookup.int8_out");
+  return quantized_out<Int8Memory, std::int8_t>(context, checks, check_int8, x, layout,
+                                                {logit_weights, key_cells, key_scales, value_cells, value_scales},
+                                                norm_weight, norm_bias, norm_eps, residual, out);
+}
+
+Tensor& memory_lookup_int4_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& layout,
+                               const Tensor& logit_weights, const Tensor& key_cells, const Tensor& key_scales,
+                               const Tensor& value_cells, const Tensor& value_scales, std::int64_t group_size,
+                               const OptionalTensor& norm_weight, const OptionalTensor& norm_bias, double norm_eps,
+                               bool residual, Tensor& out) {
+  Checks checks("spartan::memory_lookup.int4_out");
+  checks.that(group_size == kInt4Group, "group_size must be 32");
+  return quantized_out<Int4Memory, std::uint8_t>(context, checks, check_int4, x, layout,
+                                                 {logit_weights, key_cells, key_scales, value_cells, value_scales},
+                                                 norm_weight, norm_bias, norm_eps, residual, out);
+}
+
 }  // namespace
 }  // namespace spartan
 
 EXECUTORCH_LIBRARY(spartan, "memory_lookup.out", spartan::memory_lookup_out);
 EXECUTORCH_LIBRARY(spartan, "memory_lookup.packed_out", spartan::memory_lookup_packed_out);
+EXECUTORCH_LIBRARY(spartan, "memory_lookup.int8_out", spartan::memory_lookup_int8_out);
+EXECUTORCH_LIBRARY(spartan, "memory_lookup.int4_out", spartan::memory_lookup_int4_out);

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from spartanc.compiler.ops.memory_lookup import memory_lookup, memory_lookup_packed
-from spartanc.compiler.ops.packing import pack_logit_weights, pack_memory, pack_values
+from spartanc.compiler.ops.memory_lookup import (
+    memory_lookup,
+    memory_lookup_int4,
+    memory_lookup_int8,
+    memory_lookup_packed,
+)
+from spartanc.compiler.ops.packing import pack_int4, pack_int8, pack_logit_weights, pack_memory, pack_values
 
 
 @pytest.mark.parametrize(("parents", "children", "hidden"), [(1, 1, 1), (16, 3, 24), (5, 3, 7), (8, 1, 16)])
@@ -74,3 +79,42 @@ def test_packed_overload_exports_with_its_shape():
     ]
     expected = memory_lookup_packed(arguments[0], *memory, None, None, 1e-5, False)
     torch.testing.assert_close(program.module()(*arguments), expected)
+
+
+@pytest.mark.parametrize("pack_keys", [True, False])
+@pytest.mark.parametrize(("parents", "children", "hidden"), [(1, 1, 1), (5, 3, 30), (16, 3, 64), (8, 5, 65)])
+def test_int8_lookup_is_the_lookup_of_what_the_integers_stand_for(pack_keys, parents, children, hidden):
+    torch.manual_seed(3)
+    cells = parents * children
+    x, parents_EH = torch.randn(2, 7, hidden), torch.randn(parents, hidden)
+    keys, values = (torch.randint(-128, 128, (cells, hidden), dtype=torch.int8) for _ in range(2))
+    key_scales, value_scales = torch.rand(cells) / 100, torch.rand(cells) / 100
+    packed = pack_int8(parents_EH, keys, key_scales, values, value_scales, 1, 1.6, pack_keys=pack_keys)
+    got = memory_lookup_int8(x, *packed, None, None, 1e-5, True)
+    expected = x + memory_lookup(x, parents_EH, keys * key_scales[:, None], values * value_scales[:, None], 1, 1.6)
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
+    stored = packed.key_cells.numel() + packed.value_cells.numel()
+    if hidden == 64:
+        assert stored + 4 * (packed.key_scales.numel() + packed.value_scales.numel()) <= 0.27 * 8 * cells * hidden
+
+
+@pytest.mark.parametrize("pack_keys", [True, False])
+@pytest.mark.parametrize(("parents", "children", "hidden"), [(1, 1, 32), (5, 3, 96), (16, 3, 64)])
+def test_int4_lookup_is_the_lookup_of_what_the_nibbles_stand_for(pack_keys, parents, children, hidden):
+    torch.manual_seed(4)
+    cells = parents * children
+    x, parents_EH = torch.randn(2, 7, hidden), torch.randn(parents, hidden)
+    keys, values = (torch.randint(-8, 8, (cells, hidden), dtype=torch.int8) for _ in range(2))
+    key_scales, value_scales = torch.rand(cells, hidden // 32) / 10, torch.rand(cells, hidden // 32) / 10
+    packed = pack_int4(parents_EH, keys, key_scales, values, value_scales, 1, 1.6, pack_keys=pack_keys)
+    got = memory_lookup_int4(x, *packed, 32, None, None, 1e-5, True)
+    float_keys = keys * key_scales.repeat_interleave(32, 1)
+    float_values = values * value_scales.repeat_interleave(32, 1)
+    expected = x + memory_lookup(x, parents_EH, float_keys, float_values, 1, 1.6)
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
+
+
+def test_int4_refuses_groups_that_do_not_divide_the_hidden_size():
+    cells = torch.zeros(4, 48, dtype=torch.int8)
+    with pytest.raises(ValueError, match="groups of 32 do not divide the hidden size 48"):
+        pack_int4(torch.zeros(2, 48), cells, torch.ones(4, 1), cells, torch.ones(4, 1), 1, 1.6)

@@ -62,4 +62,6 @@ def test_kernels_agree_with_float64_on_arm_processors(tmp_path):
     output = run_tests(tmp_path, "-j", str(os.cpu_count()))
     for cpu in CPUS:
         assert f"memory_lookup_f32_test.{cpu}" in output
+        assert f"memory_lookup_quantized_test.{cpu}" in output
     assert output.count("f32_neon: tested") == len(CPUS)
+    assert output.count("quantised, neon: tested") == len(CPUS)

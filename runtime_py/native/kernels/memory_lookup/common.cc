@@ -16,6 +16,7 @@ const char* describe(Status status) {
     case Status::kBadNorm: return "LayerNorm needs a weight, and an epsilon that is finite and not negative";
     case Status::kNullPointer: return "a tensor or the scratch is missing";
     case Status::kScratchTooSmall: return "the scratch is smaller than scratch_bytes() says";
+    case Status::kBadGroups: return "int4 cells need a hidden size that is a multiple of 32";
     case Status::kNoSuchKernel: return "this machine does not have the instruction set asked for";
   }
   return "unknown status";

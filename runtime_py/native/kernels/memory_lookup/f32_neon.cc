@@ -99,12 +99,14 @@ void logits(const float* x, std::size_t positions, std::size_t hidden, const flo
 
 #define SPARTAN_OWN_LOGITS
 #include "memory_lookup/f32_vector.inl"
+#include "memory_lookup/dequantize.inl"
 #include "memory_lookup/select.inl"
 
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_neon = {
     logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_largest, shift_logits,  weights_of_chosen};
+    normalize, select_largest, shift_logits,  weights_of_chosen,
+    expand_int8_row, expand_int8_columns, expand_int4_row, expand_int4_columns};
 
 }  // namespace spartan

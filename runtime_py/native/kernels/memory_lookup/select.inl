@@ -95,13 +95,12 @@ void select_largest(const float* logits, std::size_t count, std::size_t top_k, s
   }
 }
 
-// logits[0, E) parents, then C rows of E child logits. Subtracts the largest parent logit, and from every parent's
+// logits: E of parents; child: C rows of E child logits. Subtracts the largest parent logit, and from every parent's
 // children their largest, so that exp() cannot overflow.
-void shift_logits(float* logits, std::size_t parents, std::size_t children) {
+void shift_logits(float* logits, float* child, std::size_t parents, std::size_t children) {
   float largest = logits[0];
   for (std::size_t e = 1; e < parents; ++e) largest = logits[e] > largest ? logits[e] : largest;
   for (std::size_t e = 0; e < parents; ++e) logits[e] -= largest;
-  float* child = logits + parents;
   for (std::size_t e0 = 0; e0 < parents; e0 += 16) {
     const std::size_t count = parents - e0 < 16 ? parents - e0 : 16;
     float top[16];
@@ -118,9 +117,8 @@ void shift_logits(float* logits, std::size_t parents, std::size_t children) {
 }
 
 // From the exponentials of shifted logits: weights[k * C + c] of the chosen parents' cells. sums: scratch of E.
-void weights_of_chosen(const float* exponentials, std::size_t parents, std::size_t children,
+void weights_of_chosen(const float* exponentials, const float* child, std::size_t parents, std::size_t children,
                        const std::uint32_t* chosen, std::size_t top_k, float* weights, float* sums) {
-  const float* child = exponentials + parents;
   float total = 0;
   for (std::size_t k = 0; k < top_k; ++k) total += exponentials[chosen[k]];
   for (std::size_t e = 0; e < parents; ++e) sums[e] = child[e];

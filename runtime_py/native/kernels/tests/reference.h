@@ -71,6 +71,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
   for (std::size_t k = 0; k < top_k; ++k) total += std::exp(logits[order[k]] - logits[order[0]]);
   std::vector<double> y(hidden, 0.0);
   std::vector<double> magnitude(hidden, 0.0);
+  std::vector<double> smallest(hidden, 0.0);  // times the least that exp gives: weights end there, not at zero
   double relative = 0;
   for (std::size_t k = 0; k < top_k; ++k) {
     const std::size_t e = order[k];
@@ -97,6 +98,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
         const double term = cell_weight * values[(e * children + c) * hidden + h];
         y[h] += term;
         magnitude[h] += std::fabs(term);
+        smallest[h] += std::fabs(values[(e * children + c) * hidden + h]);
       }
     }
   }
@@ -107,7 +109,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
   result.tolerance.resize(hidden);
   for (std::size_t h = 0; h < hidden; ++h) {
     result.out[h] = (epilogue.residual ? x[h] : 0.0) + y[h];
-    result.tolerance[h] = magnitude[h] * relative + kEpsilon * std::fabs(result.out[h]) + 1e-37;
+    result.tolerance[h] = magnitude[h] * relative + kEpsilon * std::fabs(result.out[h]) + 2e-38 * smallest[h] + 1e-37;
     if (value_error != nullptr) result.tolerance[h] += value_error[h];
   }
   if (epilogue.norm_weight == nullptr) return result;

@@ -37,6 +37,7 @@ enum class Status : std::int32_t {
   kBadNorm,           // norm_bias without norm_weight, or norm_eps negative or not finite
   kNullPointer,       // a needed pointer is null
   kScratchTooSmall,   // fewer bytes than scratch_bytes() says
+  kBadGroups,         // int4: H is not a multiple of 32
   kNoSuchKernel,      // the instruction set asked for is not on this machine
 };
 
@@ -105,9 +106,51 @@ struct PackedF32 {
   const float* values;
 };
 
-// Bytes of scratch that one thread needs for any fp32 form of a valid shape, of any alignment; 0 for an invalid one.
-// Does not grow with the number of positions.
-std::size_t scratch_bytes(const MemoryShape& shape);
+// Quantised cells: keys and values, the parents staying in float32 because a flipped parent is a jump. The two forms
+// are those of PackedF32; cell m = e*C + c is at column n = c*E + e of packed keys. Parents' logit weights are always
+// packed alone: float [ceil(E / 16), H, 16].
+//
+// int8, a scale a cell: key = key_cells * key_scale (which has 1 / temperature in it), value = value_cells * value_scale.
+//   packed   key_cells    int8 [ceil(M / 16), ceil(H / 4), 16, 4]   (n / 16, h / 4, n % 16, h % 4)
+//            key_scales   float [ceil(M / 16) * 16] by column n
+//            value_cells  int8 [ceil(H / 64), M, 64]                (h / 64, m, h % 64)
+//            value_scales float [M]
+//   rows     key_cells, value_cells int8 [M, H];  key_scales, value_scales float [M]
+// Packed padding must be zero.
+struct Int8Memory {
+  const float* logit_weights;
+  const std::int8_t* key_cells;
+  const float* key_scales;
+  const std::int8_t* value_cells;
+  const float* value_scales;
+  bool rows;
+};
+
+// int4, a scale for every 32 hidden of a cell; H is a multiple of 32. A nibble holds the value plus 8.
+//   packed   key_cells    bytes [ceil(M / 16), H / 8, 16, 4]: byte j of (n / 16, h / 8, n % 16) holds h % 8 = j in its
+//                         low and j + 4 in its high nibble
+//            key_scales   float [ceil(M / 16), H / 32, 16]          (n / 16, h / 32, n % 16)
+//            value_cells  bytes [M, H / 2], as rows
+//            value_scales float [M, H / 32]
+//   rows     key_cells, value_cells bytes [M, H / 2]: in every 16 bytes, byte i holds h % 32 = i in its low and i + 16
+//            in its high nibble;  key_scales, value_scales float [M, H / 32]
+struct Int4Memory {
+  const float* logit_weights;
+  const std::uint8_t* key_cells;
+  const float* key_scales;
+  const std::uint8_t* value_cells;
+  const float* value_scales;
+  bool rows;
+};
+
+constexpr std::int64_t kInt4Group = 32;
+
+// How cells are stored, for scratch_bytes.
+enum class Cells : std::int32_t { kF32 = 0, kQuantizedPacked, kQuantizedRows };
+
+// Bytes of scratch that one thread needs for a valid shape, of any alignment; 0 for an invalid one. Does not grow with
+// the number of positions. Packed quantised cells are expanded there once a call: 8 H (M + 16) bytes.
+std::size_t scratch_bytes(const MemoryShape& shape, Cells cells = Cells::kF32);
 
 // x and out are [P, H] row-major, of which rows [begin, end) are read and written.
 Status memory_lookup_rows_f32(const MemoryShape& shape, const RowsF32& memory, const Epilogue& epilogue, const float* x,
@@ -117,5 +160,13 @@ Status memory_lookup_rows_f32(const MemoryShape& shape, const RowsF32& memory, c
 Status memory_lookup_packed_f32(const MemoryShape& shape, const PackedF32& memory, const Epilogue& epilogue,
                                 const float* x, std::int64_t begin, std::int64_t end, float* out, void* scratch,
                                 std::size_t scratch_size, Isa isa = Isa::kBest);
+
+Status memory_lookup_int8(const MemoryShape& shape, const Int8Memory& memory, const Epilogue& epilogue, const float* x,
+                          std::int64_t begin, std::int64_t end, float* out, void* scratch, std::size_t scratch_size,
+                          Isa isa = Isa::kBest);
+
+Status memory_lookup_int4(const MemoryShape& shape, const Int4Memory& memory, const Epilogue& epilogue, const float* x,
+                          std::int64_t begin, std::int64_t end, float* out, void* scratch, std::size_t scratch_size,
+                          Isa isa = Isa::kBest);
 
 }  // namespace spartan
