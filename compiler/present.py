@@ -60,6 +60,15 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
     _console().print(table)
 
 
+def print_training(result: dict[str, Any]) -> None:
+    console = _console()
+    console.print(f"[bold]{escape(result['model'])}[/bold]  {result['trainable_parameters']:,} parameters trained")
+    table = _table("epoch", "on the development rows")
+    for epoch in result["history"]:
+        table.add_row(str(epoch.get("epoch")), ", ".join(f"{k} {v:.4f}" for k, v in epoch.items() if k != "epoch"))
+    console.print(table)
+
+
 def print_compile(result: dict[str, Any]) -> None:
     console = _console()
     parity = result["parity"]
