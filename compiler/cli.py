@@ -108,13 +108,12 @@ def doctor(as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
 @click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
-@click.option("--epochs", type=click.IntRange(1), help="3 by default; the best epoch on --eval is kept.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
-@click.option("--max-length", type=click.IntRange(2), help="Tokens a text.")
-@click.option("--load-balance", type=click.FloatRange(0), help="Strength of the load-balancing loss.")
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
 @click.option("--parents", type=int, default=16, show_default=True, help="Parent cells (E).")
 @click.option("--cells", type=int, default=48, show_default=True, help="Cells in all (M).")
 @click.option("--top-k", type=int, default=8, show_default=True, help="Parents chosen (K).")
@@ -122,45 +121,18 @@ def doctor(as_json: bool) -> None:
 @click.option("--layer-norm", type=click.Choice(["none", "post"]), default="none", show_default=True)
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted training of the same --out stopped.")
 @json_option
 @reports_errors
-def train(
-    as_json: bool,
-    backbone: Path,
-    data: Path,
-    eval_: Path,
-    out: Path,
-    no_samples: bool,
-    layers: int | None,
-    init_from: Path | None,
-    **options: Any,
-) -> None:
-    """Train SPARTAN memories on a frozen encoder.
+def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_samples: bool, **options: Any) -> None:
+    """Train SPARTAN memories on a frozen encoder; the epoch that is best on --eval is kept.
 
-    A training that was interrupted goes on where it stopped when the same command is given again. Runs on several
-    processes or machines under `accelerate launch`.
+    Runs on several processes or machines under `accelerate launch`.
     """
-    from dataclasses import fields
-
     from spartanc.compiler.present import print_training
-    from spartanc.compiler.progress import say
-    from spartanc.models.memory import SpartanConfig
-    from spartanc.models.training import TrainSettings, train
+    from spartanc.models.training import train
 
-    memory = SpartanConfig(**{field.name: options.pop(field.name) for field in fields(SpartanConfig)})
-    settings = TrainSettings(**{name: value for name, value in options.items() if value is not None})
-    result = train(
-        backbone,
-        data,
-        eval_,
-        out,
-        spartan=memory,
-        settings=settings,
-        layers=layers,
-        init_from=init_from,
-        samples=not no_samples,
-        report=say,
-    )
+    result = train(backbone, data, eval_, out, samples=not no_samples, **options)
     print_json(result) if as_json else print_training(result)
 
 
