@@ -6,7 +6,8 @@ What XNNPACK leaves runs on ExecuTorch's optimised kernels and on our operator; 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import (
@@ -27,13 +28,15 @@ class Lowered:
     """The bytes of a `.pte` and what became of its operators.
 
     delegated_nodes: operators inside XNNPACK; delegates: how many pieces they form;
-    fallback_ops: operators outside, by name, with their count (ours among them).
+    fallback_ops: operators outside, by name, with their count (ours among them);
+    costs: what every operator costs, by its length (spartanc.compiler.costs).
     """
 
     program: bytes
     delegated_nodes: int
     delegates: int
     fallback_ops: dict[str, int]
+    costs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def memory_lookups(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import spartanc
 from spartanc.compiler.artifact import check_output, whole_or_nothing, write_manifest
 from spartanc.compiler.capture import capture
+from spartanc.compiler.costs import operator_costs
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.lower import Lowered, lower
 from spartanc.compiler.progress import say, stage
@@ -137,6 +138,7 @@ def _to_executorch(
 
     with stage("passes"):
         program, reports = run_passes(program, exact_passes(), checked)
+    costs = operator_costs(program)  # before quantisation spells every linear out
 
     if plan.quantization != "none":
         with stage(f"quantise to {plan.quantization}"):
@@ -147,7 +149,7 @@ def _to_executorch(
         program, more = run_passes(program, last, checked, given=frozenset({"memories_fused"}))
 
     with stage("lower"):
-        return lower(program), reports + more
+        return replace(lower(program), costs=costs), reports + more
 
 
 def _plan(request: CompileRequest) -> Plan:
@@ -250,6 +252,7 @@ def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity
         "delegated_nodes": lowered.delegated_nodes if lowered else 0,
         "delegates": lowered.delegates if lowered else 0,
         "fallback_ops": lowered.fallback_ops if lowered else {},
+        "costs": lowered.costs if lowered else [],
         "parity": parity.as_dict(),
         "passes": [{"name": each.name, "changes": each.changes, "notes": each.notes} for each in reports],
     }

@@ -20,6 +20,7 @@ from spartanc.compiler.errors import SpartancError, UsageError
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
+from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.statistics import median_interval, summary
 from spartanc.runtime_py.trust import other_load, reasons_against
@@ -89,6 +90,7 @@ def bench_bundle(
     reasons = reasons_against(raw, run_ms, chosen.emulated)
     low, high = median_interval(run_ms)
     latency = summary(run_ms)
+    costs = bundle.manifest.get("costs")
     result: dict[str, Any] = {
         "bundle": str(path),
         "target": bundle.target,
@@ -114,6 +116,7 @@ def bench_bundle(
         "operators": operators,
         "skipped_checks": skipped,
         "parity": bundle.manifest.get("parity"),
+        "estimates": estimates(costs, length, bundle.quantization) if costs else None,
         "run_ms": run_ms,
     }
     if other is not None:
