@@ -127,7 +127,7 @@ public final class CoreTest {
     String manifest = "{\"format\":\"spartanc-bundle\",\"format_version\":1,\"target\":\"android-arm64\",\"program\":\"model.pte\","
         + "\"problem\":\"classification\",\"labels\":[\"bad\",\"good\"],\"max_length\":16,\"quantization\":\"none\","
         + "\"inputs\":[{\"name\":\"input_ids\"},{\"name\":\"attention_mask\"}],\"something_new\":{\"x\":[1]},"
-        + "\"probe\":{\"input_ids\":[2,5,3],\"attention_mask\":[1,1,1],\"logits\":[[-5.0,5.0]],\"tolerance\":0.0001},";
+        + "\"probe\":{\"input_ids\":[[2,5,3]],\"attention_mask\":[[1,1,1]],\"logits\":[[-5.0,5.0]],\"tolerance\":0.0001},";
 
     Memory() throws Exception {
       files.put("model.pte", "a program".getBytes(StandardCharsets.US_ASCII));
@@ -231,7 +231,8 @@ public final class CoreTest {
       {"{\"name\":\"attention_mask\"}", "{},{}", "takes 3 inputs"},
       {"\"probe\":{", "\"sonde\":{", "`probe`"},
       {"\"program\":\"model.pte\"", "\"program\":\"other.pte\"", "does not list its program"},
-      {"\"attention_mask\":[1,1,1]", "\"attention_mask\":[1,1]", "not of one length"},
+      {"\"attention_mask\":[[1,1,1]]", "\"attention_mask\":[[1,1]]", "not of one length"},
+      {"\"input_ids\":[[2,5,3]]", "\"input_ids\":[2,5,3]", "is not one row"},
     };
     for (String[] change : changes) {
       Memory changed = new Memory();

@@ -37,11 +37,10 @@ public final class Manifest {
     final double tolerance;
 
     Probe(Fields fields) throws InputException {
-      ids = fields.integers("input_ids");
-      mask = fields.integers("attention_mask");
+      ids = whole(row(fields, "input_ids"), fields);
+      mask = whole(row(fields, "attention_mask"), fields);
       tolerance = fields.number("tolerance");
-      List<Object> row = fields.list("logits");
-      if (row.size() == 1 && row.get(0) instanceof List) row = castList(row.get(0));
+      List<?> row = row(fields, "logits");
       logits = new double[row.size()];
       for (int i = 0; i < logits.length; i++) {
         if (!(row.get(i) instanceof Number)) throw new InputException(fields.where() + ": a logit is not a number");
@@ -52,9 +51,22 @@ public final class Manifest {
       }
     }
 
-    @SuppressWarnings("unchecked")
-    private static List<Object> castList(Object value) {
-      return (List<Object>) value;
+    /** A tensor [1, n] is written as a list of one row. */
+    private static List<?> row(Fields fields, String name) throws InputException {
+      List<?> rows = fields.list(name);
+      if (rows.size() != 1 || !(rows.get(0) instanceof List)) {
+        throw new InputException(fields.where() + ": `" + name + "` is not one row");
+      }
+      return (List<?>) rows.get(0);
+    }
+
+    private static long[] whole(List<?> row, Fields fields) throws InputException {
+      long[] result = new long[row.size()];
+      for (int i = 0; i < result.length; i++) {
+        if (!(row.get(i) instanceof Long)) throw new InputException(fields.where() + ": an id is not a whole number");
+        result[i] = (Long) row.get(i);
+      }
+      return result;
     }
   }
 

@@ -1,0 +1,104 @@
+"""Small classifiers for the checks, where no trained ones are given: random weights, real tokenizers, real sentences.
+
+What a check asks is whether the phone gives eager's answers, not whether they are wise: so a model needs no training,
+only answers that differ from text to text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.models.checkpoint import TrainedModel, find_segment_separator, load_model, save_model
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.memory import SpartanConfig
+from spartanc.runtime_py.data import Example
+
+MAX_LENGTH = 64
+_HIDDEN = 64
+
+
+def random_model(architecture: str, tokenizer: str, labels: tuple[str, ...], texts: Sequence[str]) -> TrainedModel:
+    vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
+    roberta = architecture == "roberta"
+    config = {
+        "model_type": architecture,
+        "vocab_size": vocabulary,
+        "num_labels": len(labels),
+        "hidden_size": _HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * _HIDDEN,
+        "max_position_embeddings": MAX_LENGTH + (2 if roberta else 0),
+        "pad_token_id": 1 if roberta else 0,
+        "type_vocab_size": 1 if roberta else 2,
+    }
+    spartan = SpartanConfig(parents=16, cells=48, top_k=8, temperature=1.6)
+    torch.manual_seed(len(labels))
+    module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config)).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(std=0.15)
+    examples = tuple(Example(text) for text in texts[:32])
+    model = TrainedModel(module, config, spartan, tokenizer, labels, "classification", examples)
+    _spread_labels(model)
+    return model
+
+
+def _spread_labels(model: TrainedModel) -> None:
+    """Move the last bias so that no label is the usual one."""
+    encoder = model.text_encoder(MAX_LENGTH)
+    *_, head = (part for part in model.module.modules() if isinstance(part, torch.nn.Linear))
+    if head.out_features != len(model.labels):
+        raise AssertionError("the classifier is expected to end in a linear of its labels")
+    with torch.no_grad():
+        ids = [torch.tensor([encoder.encode(example.text).ids]) for example in model.eval_examples]
+        head.bias -= torch.cat([model.module(row, torch.ones_like(row)) for row in ids]).mean(0)
+
+
+def compile_bundles(models: Sequence[Path], out: Path) -> list[Path]:
+    """A portable fp32 bundle for a phone of each model, in a folder of its name."""
+    bundles = []
+    for model in models:
+        bundle = out / model.stem
+        request = CompileRequest(
+            models=(model,),
+            target="android-arm64",
+            out=bundle,
+            quantize="none",
+            lowering="portable",
+            max_length=MAX_LENGTH,
+        )
+        compile_model(request)
+        bundles.append(bundle)
+    return bundles
+
+
+def make_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        "moods": random_model("bert", tokenizers["bert-uncased"], ("calm", "glad", "sad"), texts),
+        "topics": random_model("roberta", tokenizers["roberta"], ("arts", "sport", "trade", "weather"), texts),
+    }
+    paths = []
+    for name, model in wanted.items():
+        paths.append(out / f"{name}.pt")
+        save_model(model, paths[-1])
+    return paths
+
+
+def eager_probabilities(model: Path, rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], torch.Tensor]:
+    """Labels, and the probabilities [N, C] that eager PyTorch gives for the rows of one or two texts."""
+    trained = load_model(model)
+    encoder = trained.text_encoder(min(MAX_LENGTH, trained.max_length))
+    found = []
+    with torch.inference_mode():
+        for row in rows:
+            ids = torch.tensor([encoder.encode(*row).ids])
+            found.append(trained.module(ids, torch.ones_like(ids))[0].softmax(-1))
+    return trained.labels, torch.stack(found)
