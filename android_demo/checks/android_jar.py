@@ -216,10 +216,9 @@ class Types:
         result = ""
         for parameter in _split(text, ","):
             name = parameter.split(" ")[0]
-            bounds = [
-                (":" if self._is_interface(bound) else "") + ":" + self.signature(bound) if i == 0 else ":" + self.signature(bound)
-                for i, bound in enumerate(self._bounds[name])
-            ]  # fmt: skip
+            bounds = [f":{self.signature(bound)}" for bound in self._bounds[name]]
+            if self._is_interface(self._bounds[name][0]):
+                bounds[0] = ":" + bounds[0]
             result += name + "".join(bounds)
         return f"<{result}>" if result else ""
 

@@ -1,7 +1,7 @@
 """Makes Android builds of native libraries loadable on this machine, for a Java on x86-64 or on arm64 under qemu.
 
-Their code is left as it is. In the copies, the demand for bionic's symbol versions is taken out, and of the libraries
-that they need, libc is a small one of ours over glibc (bionic/libc.c), and libm, libdl, liblog and libandroid are empty.
+Their code is left as it is. In the copies, the demand for bionic's symbol versions is taken out. Of the libraries that
+they need, libc is a small one of ours over glibc (bionic/libc.c), and libm, libdl, liblog and libandroid are empty.
 """
 
 from __future__ import annotations

@@ -132,7 +132,9 @@ def _apt(scratch: Path, *, source: bool = False, architecture: str | None = None
             (scratch / "parts" / file.name).write_text(text)
         plain = Path("/etc/apt/sources.list")
         if plain.is_file():
-            text = "".join(f"deb-src {line[4:]}\n" for line in plain.read_text().splitlines() if line.startswith("deb "))
+            text = "".join(
+                f"deb-src {line[4:]}\n" for line in plain.read_text().splitlines() if line.startswith("deb ")
+            )
             (scratch / "parts" / "plain.list").write_text(text)
         lines += [f'Dir::Etc::SourceParts "{scratch}/parts";', 'Dir::Etc::SourceList "/dev/null";']
         lines += ['Dir::State::status "/var/lib/dpkg/status";']

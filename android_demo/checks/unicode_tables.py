@@ -146,9 +146,7 @@ def main() -> None:
     text = java(tables())
     if "--check" in sys.argv:
         if TARGET.read_text(encoding="utf-8") != text:
-            raise SystemExit(
-                f"{TARGET.name} is not what this tokenizers library says: run {Path(__file__).name}"
-            )
+            raise SystemExit(f"{TARGET.name} is not what this tokenizers library says: run {Path(__file__).name}")
         print(f"{TARGET.name}: as the library says, for all {len(CODE_POINTS)} code points")
         return
     TARGET.write_text(text, encoding="utf-8")
