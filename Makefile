@@ -9,11 +9,13 @@ WORKERS ?= 2
 
 SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
 
-# command that shows a package is there = the Debian package that brings it
-SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
+# command or file that shows a package is there = the Debian package that brings it
+SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static javac=openjdk-17-jdk-headless
+ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
+  aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup system demo test lint clean
+.PHONY: help setup system demo test test-android lint clean
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -22,7 +24,7 @@ setup: system $(VENV)/.installed
 
 system:
 	@missing=""; for pair in $(SYSTEM); do \
-	  command -v $${pair%%=*} >/dev/null || missing="$$missing $${pair#*=}"; done; \
+	  command -v $${pair%%=*} >/dev/null || [ -f $${pair%%=*} ] || missing="$$missing $${pair#*=}"; done; \
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
 	  $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
@@ -56,6 +58,11 @@ test: lint
 test-long: setup
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/pytest -m long tests
+
+#: make test-android   every check of the Android demo that needs no SDK and no phone
+test-android: setup
+	$(MAKE) system SYSTEM="$(ANDROID)"
+	$(BIN)/python android_demo/checks/run.py
 
 #: make clean   remove what make made
 clean:

@@ -27,6 +27,7 @@ TOLERANCE = 1e-4
 _TRACED_LENGTH = 7
 _EVERY_LENGTH_UP_TO = 128
 
+
 @dataclass(frozen=True)
 class TorchScriptReport:
     """What was checked of the written file: at which lengths, and the largest difference of a logit from
@@ -61,8 +62,7 @@ def emit_torchscript(module: nn.Module, path: Path, max_length: int) -> TorchScr
     if not difference <= TOLERANCE:
         path.unlink()
         raise GateError(
-            f"the TorchScript program differs from eager PyTorch by {difference:.3g}"
-            f" (at most {TOLERANCE:g} allowed)",
+            f"the TorchScript program differs from eager PyTorch by {difference:.3g} (at most {TOLERANCE:g} allowed)",
             hint="a branch on the length or on values does not survive tracing",
         )
     return TorchScriptReport(operators, lengths, difference)

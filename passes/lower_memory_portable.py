@@ -131,18 +131,14 @@ def _lower(
         b = emit(_aten.softmax.int, emit(_aten.view.default, logits, [*lead, E, C]), -1)
         w = emit(_aten.mul.Tensor, b, emit(_aten.unsqueeze.default, a, -1))
         w = emit(_aten.view.default, w, [*lead, E * C])
-        return f"{selection}, viewed cells", emit.linear(
-            w, constants.add(f"portable_{name}_values", values_MH.T)
-        )
+        return f"{selection}, viewed cells", emit.linear(w, constants.add(f"portable_{name}_values", values_MH.T))
 
     logits_C = [emit.linear(x, constants.add(f"portable_{name}_keys_{j}", keys_ECH[:, j])) for j in range(C)]
     largest = emit.fold(_aten.maximum.default, logits_C)
     exp_C = [emit(_aten.exp.default, emit(_aten.sub.Tensor, c, largest)) for c in logits_C]
     scale = emit(_aten.div.Tensor, a, emit.fold(_aten.add.Tensor, exp_C))
     terms = [
-        emit.linear(
-            emit(_aten.mul.Tensor, e, scale), constants.add(f"portable_{name}_values_{j}", values_ECH[:, j].T)
-        )
+        emit.linear(emit(_aten.mul.Tensor, e, scale), constants.add(f"portable_{name}_values_{j}", values_ECH[:, j].T))
         for j, e in enumerate(exp_C)
     ]
     return f"{selection}, split cells", emit.fold(_aten.add.Tensor, terms)
@@ -222,11 +218,7 @@ class _Emitter:
         return node
 
     def linear(self, x: Node, weight: Node, bias: Node | None = None) -> Node:
-        return (
-            self(_aten.linear.default, x, weight)
-            if bias is None
-            else self(_aten.linear.default, x, weight, bias)
-        )
+        return self(_aten.linear.default, x, weight) if bias is None else self(_aten.linear.default, x, weight, bias)
 
     def fold(self, target: Any, nodes: Sequence[Node]) -> Node:
         result = nodes[0]
