@@ -7,6 +7,7 @@ degree two, and three lengths give it exactly. The manifest keeps the figures; `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -38,8 +39,8 @@ def operator_costs(program: ExportedProgram) -> list[dict[str, Any]]:
             _name(node), {"calls": 0, "macs": [0.0] * 3, "activation_bytes": [0.0] * 3, "weight_bytes": 0}
         )
         entry["calls"] += 1
-        _add(entry["macs"], lambda length, node=node: _macs(node, length))
-        _add(entry["activation_bytes"], lambda length, node=node: _activation_bytes(node, weights, length))
+        _add(entry["macs"], partial(_macs, node))
+        _add(entry["activation_bytes"], partial(_activation_bytes, node, weights))
         entry["weight_bytes"] += _weight_bytes(node, weights)
     rows = [{"op": name, **entry} for name, entry in found.items()]
     return sorted(rows, key=lambda row: -sum(row["macs"]) - row["weight_bytes"])

@@ -22,6 +22,7 @@ from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
+from spartanc.runtime_py.report import write_report
 from spartanc.runtime_py.statistics import median_interval, summary
 from spartanc.runtime_py.trust import other_load, reasons_against
 
@@ -68,9 +69,16 @@ def bench_bundle(
     baseline: Path | None = None,
     plan: BenchPlan | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
+    html: Path | None = None,
+    verification: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON of `spartanc bench`. `inputs` follow ids and mask, where the program takes more than those two."""
+    """The JSON of `spartanc bench`. `inputs` follow ids and mask, where the program takes more than those two.
+
+    `html` is where the report goes, with the accuracy of `verification` (the JSON of `spartanc verify`) if given.
+    """
     plan = plan or BenchPlan()
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UsageError(f"`{html}` can't be written: it is a directory, or its folder does not exist")
     bundle = open_bundle(path)
     other = None if baseline is None else open_bundle(baseline)
     if other is not None and other.path.resolve() == bundle.path.resolve():
@@ -126,6 +134,8 @@ def bench_bundle(
         # Above 1: this bundle is that many times faster than the baseline.
         result["ratio"] = {"median": float(np.median(ratios)), "low": ratio_low, "high": ratio_high}
         result["baseline"] = {"bundle": str(baseline), "latency_ms": summary(their_ms)}
+    if html is not None:
+        write_report(result, html, verification)
     return result
 
 

@@ -51,6 +51,29 @@ def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any
     path.write_text(render(result, verification), encoding="utf-8")
 
 
+def text_summary(result: dict[str, Any]) -> str:
+    """The result in a few lines, for a terminal."""
+    latency, (low, high) = result["latency_ms"], result["median_interval_ms"]
+    lines = [
+        f"{result['length']} tokens, {result['threads']} threads, {result['runs']} runs on {result['device']}",
+        f"median {_figure(latency['p50'])} ms ({_figure(low)} to {_figure(high)}), p90 {_figure(latency['p90'])},"
+        f" p95 {_figure(latency['p95'])}, p99 {_figure(latency['p99'])} ms",
+        f"{_figure(result['throughput_per_s'])} texts a second, loads in {_figure(result['load_ms'])} ms"
+        f" (cold {_figure(result['load_cold_ms'])}), peak memory {_figure(result['peak_rss_mb'])} MiB",
+    ]
+    if "ratio" in result:
+        ratio = result["ratio"]
+        lines.append(f"{ratio['median']:.2f} times as fast as the baseline ({ratio['low']:.2f} to {ratio['high']:.2f})")
+    for point in result["lengths"]:
+        lines.append(f"  {point['length']} tokens: {_figure(point['latency_ms']['p50'])} ms")
+    for point in result["thread_counts"]:
+        lines.append(f"  {point['threads']} threads: {_figure(point['latency_ms']['p50'])} ms")
+    for each in result.get("estimates") or ():
+        lines.append(f"estimate, not measured: {each['title']} at best {_figure(each['estimated_ms'])} ms")
+    lines += ["trustworthy"] if result["trustworthy"] else [f"not trustworthy: {why}" for why in result["reasons"]]
+    return "\n".join(lines)
+
+
 def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -> str:
     title = f"{Path(result['bundle']).name} on {result['device']}"
     sections = [

@@ -47,6 +47,13 @@ def test_every_promised_field_is_there_and_json(bundle):
     json.dumps(result, allow_nan=False)
 
 
+def test_a_report_is_written_only_where_it_can_be(bundle, tmp_path):
+    with pytest.raises(UsageError, match="can't be written"):
+        bench_bundle(bundle, plan=QUICK, html=tmp_path / "missing" / "report.html")
+    bench_bundle(bundle, plan=QUICK, html=tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
 def test_a_baseline_is_run_in_turn_and_compared_pair_by_pair(bundle, tiny, tmp_path):
     other = make_bundle(tmp_path / "other", tiny[0], labels=["a", "b", "c"])
     result = bench_bundle(bundle, baseline=other, plan=QUICK)

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from spartanc.runtime_py.report import render, write_report
+from spartanc.runtime_py.report import render, text_summary, write_report
 from spartanc.runtime_py.statistics import summary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -92,6 +92,14 @@ def test_the_page_is_whole_and_names_nothing_outside(result):
     assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
     assert not {name for name, _ in page.attributes} & {"src", "href", "srcset", "onload"}
     assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_the_summary_says_the_median_and_why_not_to_trust_it(result):
+    text = text_summary(result | {"estimates": [{"title": "Raspberry Pi 4", "estimated_ms": 12.3}]})
+    assert f"median {result['latency_ms']['p50']:.3g} ms" in text
+    assert "not trustworthy: other load on the machine" in text
+    assert "estimate, not measured: Raspberry Pi 4" in text
+    assert "1.80 times as fast as the baseline" in text
 
 
 def test_names_and_reasons_are_escaped(result):
