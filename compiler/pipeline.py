@@ -169,11 +169,16 @@ def _plan(request: CompileRequest) -> Plan:
             "`--format torchscript` does not go with `--lowering fused`",
             hint="stock torch has no memory operator: `--lowering portable`",
         )
+    lowering = request.lowering or ("portable" if script else target.default_lowering)
+    if lowering == "portable" and quantization == "int4":
+        raise UsageError(
+            "`--lowering portable` does not go with `--quantize int4`: stock operators hold memories in fp32",
+            hint="`--quantize int8` or `none`, or `--lowering fused`",
+        )
     if len(request.models) > 1 and not request.shared_backbone:
         raise UsageError(
             f"{len(request.models)} models given", hint="several models compile together with `--shared-backbone`"
         )
-    lowering = request.lowering or ("portable" if script else target.default_lowering)
     runtime = request.runtime and not script and not target.is_host and target.has_native_runtime
     check_output(request.out)
     return Plan(target, quantization, lowering, request.format, runtime)

@@ -31,7 +31,11 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
     from spartanc.passes.lower_memory_portable import LowerMemoryPortable
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
+    from spartanc.passes.quantize_memories import QuantizeMemories
 
-    memories: GraphPass = LowerMemoryPortable() if lowering == "portable" else PackMemories()
-    embeddings = QuantizeEmbeddings(stock=lowering == "portable")
-    return [memories] if quantization == "none" else [memories, embeddings]
+    portable, fp32 = lowering == "portable", quantization == "none"
+    if portable:
+        memories: GraphPass = LowerMemoryPortable()  # stock operators hold cells in fp32
+    else:
+        memories = PackMemories() if fp32 else QuantizeMemories(quantization)
+    return [memories] if fp32 else [memories, QuantizeEmbeddings(stock=portable)]

@@ -5,7 +5,8 @@ after:   quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], N
 stock:   embedding(table_int8[V, H], ids).to(fp32) * embedding(scale[V, 1], ids)
 
 The first needs ExecuTorch's quantised kernels, the second only what every runtime carries, at the price of two
-small copies of the rows. Left alone, with the reason: a table that is computed rather than stored. A row is scaled so that its largest value becomes 127: an element moves by at most max|row| / 254.
+small copies of the rows. Left alone, with the reason: a table that is computed rather than stored. A row is scaled
+so that its largest value becomes 127: an element moves by at most max|row| / 254.
 """
 
 from __future__ import annotations

@@ -112,9 +112,7 @@ def test_portable_programs_run_on_the_stock_runtime(tmp_path):
     results = run_on_stock_runtime(programs, rows, tmp_path)
     for shape, module, inputs, outputs in zip(SHAPES, modules, rows, results, strict=True):
         for (x,), got in zip(inputs, outputs, strict=True):
-            torch.testing.assert_close(
-                got, module(x), rtol=0, atol=1e-5, msg=lambda m, s=shape: f"{s.id}: {m}"
-            )
+            torch.testing.assert_close(got, module(x), rtol=0, atol=1e-5, msg=lambda m, s=shape: f"{s.id}: {m}")
 
 
 def test_each_memory_is_delegated_whole():
@@ -167,9 +165,7 @@ def test_choice_is_exact_at_extreme_logits(scale):
 
 def test_two_dynamic_dimensions_are_kept():
     module = Memories(4, 4 * (SPLIT_CELLS + 1), 2)
-    sizes = (
-        {0: torch.export.Dim("rows", min=1, max=8), 1: torch.export.Dim("length", min=1, max=MAX_LENGTH)},
-    )
+    sizes = ({0: torch.export.Dim("rows", min=1, max=8), 1: torch.export.Dim("length", min=1, max=MAX_LENGTH)},)
     program = torch.export.export(module.eval(), (torch.randn(2, 8, HIDDEN),), dynamic_shapes=sizes)
     result = LowerMemoryPortable().run(program)[0].module()
     x = torch.randn(5, 3, HIDDEN)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.passes.pack_memories import PackMemories, keys_are_packed
+from spartanc.passes.memory_site import keys_are_packed
+from spartanc.passes.pack_memories import PackMemories
 
 
 class Memories(nn.Module):

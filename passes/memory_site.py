@@ -1,0 +1,122 @@
+"""Where a fused memory stands in a graph: what follows it, and how another form of it takes its place.
+
+y = memory_lookup(x, parents, keys, values, K, T)
+z = x + y                                   taken in where it follows, and nothing else reads y
+n = layer_norm(z, [H], weight, bias, eps)   taken in where that follows, and nothing else reads z
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from spartanc.compiler.ops.memory_lookup import memory_lookup  # noqa: F401  (registers the operator)
+from spartanc.passes.program import add_constant, constant_tensor
+from spartanc.passes.protocol import PassReport, Skipped
+
+LOOKUP = torch.ops.spartan.memory_lookup.default
+_LAYER_NORM = torch.ops.aten.layer_norm.default
+_ADD = torch.ops.aten.add.Tensor
+
+
+@dataclass(frozen=True)
+class MemorySite:
+    """One `memory_lookup` whose tensors are constants, with the residual and LayerNorm that follow it alone."""
+
+    lookup: Node
+    parents_EH: Tensor
+    keys_MH: Tensor
+    values_MH: Tensor
+    residual: Node | None
+    norm: Node | None
+
+    @property
+    def top_k(self) -> int:
+        return self.lookup.args[4]  # type: ignore[return-value]
+
+    @property
+    def temperature(self) -> float:
+        return self.lookup.args[5]  # type: ignore[return-value]
+
+    def replace(
+        self, program: ExportedProgram, form: Any, constants: dict[str, Tensor | None], rest: Sequence[Any] = ()
+    ) -> None:
+        """Put `form`(x, *constants, *rest, norm weight, norm bias, eps, residual) in the site's place."""
+        name = self.lookup.name
+        nodes = [
+            None if tensor is None else add_constant(program, f"{name}_{what}", tensor)
+            for what, tensor in constants.items()
+        ]
+        weight = bias = None
+        eps = 0.0
+        if self.norm is not None:
+            weight, bias = self.norm.args[2], self.norm.args[3]
+            eps = self.norm.args[4] if len(self.norm.args) > 4 else 1e-5
+        last = self.norm or self.residual or self.lookup
+        arguments = (self.lookup.args[0], *nodes, *rest, weight, bias, eps, self.residual is not None)
+        with program.graph.inserting_before(last):
+            call = program.graph.call_function(form, arguments)
+        call.meta.update(last.meta)
+        last.replace_all_uses_with(call)
+
+
+def memory_sites(program: ExportedProgram, report: PassReport) -> list[MemorySite]:
+    """Every fused memory of `program`; those whose tensors are computed are reported as skipped."""
+    found = []
+    for lookup in [node for node in program.graph.nodes if node.target is LOOKUP]:
+        tensors = [constant_tensor(program, node) for node in lookup.args[1:4]]
+        if any(tensor is None for tensor in tensors):
+            report.skipped.append(Skipped(lookup.name, "parents, keys or values are computed, not stored"))
+            continue
+        residual = _residual_after(lookup)
+        norm = _norm_after(residual) if residual is not None else None
+        parents, keys, values = (tensor.detach() for tensor in tensors if tensor is not None)
+        found.append(MemorySite(lookup, parents, keys, values, residual, norm))
+    report.changes = len(found)
+    report.notes = {
+        "residuals": sum(site.residual is not None for site in found),
+        "layer_norms": sum(site.norm is not None for site in found),
+    }
+    return found
+
+
+def unpacked_memory(program: ExportedProgram) -> str | None:
+    """The first fused memory of constants that still stands as it was fused, in words; None if there is none."""
+    for node in program.graph.nodes:
+        if node.target is LOOKUP and all(constant_tensor(program, each) is not None for each in node.args[1:4]):
+            return f"`{node.name}` is not packed"
+    return None
+
+
+def keys_are_packed(parents: int, cells: int, top_k: int) -> bool:
+    """Whether computing all M child logits in one blocked product beats reading the K*C chosen keys alone.
+
+    The blocked product needs no horizontal sums and no gathering, which is worth several times the work.
+    """
+    return cells <= 4 * top_k * (cells // parents)
+
+
+def _residual_after(lookup: Node) -> Node | None:
+    """The `x + y` that is the only reader of the lookup."""
+    users = list(lookup.users)
+    if len(users) != 1 or users[0].target is not _ADD or users[0].kwargs.get("alpha", 1) != 1:
+        return None
+    left, right = users[0].args[:2]
+    x = lookup.args[0]
+    return users[0] if (left, right) in ((x, lookup), (lookup, x)) else None
+
+
+def _norm_after(add: Node) -> Node | None:
+    """The LayerNorm over the last dimension, with a weight, that is the only reader of the sum."""
+    users = list(add.users)
+    if len(users) != 1 or users[0].target is not _LAYER_NORM:
+        return None
+    norm = users[0]
+    over_last = len(norm.args[1]) == 1
+    return norm if over_last and len(norm.args) > 3 and norm.args[2] is not None else None

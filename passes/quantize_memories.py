@@ -1,0 +1,83 @@
+"""Memories with int8 or 4-bit cells, quantised by torchao, in the layout of the kernels.
+
+before:  memory_lookup(x, parents, keys, values, K, T), and the residual and LayerNorm that follow
+after:   memory_lookup.int8(x, layout = [E, M, K], logit_weights, key_cells, key_scales, value_cells, value_scales,
+                            weight?, bias?, eps, residual)                        a scale for each cell
+   or    memory_lookup.int4(the same, group_size = 32, …)                         a scale for every 32 of a cell
+
+Parents stay in fp32: a parent that flips is a jump, and they are a seventh of a memory at the default shape.
+Left alone, with the reason: a memory whose tensors are computed rather than stored. A hidden size that 4-bit groups
+do not divide is a UsageError. Judged end to end, by labels and accuracy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torchao.quantization import IntxWeightOnlyConfig, quantize_
+from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
+
+from spartanc.compiler.errors import UsageError
+from spartanc.compiler.ops.memory_lookup import INT4_GROUP
+from spartanc.compiler.ops.packing import pack_int4, pack_int8
+from spartanc.passes.memory_site import keys_are_packed, memory_sites, unpacked_memory
+from spartanc.passes.program import copy_program, finish
+from spartanc.passes.protocol import GraphPass, PassReport
+
+
+class QuantizeMemories(GraphPass):
+    name = "quantize_memories"
+    requires = frozenset({"memories_fused"})
+    provides = frozenset({"memories_packed"})
+    tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
+
+    def __init__(self, quantization: str, *, always_pack_keys: bool = False):
+        """quantization: `int8` or `int4`; always_pack_keys: one form for memories of every shape."""
+        self._bits = {"int8": 8, "int4": 4}[quantization]
+        self._always_pack_keys = always_pack_keys
+
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        program, report = copy_program(program), PassReport(self.name)
+        lookup = torch.ops.spartan.memory_lookup
+        form, pack = (lookup.int8, pack_int8) if self._bits == 8 else (lookup.int4, pack_int4)
+        rest = () if self._bits == 8 else (INT4_GROUP,)
+        for site in memory_sites(program, report):
+            memory = pack(
+                site.parents_EH,
+                *quantize_cells(site.keys_MH, self._bits),
+                *quantize_cells(site.values_MH, self._bits),
+                site.top_k,
+                site.temperature,
+                pack_keys=self._always_pack_keys
+                or keys_are_packed(len(site.parents_EH), len(site.keys_MH), site.top_k),
+            )
+            site.replace(program, form, memory._asdict(), rest)
+        report.notes["bits"] = self._bits
+        return finish(program), report
+
+    def holds(self, program: ExportedProgram) -> str | None:
+        return unpacked_memory(program)
+
+
+def quantize_cells(cells_MH: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """torchao's integers int8 [M, H] (within -8 to 7 for 4 bits) and scales: [M] for 8 bits, [M, H / 32] for 4.
+
+    Raises UsageError where groups of 32 do not divide H.
+    """
+    count, hidden = cells_MH.shape
+    if bits == 4 and hidden % INT4_GROUP:
+        raise UsageError(
+            f"`int4` quantises memories in groups of {INT4_GROUP}, which do not divide the hidden size {hidden}",
+            hint="`--quantize int8` takes every hidden size",
+        )
+    # torchao quantises the weights of modules; a cell is a row, so the cells are a linear's weight.
+    holder = nn.Linear(hidden, count, bias=False)
+    holder.weight = nn.Parameter(cells_MH.detach().clone(), requires_grad=False)
+    dtype, granularity = (torch.int8, PerAxis(0)) if bits == 8 else (torch.int4, PerGroup(INT4_GROUP))
+    _quantize(holder, dtype, granularity)
+    return holder.weight.qdata, holder.weight.scale.flatten() if bits == 8 else holder.weight.scale
+
+
+def _quantize(holder: nn.Linear, dtype: torch.dtype, granularity: Granularity) -> None:
+    quantize_(holder, IntxWeightOnlyConfig(weight_dtype=dtype, granularity=granularity))
