@@ -101,6 +101,20 @@ print(json.dumps([failures, same]))
     assert same
 
 
+def test_a_failed_run_does_not_spoil_the_next(tiny, library):
+    code = """
+with Session(program, library=library) as session:
+    before = session.run(ones(4), ones(4))
+    failed = attempt(lambda: session.run(ones(4) * 5000, ones(4)))
+    after = session.run(ones(4), ones(4))
+print(json.dumps([failed, np.array_equal(before, after)]))
+"""
+    (exit_code, message), same = in_own_process(code, tiny[0], library)
+    assert exit_code == 1
+    assert "embedding" in message
+    assert same
+
+
 def test_statistics_count_runs_threads_and_memory(tiny, library):
     code = """
 with Session(program, library=library, threads=1) as session:

@@ -599,8 +599,6 @@ int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size
       }
       const Error error = session->method->execute();
       if (error != Error::Ok) {
-        // A method that failed half-way stands at the failed instruction; the next run must begin anew.
-        (void)session->method->reset_execution();
         fail_with_log(SPARTAN_RUN_FAILED, "the program failed while it ran", error);
       }
       session->last_run_ns = nanoseconds_since(start);
