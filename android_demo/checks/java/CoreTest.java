@@ -2,6 +2,9 @@ import java.io.ByteArrayInputStream;
 import java.io.File;
 import java.io.FileNotFoundException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.security.KeyPair;
@@ -26,6 +29,7 @@ import org.spartanc.core.Prediction;
 import org.spartanc.core.Program;
 import org.spartanc.core.Signatures;
 import org.spartanc.core.Source;
+import org.spartanc.core.TaskTensor;
 import org.spartanc.core.Tokenizer;
 
 /** Checks of the core without Android: what is right, and that what is wrong ends in a message and in nothing else. */
@@ -53,6 +57,8 @@ public final class CoreTest {
     wrongPrograms();
     hostileTexts();
     signatures();
+    tasks();
+    alteredTasks();
     mutations();
     System.out.println(checks + " passed, 0 failed");
   }
@@ -174,7 +180,7 @@ public final class CoreTest {
     boolean closed;
 
     @Override
-    public float[] run(long[] ids, long[] mask) {
+    public float[] run(long[] ids, long[] mask, List<TaskTensor> tensors) {
       float score = ids[1] == 5 ? 5 : -5;
       return new float[] {-score, score};
     }
@@ -185,9 +191,14 @@ public final class CoreTest {
     }
   }
 
+  private static Classifier open(Source source) throws InputException {
+    Bundle bundle = Bundle.open(source, null);
+    return new Classifier(bundle, new Echo(), bundle.task(null, null));
+  }
+
   private static void goodBundle() throws Exception {
     Bundle bundle = Bundle.open(new Memory(), null);
-    try (Classifier classifier = new Classifier(bundle, new Echo())) {
+    try (Classifier classifier = new Classifier(bundle, new Echo(), bundle.task(null, null))) {
       Prediction good = classifier.classify("good film", null);
       that(good.scores.get(0).label.equals("good") && good.scores.get(0).probability > 0.99, "the likeliest label first");
       that(Math.abs(good.scores.get(0).probability + good.scores.get(1).probability - 1) < 1e-12, "scores add up to 1");
@@ -249,17 +260,17 @@ public final class CoreTest {
     for (float[] answer : answers) {
       Echo wrong = new Echo() {
         @Override
-        public float[] run(long[] ids, long[] mask) {
+        public float[] run(long[] ids, long[] mask, List<TaskTensor> tensors) {
           return answer;
         }
       };
-      refused("the program g", () -> new Classifier(bundle, wrong));
+      refused("the program g", () -> new Classifier(bundle, wrong, bundle.task(null, null)));
       that(wrong.closed, "a program that was refused is closed");
     }
   }
 
   private static void hostileTexts() throws Exception {
-    try (Classifier classifier = new Classifier(Bundle.open(new Memory(), null), new Echo())) {
+    try (Classifier classifier = open(new Memory())) {
       for (String blank : new String[] {"", " ", "\n\t\u3000"}) refused("no text to classify", () -> classifier.classify(blank, null));
       String[] units = {"a", "good ", "é", "\u0301", "[MASK]", "\uD83D\uDE00", "\uDC00", "漢", "!", "\u0000"};
       for (String unit : units) {
@@ -272,6 +283,113 @@ public final class CoreTest {
     }
   }
 
+  private static final String BACKBONE = "ab";
+
+  /** A task's file: an I64 layout of its memory, and one value for every class. */
+  private static byte[] taskFile(String labels, float[] head, long[] layout, String change, String to) throws Exception {
+    int classes = head.length;
+    String description = "{\\\"name\\\":\\\"t\\\",\\\"backbone\\\":\\\"" + BACKBONE + "\\\",\\\"quantization\\\":\\\"none\\\","
+        + "\\\"problem\\\":\\\"classification\\\",\\\"labels\\\":" + labels.replace("\"", "\\\"")
+        + ",\\\"memory\\\":{\\\"parents\\\":4,\\\"cells\\\":8,\\\"top_k\\\":2,\\\"temperature\\\":1.6,\\\"layer_norm\\\":\\\"none\\\"},"
+        + "\\\"probe\\\":{\\\"input_ids\\\":[[2,5,3]],\\\"attention_mask\\\":[[1,1,1]],\\\"logits\\\":["
+        + Arrays.toString(head) + "],\\\"tolerance\\\":0.001}}";
+    char[] zeros = new char[64];
+    Arrays.fill(zeros, '0');
+    StringBuilder header = new StringBuilder("{\"__metadata__\":{\"digest\":\"" + new String(zeros)
+        + "\",\"format\":\"spartanc-task\",\"format_version\":\"1\",\"task\":\"" + description + "\"},"
+        + "\"m.layout\":{\"dtype\":\"I64\",\"shape\":[3],\"data_offsets\":[0,24]},"
+        + "\"head\":{\"dtype\":\"F32\",\"shape\":[" + classes + "],\"data_offsets\":[24," + (24 + 4 * classes) + "]}}");
+    String changed = header.toString().replace(change, to);
+    that(change.isEmpty() || !changed.contentEquals(header), change);
+    header = new StringBuilder(changed);
+    while ((8 + header.length()) % 64 != 0) header.append(' ');
+    ByteBuffer file = ByteBuffer.allocate(8 + header.length() + 24 + 4 * classes).order(ByteOrder.LITTLE_ENDIAN);
+    file.putLong(header.length()).put(header.toString().getBytes(StandardCharsets.UTF_8));
+    for (long each : layout) file.putLong(each);
+    for (float each : head) file.putFloat(each);
+    byte[] bytes = file.array();
+    int at = 8 + "{\"__metadata__\":{\"digest\":\"".length();
+    System.arraycopy(sha(bytes).getBytes(StandardCharsets.US_ASCII), 0, bytes, at, 64);
+    return bytes;
+  }
+
+  private static Memory fleet(byte[] first, byte[] second) throws Exception {
+    Memory fleet = new Memory();
+    fleet.manifest = fleet.manifest.replace("\"problem\":\"classification\",\"labels\":[\"bad\",\"good\"]",
+        "\"problem\":\"fleet\",\"labels\":[],\"fleet\":{\"backbone\":{\"digest\":\"" + BACKBONE + "\"},\"quantization\":\"none\","
+            + "\"bounds\":{\"parents\":[1,16],\"cells\":[1,48],\"classes\":[1,4]},\"inputs\":["
+            + "{\"name\":\"m.layout\",\"dtype\":\"I64\",\"shape\":[3]},{\"name\":\"head\",\"dtype\":\"F32\",\"shape\":[\"classes\"]}],"
+            + "\"tasks\":{\"first\":{\"file\":\"tasks/first.safetensors\"},\"second\":{\"file\":\"tasks/second.safetensors\"}}}");
+    fleet.files.put("tasks/first.safetensors", first);
+    fleet.files.put("tasks/second.safetensors", second);
+    return fleet.seal();
+  }
+
+  /** Gives the task's own values back as its logits. */
+  private static final class Shared extends Echo {
+    @Override
+    public float[] run(long[] ids, long[] mask, List<TaskTensor> tensors) {
+      FloatBuffer head = tensors.get(1).data.asFloatBuffer();
+      float[] result = new float[head.remaining()];
+      head.get(result);
+      return result;
+    }
+  }
+
+  private static final long[] LAYOUT = {4, 8, 2};
+  private static final float[] HEAD = {1, 3, 2};
+  private static final String LABELS = "[\"a\",\"b\",\"c\"]";
+
+  private static void tasks() throws Exception {
+    File folder = Files.createTempDirectory("core").toFile();
+    byte[] other = taskFile("[\"yes\",\"no\"]", new float[] {4, 1}, LAYOUT, "", "");
+    Bundle bundle = Bundle.open(fleet(taskFile(LABELS, HEAD, LAYOUT, "", ""), other), null);
+    that(bundle.tasks().equals(Arrays.asList("first", "second")), "tasks in their order");
+    try (Classifier classifier = new Classifier(bundle, new Shared(), bundle.task("first", folder))) {
+      that(classifier.classify("film", null).scores.get(0).label.equals("b"), "the first task");
+      classifier.use(bundle.task("second", folder));
+      that(classifier.classify("film", null).scores.get(0).label.equals("yes"), "the second task");
+      that(classifier.classify("film", null).scores.size() == 2, "labels of the second task");
+    }
+    refused("has no task `third`", () -> bundle.task("third", folder));
+    refused("for its probe", () -> new Classifier(bundle, new Echo(), bundle.task("second", folder)));
+  }
+
+  private static void alteredTasks() throws Exception {
+    File folder = Files.createTempDirectory("core").toFile();
+    byte[] good = taskFile(LABELS, HEAD, LAYOUT, "", "");
+    String[][] changes = {
+      {"\\\"" + BACKBONE + "\\\"", "\\\"cd\\\"", "made for backbone `cd`, the program's is `ab`"},
+      {"\\\"none\\\",\\\"problem", "\\\"int8\\\",\\\"problem", "made for quantisation `int8`"},
+      {"\\\"parents\\\":4", "\\\"parents\\\":64", "is 64, not within 1 and 16"},
+      {"\\\"cells\\\":8", "\\\"cells\\\":9", "9 cells for 4 parents"},
+      {"\\\"top_k\\\":2", "\\\"top_k\\\":3", "is not its memory's"},
+      {"\"m.layout\"", "\"other\"", "the program takes `m.layout`"},
+      {"\"shape\":[3],\"data_offsets\":[24", "\"shape\":[1,3],\"data_offsets\":[24", "the program takes `head`"},
+      {"[24,36]", "[20,32]", "overlaps another"},
+      {"[24,36]", "[24,37]", "overlaps another"},
+      {"\"shape\":[3],\"data_offsets\":[24", "\"shape\":[461168601842738790],\"data_offsets\":[24", "has a size of"},
+      {"\"F32\"", "\"F99\"", "is of type `F99`"},
+      {"\"F32\"", "\"I32\"", "the program takes `head` as F32"},
+      {"\\\"b\\\"", "\\\"a\\\"", "or one twice"},
+      {"spartanc-task", "another", "is of format `another`"},
+      {"\\\"classification\\\"", "\\\"other\\\"", "of problem `other`"},
+    };
+    for (String[] change : changes) {
+      byte[] altered = taskFile(LABELS, HEAD, LAYOUT, change[0], change[1]);
+      refused(change[2], () -> Bundle.open(fleet(altered, good), null).task("first", folder));
+    }
+    byte[] infinite = taskFile(LABELS, new float[] {1, Float.POSITIVE_INFINITY, 2}, LAYOUT, "Infinity", "1.0");
+    refused("NaN or an infinite value", () -> Bundle.open(fleet(infinite, good), null).task("first", folder));
+    for (int at = 0; at < good.length; at++) {
+      byte[] flipped = good.clone();
+      flipped[at] ^= (byte) (1 << at % 8);
+      refused("", () -> Bundle.open(fleet(flipped, good), null).task("first", folder));
+      byte[] shorter = Arrays.copyOf(good, at);
+      refused("", () -> Bundle.open(fleet(shorter, good), null).task("first", folder));
+    }
+  }
+
   private static void signatures() throws Exception {
     KeyPair ours = keys("secp256r1");
     Memory signed = new Memory();
@@ -280,7 +398,7 @@ public final class CoreTest {
     signer.initSign(ours.getPrivate());
     signer.update(signed.files.get("manifest.json"));
     signed.files.put("manifest.sig", signer.sign());
-    that(Bundle.open(signed, Signatures.publicKey(pem(ours))).manifest.labels.size() == 2, "a signed bundle");
+    that(Bundle.open(signed, Signatures.publicKey(pem(ours))).task(null, null).labels.size() == 2, "a signed bundle");
     refused("is not signed with the key", () -> Bundle.open(signed, keys("secp256r1").getPublic()));
     Memory changed = new Memory();
     changed.files.put("manifest.sig", signed.files.get("manifest.sig"));
@@ -309,7 +427,7 @@ public final class CoreTest {
       if (name.equals("manifest.json")) source.sealWith(new String(bytes, StandardCharsets.UTF_8));
       else source.seal();
       try {
-        new Classifier(Bundle.open(source, null), new Echo()).classify("good films", null);
+        open(source).classify("good films", null);
       } catch (InputException e) {
         that(e.getMessage() != null, "a message");
       }

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.security.PublicKey;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -23,6 +24,7 @@ import org.spartanc.core.InputException;
 import org.spartanc.core.Latency;
 import org.spartanc.core.Prediction;
 import org.spartanc.core.Signatures;
+import org.spartanc.core.Task;
 
 /**
  * Loads tasks and classifies, on a thread of its own; outlives the screen, so that turning the phone loses nothing.
@@ -32,6 +34,8 @@ import org.spartanc.core.Signatures;
  */
 final class Worker {
   private static final String BUNDLES = "bundles";
+  private static final String TASKS = "tasks";
+  private static final String TASK_SUFFIX = ".safetensors";
   private static final String KEY = "spartanc.pub";
 
   interface Listener {
@@ -44,8 +48,11 @@ final class Worker {
   private final ExecutorService thread = Executors.newSingleThreadExecutor();
   private final Latency latency = new Latency();
 
-  /** Only the worker's thread touches this one. */
+  /** Only the worker's thread touches these three: what is loaded, and of which bundle. */
   private Classifier classifier;
+
+  private Bundle bundle;
+  private String bundleName;
 
   private Listener listener;
   private List<String> tasks = Collections.emptyList();
@@ -112,25 +119,48 @@ final class Worker {
 
   private void list() {
     try {
-      String[] found = assets.list(BUNDLES);
-      Arrays.sort(found);
+      List<String> found = new ArrayList<>();
+      for (String bundle : sorted(assets.list(BUNDLES))) {
+        String[] files = sorted(assets.list(BUNDLES + "/" + bundle + "/" + TASKS));
+        if (files.length == 0) found.add(bundle);
+        for (String file : files) {
+          if (file.endsWith(TASK_SUFFIX)) {
+            found.add(bundle + "/" + file.substring(0, file.length() - TASK_SUFFIX.length()));
+          }
+        }
+      }
       main.post(() -> {
-        tasks = Arrays.asList(found);
-        if (found.length > 0) choose(found[0]);
-        else finish(null, false, "There is no model in this app: `spartanc android-assets` puts one in.");
+        tasks = found;
+        if (found.isEmpty()) finish(null, false, "There is no model in this app: `spartanc android-assets` puts one in.");
+        else choose(found.get(0));
       });
     } catch (IOException e) {
       main.post(() -> finish(null, false, "The assets can't be listed: " + e.getMessage()));
     }
   }
 
+  private static String[] sorted(String[] names) {
+    Arrays.sort(names);
+    return names;
+  }
+
+  /** {@code wanted} is a bundle, or a bundle with a shared program and one of its tasks, apart by a slash. */
   private void load(String wanted) {
-    if (classifier != null) classifier.close();
-    classifier = null;
     String failure = null;
     try {
-      Bundle bundle = Bundle.open(new AssetSource(assets, BUNDLES + "/" + wanted), key());
-      classifier = new Classifier(bundle, ExecuTorchProgram.load(bundle.program(folder)));
+      int slash = wanted.indexOf('/');
+      String name = slash < 0 ? wanted : wanted.substring(0, slash);
+      String wantedTask = slash < 0 ? null : wanted.substring(slash + 1);
+      if (classifier != null && slash >= 0 && name.equals(bundleName)) {
+        // The program is loaded: another task is other tensors for it.
+        classifier.use(bundle.task(wantedTask, folder));
+      } else {
+        unload();
+        bundle = Bundle.open(new AssetSource(assets, BUNDLES + "/" + name), key());
+        Task first = bundle.task(wantedTask, folder);
+        classifier = new Classifier(bundle, ExecuTorchProgram.load(bundle.program(folder)), first);
+        bundleName = name;
+      }
     } catch (InputException | IOException e) {
       failure = "The task `" + wanted + "` was not loaded: " + e.getMessage();
     } catch (OutOfMemoryError e) {
@@ -143,6 +173,13 @@ final class Worker {
       figures = measured;
       finish(wanted, good, shown);
     });
+  }
+
+  private void unload() {
+    if (classifier != null) classifier.close();
+    classifier = null;
+    bundle = null;
+    bundleName = null;
   }
 
   private void finish(String which, boolean good, String shown) {

@@ -7,9 +7,13 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.security.PublicKey;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -91,13 +95,35 @@ public final class Bundle {
     }
   }
 
-  /**
-   * The program as a file in {@code folder}, for a runtime that wants a path. It is named by its digest and copied once;
-   * one that is there already is used if it is still what its name says.
-   */
+  /** Names of the tasks of a shared program; none for a program with one task. */
+  public List<String> tasks() {
+    return manifest.fleet == null ? Collections.<String>emptyList() : new ArrayList<>(manifest.fleet.tasks.keySet());
+  }
+
+  /** The task {@code name} of a shared program, or the one task of another, whose name is not asked. */
+  public Task task(String name, File folder) throws InputException {
+    if (manifest.fleet == null) return manifest.task;
+    String entry = manifest.fleet.tasks.get(name);
+    if (entry == null) throw new InputException("the bundle has no task `" + name + "`");
+    File file = extract(manifest.files.get(entry), folder, ".safetensors");
+    try (FileInputStream in = new FileInputStream(file); FileChannel channel = in.getChannel()) {
+      return TaskFile.read(channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size()), manifest.fleet, manifest.maxLength);
+    } catch (IOException e) {
+      throw new InputException("the task can't be read: " + e.getMessage(), e);
+    }
+  }
+
+  /** The program as a file in {@code folder}, for a runtime that wants a path. */
   public File program(File folder) throws InputException {
-    Manifest.Entry entry = manifest.files.get(manifest.program);
-    File file = new File(folder, entry.sha256 + ".pte");
+    return extract(manifest.files.get(manifest.program), folder, ".pte");
+  }
+
+  /**
+   * A file of the bundle as a file in {@code folder}, named by its digest and copied once; one that is there already is
+   * used if it is still what its name says.
+   */
+  private File extract(Manifest.Entry entry, File folder, String suffix) throws InputException {
+    File file = new File(folder, entry.sha256 + suffix);
     if (isWhole(file, entry)) return file;
     File partial = new File(folder, entry.sha256 + ".partial");
     try {
@@ -107,7 +133,7 @@ public final class Bundle {
       if (!partial.renameTo(file)) throw new IOException("`" + file.getName() + "` can't be written");
       return file;
     } catch (IOException e) {
-      throw new InputException("the program can't be copied: " + e.getMessage(), e);
+      throw new InputException("`" + entry.name + "` can't be copied: " + e.getMessage(), e);
     } finally {
       if (partial.exists() && !partial.delete()) partial.deleteOnExit();
     }

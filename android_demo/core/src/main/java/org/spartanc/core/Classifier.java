@@ -7,47 +7,39 @@ public final class Classifier implements AutoCloseable {
   /** Characters of one text; what stands after them could not reach the program anyway. */
   private static final int LONGEST_TEXT = 1 << 20;
 
-  private final Manifest manifest;
+  private final int maxLength;
   private final Tokenizer tokenizer;
   private final Program program;
+  private Task task;
 
-  /** Takes over {@code program}, and runs the bundle's probe: a program that answers it otherwise is refused. */
-  public Classifier(Bundle bundle, Program program) throws InputException {
-    this.manifest = bundle.manifest;
+  /** Takes over {@code program}, with {@code task} as its first; closes it where either is refused. */
+  public Classifier(Bundle bundle, Program program, Task task) throws InputException {
+    this.maxLength = bundle.manifest.maxLength;
     this.program = program;
     try {
       tokenizer = bundle.tokenizer();
-      prove();
+      use(task);
     } catch (InputException | RuntimeException e) {
       program.close();
       throw e;
     }
   }
 
-  private void prove() throws InputException {
-    Manifest.Probe probe = manifest.probe;
-    float[] logits = program.run(probe.ids, probe.mask);
-    if (logits.length != probe.logits.length) {
-      throw new InputException("the program gave " + logits.length + " logits for " + probe.logits.length + " labels");
-    }
-    for (int i = 0; i < logits.length; i++) {
-      // Written so that NaN fails.
-      if (!(Math.abs(logits[i] - probe.logits[i]) <= probe.tolerance)) {
-        throw new InputException("the program gives " + Arrays.toString(logits) + " for its probe, its manifest says "
-            + Arrays.toString(probe.logits) + ": it was not loaded");
-      }
-    }
+  /** Runs the task's probe, and if the program answers it as it should, answers this task from now on. */
+  public void use(Task wanted) throws InputException {
+    wanted.probe.check(program.run(wanted.probe.ids, wanted.probe.mask, wanted.tensors));
+    task = wanted;
   }
 
   /** Classifies {@code text} (with {@code second} for tasks of two texts, else null). Not for two threads at once. */
   public Prediction classify(String text, String second) throws InputException {
     if (isBlank(text)) throw new InputException("there is no text to classify");
-    Encoding encoding = tokenizer.encode(limited(text), second == null ? null : limited(second), manifest.maxLength);
+    Encoding encoding = tokenizer.encode(limited(text), second == null ? null : limited(second), maxLength);
     long[] mask = new long[encoding.ids.length];
     Arrays.fill(mask, 1);
     long start = System.nanoTime();
-    float[] logits = program.run(encoding.ids, mask);
-    return Prediction.of(logits, manifest, encoding.truncated, System.nanoTime() - start);
+    float[] logits = program.run(encoding.ids, mask, task.tensors);
+    return Prediction.of(logits, task, encoding.truncated, System.nanoTime() - start);
   }
 
   private static String limited(String text) {

@@ -29,52 +29,12 @@ public final class Manifest {
     }
   }
 
-  /** An input with the logits that the model gave for it when it was compiled. */
-  static final class Probe {
-    final long[] ids;
-    final long[] mask;
-    final double[] logits;
-    final double tolerance;
-
-    Probe(Fields fields) throws InputException {
-      ids = whole(row(fields, "input_ids"), fields);
-      mask = whole(row(fields, "attention_mask"), fields);
-      tolerance = fields.number("tolerance");
-      List<?> row = row(fields, "logits");
-      logits = new double[row.size()];
-      for (int i = 0; i < logits.length; i++) {
-        if (!(row.get(i) instanceof Number)) throw new InputException(fields.where() + ": a logit is not a number");
-        logits[i] = ((Number) row.get(i)).doubleValue();
-      }
-      if (ids.length == 0 || ids.length != mask.length) {
-        throw new InputException(fields.where() + ": ids and mask are not of one length");
-      }
-    }
-
-    /** A tensor [1, n] is written as a list of one row. */
-    private static List<?> row(Fields fields, String name) throws InputException {
-      List<?> rows = fields.list(name);
-      if (rows.size() != 1 || !(rows.get(0) instanceof List)) {
-        throw new InputException(fields.where() + ": `" + name + "` is not one row");
-      }
-      return (List<?>) rows.get(0);
-    }
-
-    private static long[] whole(List<?> row, Fields fields) throws InputException {
-      long[] result = new long[row.size()];
-      for (int i = 0; i < result.length; i++) {
-        if (!(row.get(i) instanceof Long)) throw new InputException(fields.where() + ": an id is not a whole number");
-        result[i] = (Long) row.get(i);
-      }
-      return result;
-    }
-  }
-
   final Map<String, Entry> files;
-  final Probe probe;
+  /** What tasks a shared program takes; null for a program with one task. */
+  final Fleet fleet;
+  /** The one task of a program without others; null for a shared one. */
+  final Task task;
   public final String program;
-  public final List<String> labels;
-  public final boolean isRegression;
   public final int maxLength;
   public final String target;
   public final String quantization;
@@ -88,19 +48,27 @@ public final class Manifest {
     files = Collections.unmodifiableMap(entries(fields.object("files")));
     program = fields.text("program");
     if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its program");
-    labels = Collections.unmodifiableList(fields.texts("labels"));
-    isRegression = fields.text("problem").equals("regression");
-    if (labels.isEmpty() && !isRegression) throw new InputException("`" + NAME + "` names no label");
     maxLength = (int) fields.integer("max_length", 1, LONGEST_INPUT);
     target = fields.text("target");
     quantization = fields.text("quantization");
     if (fields.list("inputs").size() != 2) {
       throw new InputException("the program takes " + fields.list("inputs").size() + " inputs, this app gives it 2");
     }
-    probe = new Probe(fields.object("probe"));
-    if (probe.ids.length > maxLength || probe.logits.length != (isRegression ? 1 : labels.size())) {
-      throw new InputException("the probe of `" + NAME + "` is not of the program's shape");
+    fleet = fields.isNull("fleet") ? null : new Fleet(fields.object("fleet"));
+    if (fleet != null) {
+      for (String file : fleet.tasks.values()) {
+        if (!files.containsKey(file)) throw new InputException("`" + NAME + "` does not list its task `" + Json.shorten(file) + "`");
+      }
     }
+    task = fleet == null ? task(fields) : null;
+  }
+
+  private Task task(Fields fields) throws InputException {
+    List<String> labels = fields.texts("labels");
+    boolean isRegression = fields.text("problem").equals("regression");
+    if (labels.isEmpty() && !isRegression) throw new InputException("`" + NAME + "` names no label");
+    Probe probe = new Probe(fields.object("probe"), isRegression ? 1 : labels.size(), maxLength);
+    return new Task(labels, isRegression, Collections.<TaskTensor>emptyList(), probe);
   }
 
   static Manifest read(byte[] json) throws InputException {

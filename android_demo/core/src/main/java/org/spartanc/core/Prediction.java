@@ -31,8 +31,8 @@ public final class Prediction {
     this.nanoseconds = nanoseconds;
   }
 
-  static Prediction of(float[] logits, Manifest manifest, boolean truncated, long nanoseconds) throws InputException {
-    int expected = manifest.isRegression ? 1 : manifest.labels.size();
+  static Prediction of(float[] logits, Task task, boolean truncated, long nanoseconds) throws InputException {
+    int expected = task.isRegression ? 1 : task.labels.size();
     if (logits.length != expected) {
       throw new InputException("the program gave " + logits.length + " logits for " + expected + " labels");
     }
@@ -40,9 +40,9 @@ public final class Prediction {
       if (Float.isNaN(logit) || Float.isInfinite(logit)) throw new InputException("the program gave no finite logits");
     }
     List<Score> scores = new ArrayList<>();
-    if (manifest.isRegression) return new Prediction(scores, logits[0], truncated, nanoseconds);
+    if (task.isRegression) return new Prediction(scores, logits[0], truncated, nanoseconds);
     double[] probabilities = softmax(logits);
-    for (int i = 0; i < logits.length; i++) scores.add(new Score(manifest.labels.get(i), probabilities[i]));
+    for (int i = 0; i < logits.length; i++) scores.add(new Score(task.labels.get(i), probabilities[i]));
     // A stable sort: of equal scores the first label stands first.
     Collections.sort(scores, (a, b) -> Double.compare(b.probability, a.probability));
     return new Prediction(scores, Double.NaN, truncated, nanoseconds);

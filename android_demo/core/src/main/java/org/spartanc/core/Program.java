@@ -1,8 +1,10 @@
 package org.spartanc.core;
 
-/** A loaded program: logits for token ids and their mask. Used by one thread at a time. */
+import java.util.List;
+
+/** A loaded program: logits for token ids, their mask and a task's tensors. Used by one thread at a time. */
 public interface Program extends AutoCloseable {
-  float[] run(long[] ids, long[] mask) throws InputException;
+  float[] run(long[] ids, long[] mask, List<TaskTensor> tensors) throws InputException;
 
   @Override
   void close();

@@ -1,0 +1,20 @@
+package org.spartanc.core;
+
+import java.nio.ByteBuffer;
+
+/** One tensor of a task, as it stands in its file. */
+public final class TaskTensor {
+  public final String name;
+  /** F32, I64, I32, I8 or U8. */
+  public final String type;
+  public final long[] shape;
+  /** Little endian, a view of the mapped file. */
+  public final ByteBuffer data;
+
+  TaskTensor(String name, String type, long[] shape, ByteBuffer data) {
+    this.name = name;
+    this.type = type;
+    this.shape = shape;
+    this.data = data;
+  }
+}
