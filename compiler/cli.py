@@ -50,6 +50,13 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _numbers(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(each) for each in text.split(",")) if text else ()
+    except ValueError:
+        raise click.BadParameter(f"expected numbers with commas between them, got `{text}`", param=parameter) from None
+
+
 def print_json(result: Any) -> None:
     click.echo(json.dumps(result, ensure_ascii=False, indent=1))
 
@@ -209,6 +216,42 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
             f" (asked {result['gates']['label_agreement']:g}), largest logit difference"
             f" {result['max_abs_diff']:.3g} (allowed {result['gates']['max_abs_diff'] or 'any'})"
         )
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--length", type=int, help="Tokens of the input; 128, or the bundle's maximum if that is less.")
+@click.option("--baseline", type=click.Path(path_type=Path), help="Another bundle, run in turn with this one.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a report of one page.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Limit of the measured runs.")
+@click.option("--lengths", callback=_numbers, help="Lengths to measure beside, as in `16,32,64`.")
+@click.option("--sweep-threads", callback=_numbers, help="Thread counts to measure beside, as in `1,2,4`.")
+@click.option("--operators", is_flag=True, help="Take the time of every operator too; `--html` does.")
+@click.option("--weight-cache", is_flag=True, help="Switch XNNPACK's weight cache on.")
+@device_option
+@threads_option
+@json_option
+@reports_errors
+def bench(
+    bundle: Path,
+    as_json: bool,
+    baseline: Path | None,
+    html: Path | None,
+    device: str,
+    lengths: tuple[int, ...],
+    sweep_threads: tuple[int, ...],
+    operators: bool,
+    **options: Any,
+) -> None:
+    """Measure a bundle's latency, memory and load time, and say how far to trust them."""
+    from spartanc.compiler.progress import stage
+    from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+    from spartanc.runtime_py.report import text_summary
+
+    plan = BenchPlan(lengths=lengths, thread_counts=sweep_threads, operators=operators or html is not None, **options)
+    with stage(f"measure on {device}"):
+        result = bench_bundle(bundle, device=device, baseline=baseline, plan=plan, html=html)
+    print_json(result) if as_json else click.echo(text_summary(result))
 
 
 @main.command()
