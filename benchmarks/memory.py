@@ -1,10 +1,10 @@
 """Module level: 12 memories against the adapters they replace, as one ExecuTorch program each, run in turns.
 
-    python benchmarks/memory.py [--json] [--repeats N] [--threads N] [--positions N]
+    python benchmarks/memory.py [--json] [--repeats N] [--threads N] [--positions N] [--only PROGRAM ...]
 
 Every program maps x [1, positions, 768] through 12 layers' worth of modules, residuals included:
 
-    memory            12 lookups (E=16 parents, M=48 cells, K=8), fp32 or int8 cells, on this project's kernels
+    memory            12 lookups (E=16 parents, M=48 cells, K=8); cells in fp32, int8 or int4; this project's kernels
     houlsby-48, -64   24 adapters (two a layer) of that bottleneck: down, GELU, up, with biases, as XNNPACK linears
     pfeiffer-48, -64  12 adapters (one a layer)
 
@@ -33,26 +33,37 @@ from executorch.extension.pybindings import portable_lib
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
-from spartanc.compiler.ops.packing import pack_memory
+from spartanc.compiler.ops.packing import INT4_GROUP, PackedMemory, QuantizedMemory, pack_int4, pack_int8, pack_memory
 from spartanc.runtime_py.build import OPERATORS, build_runtime
 
 LAYERS, HIDDEN, PARENTS, CELLS, TOP_K, TEMPERATURE = 12, 768, 16, 48, 8, 1.6
 
+OURS = {"memory": "fp32", "memory_int8": "int8", "memory_int4": "int4"}
+
 
 class Memories(torch.nn.Module):
-    """One memory a layer, packed for the kernels, each with its residual."""
+    """One memory a layer, packed for the kernels, each with its residual. cells: "fp32", "int8" or "int4"."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: str) -> None:
         super().__init__()
+        self.cells = cells
         for layer in range(LAYERS):
-            memory = pack_memory(*_memory_tensors(), TOP_K, TEMPERATURE)
-            for name in ("layout", "logit_weights", "values"):
+            memory = _packed_memory(cells)
+            self.fields = [name for name, tensor in memory._asdict().items() if tensor is not None]
+            for name in self.fields:
                 self.register_buffer(f"{name}_{layer}", getattr(memory, name))
 
     def forward(self, x):
+        operator = torch.ops.spartan.memory_lookup
         for i in range(LAYERS):
-            layout, weights, values = (self.get_buffer(f"{n}_{i}") for n in ("layout", "logit_weights", "values"))
-            x = torch.ops.spartan.memory_lookup.packed(x, layout, weights, None, values, None, None, 1e-5, True)
+            tensors = [self.get_buffer(f"{name}_{i}") for name in self.fields]
+            if self.cells == "fp32":
+                layout, weights, values = tensors
+                x = operator.packed(x, layout, weights, None, values, None, None, 1e-5, True)
+            elif self.cells == "int8":
+                x = operator.int8(x, *tensors, None, None, 1e-5, True)
+            else:
+                x = operator.int4(x, *tensors, INT4_GROUP, None, None, 1e-5, True)
         return x
 
 
@@ -65,13 +76,16 @@ class Adapter(torch.nn.Module):
         return x + self.up(torch.nn.functional.gelu(self.down(x)))
 
 
-def _memory_tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    scale = HIDDEN**-0.5
-    return (
-        torch.randn(PARENTS, HIDDEN) * scale,
-        torch.randn(CELLS, HIDDEN) * scale,
-        torch.randn(CELLS, HIDDEN) * scale,
-    )
+def _packed_memory(cells: str) -> PackedMemory | QuantizedMemory:
+    parents, keys, values = (torch.randn(n, HIDDEN) * HIDDEN**-0.5 for n in (PARENTS, CELLS, CELLS))
+    if cells == "fp32":
+        return pack_memory(parents, keys, values, TOP_K, TEMPERATURE)
+    quantized: list[torch.Tensor] = []
+    for tensor in (keys, values):
+        groups = tensor.unflatten(1, (-1, HIDDEN if cells == "int8" else INT4_GROUP))
+        scale = groups.abs().amax(2, keepdim=True) / (127 if cells == "int8" else 7)
+        quantized += [(groups / scale).round().flatten(1), scale.squeeze(2)]
+    return (pack_int8 if cells == "int8" else pack_int4)(parents, *quantized, TOP_K, TEMPERATURE)
 
 
 def lower(module: torch.nn.Module, x: torch.Tensor, *, int8: bool = False) -> tuple[bytes, int]:
@@ -92,9 +106,9 @@ def lower(module: torch.nn.Module, x: torch.Tensor, *, int8: bool = False) -> tu
     return edge.to_executorch(ExecutorchBackendConfig(constant_tensor_alignment=64)).buffer, delegates
 
 
-def programs(x: torch.Tensor) -> tuple[dict[str, bytes], dict[str, int]]:
+def programs(x: torch.Tensor, only: list[str]) -> tuple[dict[str, bytes], dict[str, int]]:
     torch.manual_seed(0)
-    modules: dict[str, tuple[torch.nn.Module, bool]] = {"memory": (Memories(), False)}
+    modules: dict[str, tuple[torch.nn.Module, bool]] = {name: (Memories(cells), False) for name, cells in OURS.items()}
     for bottleneck in (48, 64):
         houlsby = torch.nn.Sequential(*(Adapter(bottleneck) for _ in range(2 * LAYERS)))
         pfeiffer = torch.nn.Sequential(*(Adapter(bottleneck) for _ in range(LAYERS)))
@@ -103,6 +117,8 @@ def programs(x: torch.Tensor) -> tuple[dict[str, bytes], dict[str, int]]:
             modules[f"{name}_{bottleneck}_int8"] = (module, True)
     lowered = {}
     for name, (module, int8) in modules.items():
+        if only and name not in only:
+            continue
         print(f"lowering {name}", file=sys.stderr)
         lowered[name] = lower(module, x, int8=int8)
     return {n: buffer for n, (buffer, _) in lowered.items()}, {n: delegates for n, (_, delegates) in lowered.items()}
@@ -132,24 +148,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--positions", type=int, default=128)
+    parser.add_argument("--only", nargs="+", default=[], metavar="PROGRAM", help="these programs, not all")
     arguments = parser.parse_args()
 
     ctypes.CDLL(str(build_runtime("host") / OPERATORS))
     portable_lib._unsafe_reset_threadpool(arguments.threads)
     x = torch.randn(1, arguments.positions, HIDDEN)
-    buffers, delegates = programs(x)
+    buffers, delegates = programs(x, arguments.only)
     times = measure(buffers, x, arguments.repeats)
     medians = {name: statistics.median(t) for name, t in times.items()}
     best = {name: min(t) for name, t in times.items()}
     p95 = {name: statistics.quantiles(t, n=20)[18] for name, t in times.items()}
 
-    ours = {"memory": "fp32", "memory_int8": "int8"}
     pairs = {
         f"{short}_vs_{rival}": (mine, rival)
-        for mine, short in ours.items()
+        for mine, short in OURS.items()
         if mine in times
         for rival in times
-        if rival not in ours
+        if rival not in OURS
     }
     result = {
         "ratios": {name: medians[rival] / medians[mine] for name, (mine, rival) in pairs.items()},

@@ -10,6 +10,9 @@
 //
 // The order of additions for one position never depends on how many positions share a tile.
 
+// Loops over sums in registers are unrolled, else the compiler keeps the sums in memory, to index them.
+#define SPARTAN_UNROLL _Pragma("GCC unroll 16")
+
 constexpr std::size_t kRegs = kBlockColumns / V::kLanes;  // registers a block of 16 columns
 
 #ifndef SPARTAN_OWN_LOGITS
@@ -100,14 +103,18 @@ void dots_tile(const float* const* x, const float* rows, std::size_t hidden, flo
   }
   if (whole < hidden) {
     const std::size_t left = hidden - whole;
+SPARTAN_UNROLL
     for (std::size_t p = 0; p < Positions; ++p) {
       const typename V::Reg xh = V::load_part(x[p] + whole, left);
+SPARTAN_UNROLL
       for (std::size_t r = 0; r < Rows; ++r) {
         sum[p][r] = V::fma(xh, V::load_part(rows + r * hidden + whole, left), sum[p][r]);
       }
     }
   }
+SPARTAN_UNROLL
   for (std::size_t p = 0; p < Positions; ++p) {
+SPARTAN_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) out[p * out_stride + r] = V::sum(sum[p][r]);
   }
 }
@@ -214,7 +221,9 @@ void weighted_blocks(const float* values, std::size_t block_stride, const std::s
   for (std::size_t p = 0; p < positions; ++p) {
     typename V::Reg sum[kBlockRegs];
     weighted_tile<kBlockRegs, kBlockRegs>(values, 0, offsets + p * count, weights + p * weight_stride, count, sum);
-    for (std::size_t r = 0; r * V::kLanes < columns; ++r) {
+SPARTAN_UNROLL
+    for (std::size_t r = 0; r < kBlockRegs; ++r) {
+      if (r * V::kLanes >= columns) break;
       const std::size_t at = p * hidden + h + r * V::kLanes;
       const std::size_t left = columns - r * V::kLanes;
       if (left >= V::kLanes) {
