@@ -20,7 +20,9 @@ import json
 import random
 import statistics
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -126,7 +128,12 @@ def programs(x: torch.Tensor, only: list[str]) -> tuple[dict[str, bytes], dict[s
 
 def measure(buffers: dict[str, bytes], x: torch.Tensor, repeats: int) -> dict[str, list[float]]:
     """Milliseconds of every run, by program."""
-    loaded = {name: portable_lib._load_for_executorch_from_buffer(buffer) for name, buffer in buffers.items()}
+    loaded = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name, buffer in buffers.items():  # from files, which keep the alignment of the constants
+            path = Path(directory, f"{name}.pte")
+            path.write_bytes(buffer)
+            loaded[name] = portable_lib._load_for_executorch(str(path))
     for program in loaded.values():
         for _ in range(3):
             program.forward((x,))

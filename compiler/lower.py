@@ -53,7 +53,9 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None) -> Lowe
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
         delegated, delegates, fallback = _census(edge)
-        emitted = edge.to_executorch(ExecutorchBackendConfig(extract_delegate_segments=True))
+        # Our kernels' packed tensors lie on cache lines: split loads cost a third of their speed.
+        aligned = ExecutorchBackendConfig(extract_delegate_segments=True, constant_tensor_alignment=64)
+        emitted = edge.to_executorch(aligned)
         return Lowered(emitted.buffer, delegated, delegates, fallback)
     except Exception as error:
         raise CompileError(f"ExecuTorch could not lower the program: {error}") from error
