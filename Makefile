@@ -15,7 +15,7 @@ ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enja
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup system demo test test-android lint clean
+.PHONY: help setup system demo test test-long test-android lint clean
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -43,11 +43,17 @@ $(VENV)/.installed: $(VENV)/.packages $(SOURCES)
 	rm -rf build *.egg-info
 	touch $@
 
+# Folders and import names differ (pyproject.toml maps them), so mypy is shown the package as it is imported.
+$(VENV)/typed/spartanc: $(VENV)/.packages
+	mkdir -p $@
+	ln -sfn $(CURDIR)/compiler/_root/__init__.py $(CURDIR)/compiler/_root/__main__.py $@
+	ln -sfn $(foreach folder,compiler passes models runtime_py,$(CURDIR)/$(folder)) $@
+
 #: make lint    ruff and mypy
-lint: setup
+lint: setup $(VENV)/typed/spartanc
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPYPATH=$(VENV)/typed $(BIN)/mypy
 
 #: make test    set up and run all tests
 test: lint
@@ -63,6 +69,12 @@ test-long: setup
 test-android: setup
 	$(MAKE) system SYSTEM="$(ANDROID)"
 	$(BIN)/python android_demo/checks/run.py
+
+#: make demo    a real encoder and real questions, from training to a proved program for a Raspberry Pi
+demo: setup
+	$(BIN)/spartanc setup rpi4
+	$(BIN)/python -m spartanc.models.datasets $(DEMO)/data --task trec --encoder minilm
+	BIN=$(BIN) DEMO=$(DEMO) sh benchmarks/demo.sh
 
 #: make clean   remove what make made
 clean:

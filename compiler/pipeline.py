@@ -91,7 +91,8 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
         samples = _proof_samples(request, model, max_length)
         expected = eager_logits(model.module, samples.rows)
 
-    lowered, reports = None, []
+    lowered: Lowered | None = None
+    reports: list[PassReport] = []
     if plan.format == "executorch":
         lowered, reports = _to_executorch(model, plan, max_length, samples)
 

@@ -38,11 +38,11 @@ class MemorySite:
 
     @property
     def top_k(self) -> int:
-        return self.lookup.args[4]  # type: ignore[return-value]
+        return self.lookup.args[4]
 
     @property
     def temperature(self) -> float:
-        return self.lookup.args[5]  # type: ignore[return-value]
+        return self.lookup.args[5]
 
     def replace(
         self, program: ExportedProgram, form: Any, constants: dict[str, Tensor | None], rest: Sequence[Any] = ()

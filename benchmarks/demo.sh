@@ -1,0 +1,28 @@
+#!/bin/sh
+# What `make demo` shows, command by command. What was trained is kept: a second run starts at the compiler.
+set -eu
+questions="$DEMO/data/trec"
+
+show() { printf '\n\033[1m$ %s\033[0m\n' "$(echo "$*" | sed "s#$BIN/##g")"; "$@"; }
+
+if [ ! -f "$DEMO/trec.pt" ]; then
+  # The first three layers of the encoder are enough for a demonstration.
+  show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 2 --max-length 64 \
+    --data "$questions/train.jsonl" --eval "$questions/dev.jsonl" --out "$DEMO/trec.pt"
+fi
+
+for target in host rpi4; do
+  rm -rf "$DEMO/$target"
+  show "$BIN/spartanc" compile "$DEMO/trec.pt" --target $target --quantize none --max-length 64 --out "$DEMO/$target"
+done
+
+for device in local qemu; do
+  bundle=$([ $device = qemu ] && echo "$DEMO/rpi4" || echo "$DEMO/host")
+  show "$BIN/spartanc" run "$bundle" --device $device --text "Who wrote the first compiler ?"
+  show "$BIN/spartanc" run "$bundle" --device $device --text "How far is it from Denver to Aspen ?"
+  show "$BIN/spartanc" run "$bundle" --device $device --text "What does NASA stand for ?"
+done
+
+show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questions/test.jsonl"
+show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
+  --limit 50 --device qemu

@@ -1,0 +1,83 @@
+"""The wheel holds all that was written, and compiles a model from another place."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from spartanc.models.checkpoint import save_model
+from support.models import tiny_model
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("compiler", "passes", "models", "runtime_py")
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def _import_name(folder: Path) -> str:
+    relative = folder.relative_to(ROOT).as_posix()
+    return "spartanc" if relative == "compiler/_root" else "spartanc." + relative.replace("/", ".")
+
+
+def test_every_folder_with_an_init_is_a_package_of_the_wheel():
+    found = {_import_name(path.parent) for folder in FOLDERS for path in (ROOT / folder).rglob("__init__.py")}
+    assert found == set(SETTINGS["packages"])
+
+
+def test_every_package_lies_where_the_map_says():
+    for package in SETTINGS["packages"]:
+        parent, folder = package, []
+        while parent not in SETTINGS["package-dir"]:
+            parent, _, last = parent.rpartition(".")
+            folder.insert(0, last)
+        assert (ROOT / SETTINGS["package-dir"][parent] / Path(*folder) / "__init__.py").is_file(), package
+
+
+def test_no_module_stands_outside_a_package():
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            if "board" not in path.parts and "native" not in path.parts:
+                assert (path.parent / "__init__.py").is_file(), path
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel, built from a copy of the sources and unpacked into a directory of its own."""
+    place = tmp_path_factory.mktemp("wheel")
+    sources = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, sources):
+        if name.startswith((*FOLDERS, "pyproject.toml", "README.md", "LICENSE")) and (ROOT / name).is_file():
+            (place / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / "source" / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", "-w", place, place / "source"]
+    subprocess.run([*pip, *wheel], check=True)
+    (built,) = place.glob("spartanc-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", place / "installed", built], check=True)
+    return place / "installed"
+
+
+def test_the_wheel_compiles_and_runs_a_model_from_another_place(installed, tmp_path):
+    save_model(tiny_model("distilbert"), tmp_path / "model.pt")
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+
+    def spartanc(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "spartanc", *arguments],
+            cwd=tmp_path, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = "import spartanc.compiler.cli as cli; print(cli.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert found.startswith(str(installed))
+    spartanc("compile", "model.pt", "--target", "host", "--out", "bundle", "--max-length", "16")
+    assert '"label"' in spartanc("run", "bundle", "--text", "where is the card", "--json")
