@@ -7,7 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-_NATIVE = "native_call_"  # OPERATOR_CALL wraps these: counting both would count twice
+# OPERATOR_CALL wraps an event of the kernel's own, and counting both would count twice. Those of ExecuTorch's kernels
+# are `native_call_NAME`; ours carry their full names.
+_KERNEL = re.compile(r"^(?:native_call_|(?=spartan::))(.+)$")
 _DELEGATE = "DELEGATE_CALL"
 _EXECUTE = "Method::execute"
 _INSTANCE = re.compile(r"\s*#\d+$")
@@ -50,8 +52,8 @@ def operator_times(etdump: Path) -> list[OperatorTime]:
                 calls[key] += 1
                 spent[key] += ms
                 in_delegates += ms
-            elif event.name.startswith(_NATIVE):
-                key = (event.name.removeprefix(_NATIVE), None)
+            elif kernel := _KERNEL.match(event.name):
+                key = (kernel[1], None)
                 calls[key] += 1
                 spent[key] += ms
     outside = sum(ms for (_, delegate), ms in spent.items() if delegate is None)

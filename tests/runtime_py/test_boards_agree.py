@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from spartanc.compiler.targets.catalogue import all_targets
+from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.setup_target import is_ready
@@ -41,6 +42,15 @@ def test_the_same_runtime_answers_on_every_board(bundle):
     for cpu, found in logits.items():
         assert np.abs(found - recorded["logits"]).max() < 1e-4, cpu
         assert np.abs(found - logits["cortex-a72"]).max() < TOLERANCE, cpu
+
+
+def test_the_profile_names_the_memory_once_a_layer(bundle):
+    plan = BenchPlan(length=16, threads=1, seconds=1.0, loads=1, operators=True)
+    rows = bench_bundle(bundle.path, plan=plan)["operators"]
+    memory = [row for row in rows if row["name"].startswith("spartan::memory_lookup")]
+    assert sum(row["calls"] for row in memory) == 2
+    assert all(row["ms"] > 0 for row in memory)
+    assert sum(row["share"] for row in rows) == pytest.approx(1, abs=0.05)
 
 
 def test_threads_change_nothing_but_rounding(bundle):
