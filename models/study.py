@@ -204,9 +204,10 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         targets = label_numbers(examples, path) if number else label_indices(examples, labels, path)
         rows[name] = EncodedExamples(examples, targets, encoder)
     settings = settings_for(run, common["epochs"], len(rows["train"]))
-    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     started = time.perf_counter()
-    fit_head(classifier, problem, rows["train"])
+    if settings.fit_head:
+        fit_head(classifier, problem, rows["train"])
+    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     with tempfile.TemporaryDirectory() as work:
         result = run_trainer(module, settings, rows["train"], rows["dev"], Path(work), {}, lambda line: None)
     metric = "accuracy" if problem == "classification" else "correlation"

@@ -281,9 +281,9 @@ def train(
         "init_from": None if init_from is None else file_digest(init_from),
         "data": [file_digest(path) for path in (data, eval)],
     }
-    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     if settings.fit_head and init_from is None:
         fit_head(classifier, problem, train_rows)
+    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     work = out.with_name(f".{out.name}.training")
     result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
     if problem == "regression":
@@ -520,6 +520,7 @@ def run_trainer(
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - started
+    trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
     history = [
         {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
         for entry in trainer.state.log_history
