@@ -43,7 +43,12 @@ MAX_LENGTH = 128
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train. Defaults were chosen on development splits, see benchmarks.
+    """How to train.
+
+    Defaults were chosen on development splits (MiniLM of 6 layers, 2,000 training rows, 3 epochs). Lower rates
+    suit many classes with few examples each (Banking77: 0.882 at 1e-3 and 2e-3, 0.872 at 3e-3), higher ones suit
+    what the encoder does not separate by itself (TREC: 0.88 at 1e-3, 0.93 at 3e-3). Small batches with a fitted
+    head beat larger ones with a random head (SMS spam: 0.99 against 0.976).
 
     lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
     evaluations: how often to evaluate in all; None is after every epoch.
@@ -53,10 +58,10 @@ class TrainSettings:
 
     epochs: float = 3
     seed: int = 0
-    lr: float = 3e-3
-    norm_lr: float = 3e-3
+    lr: float = 2e-3
+    norm_lr: float = 2e-3
     head_lr: float = 1e-2
-    batch_size: int = 16
+    batch_size: int = 8
     warmup: float = 0.1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

@@ -113,7 +113,7 @@ def test_shots_are_drawn_class_by_class():
 
 def test_few_shots_get_enough_steps():
     settings = settings_for(Run("t", "spartan", 32, 0, 2.0), 3, 32)
-    assert settings.epochs * 2 >= 120
+    assert settings.epochs * 32 / settings.batch_size >= 120
     assert settings.lr == pytest.approx(2 * settings_for(Run("t", "spartan", None, 0, 1.0), 3, 2000).lr)
 
 
