@@ -27,6 +27,7 @@ _STORED = (".pte", ".so")
 @dataclass(frozen=True)
 class Apk:
     path: Path
+    classes: Path
     report: list[str]
 
 
@@ -50,7 +51,7 @@ def build(inputs: Inputs, assets: Path, work: Path) -> Apk:
     run("zipalign", "-f", "-p", "4", unaligned, aligned)
     run("zipalign", "-c", "-p", "4", aligned)
     _sign(aligned, signed, work)
-    return Apk(signed, verify(signed))
+    return Apk(signed, classes, verify(signed))
 
 
 def _link_resources(assets: Path, work: Path) -> Path:
