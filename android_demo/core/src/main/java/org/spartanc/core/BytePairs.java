@@ -55,11 +55,6 @@ final class BytePairs implements WordModel {
     merges.put(two, (long) rank << 32 | vocabulary.require(left + right, where));
   }
 
-  @Override
-  public Vocabulary vocabulary() {
-    return vocabulary;
-  }
-
   private static long pair(int left, int right) {
     return (long) left << 32 | right;
   }

@@ -19,9 +19,9 @@ public final class Tokenizer {
   private final Template template;
 
   private Tokenizer(Fields fields) throws InputException {
-    normalizer = Normalizer.read(fields.raw("normalizer"));
-    splitter = Splitter.read(fields.raw("pre_tokenizer"));
-    model = WordModel.read(fields.object("model"));
+    normalizer = Parts.normalizer(fields.raw("normalizer"));
+    splitter = Parts.splitter(fields.raw("pre_tokenizer"));
+    model = Parts.model(fields.object("model"));
     template = Template.read(fields.raw("post_processor"));
     if (fields.isNull("added_tokens")) return;
     for (Object each : fields.list("added_tokens")) {

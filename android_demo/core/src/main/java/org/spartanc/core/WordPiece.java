@@ -22,11 +22,6 @@ final class WordPiece implements WordModel {
   }
 
   @Override
-  public Vocabulary vocabulary() {
-    return vocabulary;
-  }
-
-  @Override
   public void tokenize(String word, Ids ids) {
     if (word.codePointCount(0, word.length()) > longestWord) {
       ids.add(unknown);
