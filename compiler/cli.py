@@ -265,3 +265,62 @@ def inspect(path: Path, as_json: bool) -> None:
 
     found = inspect_path(path)
     print_json(found) if as_json else print_inspection(found)
+
+
+@main.command("android-assets")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The app's assets directory.")
+@click.option("--name", help="What the app calls it; the bundle's directory name by default.")
+@json_option
+@reports_errors
+def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool) -> None:
+    """Copy a checked bundle into the assets of the Android demo."""
+    from spartanc.compiler.android_assets import write_android_assets
+
+    result = write_android_assets(bundle, out, name)
+    print_json(result) if as_json else click.echo(f"wrote {len(result['files'])} files to {result['assets']}")
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled rows, .jsonl or .csv.")
+@click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
+@json_option
+@reports_errors
+def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
+    """Show which parents of a model fire for which labels."""
+    from spartanc.compiler.present import print_topics
+    from spartanc.models.topics import topics as read_topics
+
+    result = read_topics(model, data, html)
+    print_json(result) if as_json else print_topics(result)
+
+
+@main.command()
+@click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
+@click.option("--data", required=True, multiple=True, type=click.Path(path_type=Path), help="train, dev, test.jsonl.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the runs; kept and added to.")
+@click.option("--methods", default="spartan,houlsby,pfeiffer,lora,head,full", show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds 0 to N-1.")
+@click.option("--shots", default="all", show_default=True, help="Training rows, as in all,200,32.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
+@click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
+@json_option
+@reports_errors
+def study(
+    backbone: Path, data: tuple[Path, ...], out: Path, methods: str, shots: str, html: Path | None, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Compare SPARTAN with adapters on your data; an interrupted study goes on where it stopped."""
+    from spartanc.compiler.present import print_study
+    from spartanc.compiler.progress import say
+    from spartanc.models.study import study as run_study
+
+    words = [word.strip() for word in shots.split(",")]
+    if not all(word == "all" or (word.isdecimal() and int(word) > 0) for word in words):
+        raise UsageError(f"`--shots {shots}`: expected `all` or numbers of rows, as in `all,200,32`")
+    counts = [None if word == "all" else int(word) for word in words]
+    names = [name.strip() for name in methods.split(",")]
+    result = run_study(backbone, data, out, methods=names, shots=counts, page=html, report=say, **options)
+    print_json(result) if as_json else print_study(result)

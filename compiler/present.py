@@ -69,6 +69,39 @@ def print_training(result: dict[str, Any]) -> None:
     console.print(table)
 
 
+def print_topics(result: dict[str, Any]) -> None:
+    table = _table("layer", "information on the labels", "p", "dead parents")
+    for number, layer in enumerate(result["layers"], 1):
+        dead = ", ".join(str(parent) for parent in layer["dead_parents"]) or "none"
+        table.add_row(str(number), f"{layer['information']:.3f}", f"{layer['p_value']:.3f}", dead)
+    console = _console()
+    console.print(f"[bold]{escape(result['model'])}[/bold]  {result['texts']} texts, {len(result['labels'])} labels")
+    console.print(table)
+    if result["html"]:
+        console.print(f"page: {escape(result['html'])}")
+
+
+def print_study(result: dict[str, Any]) -> None:
+    table = _table("task", "shots", "method", "test", "spread", "parameters", "task file", "step")
+    for row in result["table"]:
+        step = "" if row["step_seconds"] is None else f"{row['step_seconds']:.3f} s"
+        table.add_row(
+            escape(row["task"]),
+            str(row["shots"] or "all"),
+            row["method"],
+            f"{row['test']:.4f}",
+            f"{row['spread']:.4f}",
+            f"{row['parameters']:,}",
+            size(row["bytes"]),
+            step,
+        )
+    console = _console()
+    console.print(
+        f"{result['runs']} runs in {escape(result['out'])}" + ("" if result["complete"] else ", more to come")
+    )
+    console.print(table)
+
+
 def print_compile(result: dict[str, Any]) -> None:
     console = _console()
     parity = result["parity"]
