@@ -31,6 +31,7 @@ from spartanc.passes.index_notation import (
     Pick,
     Position,
     Product,
+    Restricted,
     Selection,
     Softmax,
     Tensor,
@@ -52,6 +53,7 @@ aten = torch.ops.aten
 LOWEST_FILL = -1e9
 
 THRESHOLD = "a threshold in place of a top-K: ties would choose more than K"
+NOT_NORMALISED = "the parents' weights are not normalised over the chosen parents only"
 SMALLEST = "the smallest are chosen, not the largest"
 WRONG_AXIS = "softmax over a wrong axis: it does not run over the chosen parents"
 
@@ -88,6 +90,7 @@ class Dataflow:
         self.anchors: dict[Node, Selection | str] = {}
         self.refusals: list[Refusal] = []
         self.why: dict[Node, str] = {}
+        self.shorter: dict[tuple[Pick, int], Pick] = {}
         self._constants = constants_of(program)
         for node in program.graph.nodes:
             self._visit(node, complete)
@@ -112,6 +115,10 @@ class Dataflow:
             result = rule(self, node)
         except Inexpressible as error:
             self._source(node, str(error))
+            return
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # Arguments in a form that no rule foresaw: a graph is never refused for what its operators may take.
+            self._source(node, f"`{_name(node)}` with arguments that cannot be followed ({type(error).__name__})")
             return
         if result is None:
             return
@@ -354,19 +361,21 @@ def _slice(flow: Dataflow, node: Node) -> Value | Tensor:
     dim = tensor.dims[axis]
     ranks = [s for s in selections(tensor.formula)]
     if start == 0 and step == 1 and length.is_Integer and len(dim) == 1 and ranks:
-        return _first(tensor, axis, int(length))
+        return _first(flow, tensor, axis, int(length))
     if ranks:
         raise Inexpressible("single entries of a top-K are taken out of it")
     raise Inexpressible("a slice")
 
 
-def _first(tensor: Tensor, axis: int, count: int) -> Tensor:
+def _first(flow: Dataflow, tensor: Tensor, axis: int, count: int) -> Tensor:
     """The first entries of a ranking: a ranking of fewer."""
     dim = tensor.dims[axis]
     pick = _pick_of(tensor.formula)
     if pick is None or pick.rank != dim:
         raise Inexpressible("a slice")
-    shorter = Pick(replace(pick.selection, count=count), new_dim(count), pick.size)
+    shorter = flow.shorter.setdefault(
+        (pick, count), Pick(replace(pick.selection, count=count), new_dim(count), pick.size)
+    )
     dims = (*tensor.dims[:axis], shorter.rank, *tensor.dims[axis + 1 :])
     return Tensor(dims, _replace_pick(tensor.formula, pick, shorter))
 
@@ -400,7 +409,7 @@ def _select(flow: Dataflow, node: Node) -> Value | Tensor:
     if value.tensor.dims[axis] == ():
         return _both(value, lambda t: Tensor(t.dims[:axis] + t.dims[axis + 1 :], t.formula))
     if _argument(node, 2, "index", 0) == 0 and _pick_of(value.tensor.formula) is not None:
-        first = _first(value.tensor, axis, 1)
+        first = _first(flow, value.tensor, axis, 1)
         return Tensor(first.dims[:axis] + first.dims[axis + 1 :], first.formula)
     raise Inexpressible("single entries of a top-K are taken out of it")
 
@@ -505,6 +514,9 @@ def _padded(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _mul(flow: Dataflow, node: Node) -> Value | Tensor:
     first, second = flow.value(node.args[0]), flow.value(node.args[1])
     numbers = _constant(first.tensor), _constant(second.tensor)
+    for one, other in ((first.tensor, second.tensor), (second.tensor, first.tensor)):
+        if isinstance(one.formula, Membership) and _constant(other) is None:
+            return _restricted(one, other)
     if all(n is not None for n in numbers) or any(isinstance(v.tensor.formula, Membership) for v in (first, second)):
         return _pointwise(node.meta["val"].dtype, operator.mul, first.tensor, second.tensor)
     if any(isinstance(v.tensor.formula, Position) for v in (first, second)):
@@ -520,6 +532,22 @@ def _mul(flow: Dataflow, node: Node) -> Value | Tensor:
         return contract(a, labels, b, labels, labels)
 
     return flow.rooted(node, (first, second), build)
+
+
+def _restricted(mask: Tensor, weights: Tensor) -> Tensor:
+    """softmax over all parents, kept at the chosen ones."""
+    mask, weights = _aligned(mask, weights)
+    member, formula = mask.formula, weights.formula
+    assert isinstance(member, Membership)
+    if (member.inside, member.outside) != (1.0, 0.0) or not isinstance(formula, Product) or formula.bound:
+        raise Inexpressible("a mask is multiplied")
+    factor = _only(formula)
+    if not isinstance(factor, Softmax) or factor.over != member.index or formula.coefficient != 1.0:
+        raise Inexpressible("a mask is multiplied by something else than weights of parents")
+    ratio = _ratio(factor.logits, factor.over, member.selection)
+    if ratio is None:
+        raise Inexpressible("the mask is of other logits than those it was made from")
+    return Tensor(weights.dims, Product(1.0, (Restricted(member.selection, ratio, member.index),)))
 
 
 def _div(flow: Dataflow, node: Node) -> Value | Tensor:
@@ -544,18 +572,23 @@ def _normalised(above: Tensor, below: Tensor) -> Tensor:
             raise Inexpressible("a division by something that is not a constant")
     assert isinstance(above.formula, Product) and isinstance(below.formula, Product)
     factor = above.formula.factors[0]
-    if not isinstance(factor, Softmax) or len(factor.over) != 1 or not isinstance(factor.over[0], Pick):
+    if isinstance(factor, Restricted):
+        rows: Dim = factor.index
+        chosen = Chosen(factor.selection, factor.scale, factor.index)
+    elif isinstance(factor, Softmax) and len(factor.over) == 1 and isinstance(factor.over[0], Pick):
+        pick = factor.over[0]
+        rows, ratio = pick.rank, _ratio(factor.logits, (pick,), pick.selection)
+        if ratio is None:
+            raise Inexpressible("a division by something that is not a constant")
+        chosen = Chosen(pick.selection, ratio, (pick,))
+    else:
         raise Inexpressible("a division by something that is not a constant")
-    pick = factor.over[0]
-    ratio = _ratio(factor.logits, (pick,), pick.selection)
-    if (
-        ratio is None
-        or above.formula.bound
-        or below.formula != replace(above.formula, bound=tuple(sorted(pick.rank, key=repr)))  # type: ignore[arg-type]
-        or any(a != b and not (b == () and a == pick.rank) for a, b in zip(above.dims, below.dims, strict=True))
-    ):
+    total = summed(above.formula, rows)
+    if above.formula.bound or below.formula != total:
         raise Inexpressible("a division by something that is not a constant")
-    return Tensor(above.dims, Product(1.0, (Chosen(pick.selection, ratio, (pick,)),)))
+    if any(a != b and not (b == () and a == rows) for a, b in zip(above.dims, below.dims, strict=True)):
+        raise Inexpressible("a division by something that is not a constant")
+    return Tensor(above.dims, Product(1.0, (chosen,)))
 
 
 def _add(flow: Dataflow, node: Node) -> Value | Tensor:
@@ -950,7 +983,7 @@ def _scattered(base: Tensor, row: Dim, formula: Product, pick: Pick, background:
         if isinstance(factor, Softmax) and pick.size == 1 and factor.over == ():
             return Tensor(base.dims, formula)
         if isinstance(factor, Softmax):
-            raise Inexpressible("the parents' weights are not normalised over the chosen parents only")
+            raise Inexpressible(NOT_NORMALISED)
     if background <= LOWEST_FILL:
         ratio = _ratio(formula, (pick,), selection)
         if ratio is not None:
@@ -986,7 +1019,7 @@ def _masked(mask: Tensor, logits: Tensor, kept: float) -> Tensor:
 
 
 def _where(flow: Dataflow, node: Node) -> Tensor:
-    condition, inside, outside = (flow.tensor(a) for a in node.args)
+    condition, inside, outside = (flow.tensor(a) for a in node.args[:3])
     member = condition.formula
     if not isinstance(member, Membership):
         raise Inexpressible("a choice by something else than chosen rows")
@@ -1167,6 +1200,9 @@ _RULES: dict[Any, _Rule] = {
     aten.scatter.src: _scatter,
     aten.scatter.value: _scatter,
     aten.where.self: _where,
+    aten.where.ScalarSelf: _where,
+    aten.where.ScalarOther: _where,
+    aten.where.Scalar: _where,
     aten.masked_fill.Scalar: _masked_fill,
     aten.masked_fill.Tensor: _masked_fill,
     aten.gather.default: _gather,

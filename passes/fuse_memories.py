@@ -15,7 +15,7 @@ from torch.export.graph_signature import TensorArgument
 from torch.fx import Node
 
 import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
-from spartanc.passes.dataflow import SMALLEST, THRESHOLD, Dataflow
+from spartanc.passes.dataflow import NOT_NORMALISED, SMALLEST, THRESHOLD, Dataflow
 from spartanc.passes.index_notation import (
     Chosen,
     Digit,
@@ -23,12 +23,15 @@ from spartanc.passes.index_notation import (
     Leaf,
     Pick,
     Product,
+    Restricted,
     Selection,
     Softmax,
     Tensor,
     merged,
     overlap,
+    selections,
     size,
+    size_of,
     without,
 )
 from spartanc.passes.probe import Probe
@@ -80,6 +83,8 @@ class FuseMemories(GraphPass):
         with torch.no_grad():
             program = copy_program(program.run_decompositions({}))
         matcher = _Matcher(program)
+        for site in matcher.sites:
+            site.same_x = matcher.rearranged(site.x)
         report = FusionReport(self.name)
         for site in matcher.sites:
             reason = _refused(program, site)
@@ -92,8 +97,10 @@ class FuseMemories(GraphPass):
         return _finished(program) if report.changes else program, report
 
     def holds(self, program: ExportedProgram) -> str | None:
-        left = _Matcher(program).sites
-        usable = [site for site in left if _refused(program, site) is None]
+        matcher = _Matcher(program)
+        for site in matcher.sites:
+            site.same_x = matcher.rearranged(site.x)
+        usable = [site for site in matcher.sites if _refused(program, site) is None]
         return None if not usable else f"a memory is left at `{usable[0].node.name}`"
 
 
@@ -135,6 +142,7 @@ class Site:
     top_k: int
     temperature: float
     selections: frozenset[Selection] = field(default_factory=frozenset)
+    same_x: frozenset[Node] = field(default_factory=frozenset)
 
 
 class _Mismatch(Exception):
@@ -160,6 +168,17 @@ class _Matcher:
             return False
         self.sites.append(site)
         return True
+
+    def rearranged(self, x: Node) -> frozenset[Node]:
+        """The nodes that hold nothing but `x`, in another layout or times a constant."""
+        return frozenset(
+            node
+            for node, value in self.flow.values.items()
+            if isinstance(value.tensor.formula, Product)
+            and [f.node for f in value.tensor.formula.factors if isinstance(f, Leaf)] == [x]
+            and len(value.tensor.formula.factors) == 1
+            and not list(selections(value.tensor.formula))
+        )
 
     def skipped(self) -> list[Skipped]:
         """One entry for every selection that ended up in no memory."""
@@ -216,6 +235,8 @@ def match(node: Node, tensor: Tensor, flow: Dataflow | None = None) -> Site | No
     leaves = [f for f in formula.factors if isinstance(f, Leaf)]
     if len(weights) != 2 or len(leaves) != 1:
         return None
+    if any(isinstance(f, Restricted) for f in weights):
+        raise _Mismatch(NOT_NORMALISED)
     chosen = [f for f in weights if isinstance(f, Chosen)]
     if len(chosen) == 2:
         raise _Mismatch("the children's softmax runs over chosen parents")
@@ -228,7 +249,7 @@ def match(node: Node, tensor: Tensor, flow: Dataflow | None = None) -> Site | No
         if len(parent.over) == 1 and isinstance(parent.over[0], Pick):
             pick = parent.over[0]
             if size(pick.rank) != pick.size:
-                raise _Mismatch("the parents' weights are not normalised over the chosen parents only")
+                raise _Mismatch(NOT_NORMALISED)
         try:
             everyone = Chosen(Selection(parent.logits, parent.over, int(size(parent.over)), True), 1.0, parent.over)
             return _site(node, tensor, everyone, child, leaves[0], flow)
@@ -490,24 +511,12 @@ def interior(site: Site) -> set[Node]:
         return depends_on_x[node]
 
     visit(site.node)
-    reached = {node for node, yes in depends_on_x.items() if yes}
-    return {node for node in reached if not _rearranges(node, site.x, reached)}
+    return {node for node, yes in depends_on_x.items() if yes and node not in site.same_x}
 
 
 def _is_tensor(node: Node) -> bool:
     value = node.meta.get("val")
     return not isinstance(value, torch.SymInt | int | float)
-
-
-def _rearranges(node: Node, x: Node, reached: set[Node]) -> bool:
-    """Whether a node is x itself in another layout, which others may read as well."""
-    while node is not x:
-        if node.target not in _REARRANGING:
-            return False
-        node = node.all_input_nodes[0]
-        if node is not x and node not in reached:
-            return False
-    return True
 
 
 _SHAPE_ONLY = {
@@ -519,7 +528,7 @@ _SHAPE_ONLY = {
     aten.new_ones.default,
     aten.empty_like.default,
 }
-_REARRANGING = {
+_RESHAPING = {
     aten.view.default,
     aten.reshape.default,
     aten._unsafe_view.default,
@@ -527,17 +536,7 @@ _REARRANGING = {
     aten.unsqueeze.default,
     aten.squeeze.dim,
     aten.squeeze.dims,
-    aten.expand.default,
-    aten.permute.default,
-    aten.transpose.int,
-    aten.clone.default,
-    aten.contiguous.default,
-    aten.alias.default,
-    aten.detach.default,
-    aten.to.dtype,
-    aten._to_copy.default,
-    aten.mul.Tensor,
-    aten.div.Tensor,
+    aten.squeeze.default,
 }
 
 
@@ -592,10 +591,26 @@ def _replace(program: ExportedProgram, site: Site) -> None:
         elif layout[0] == "view":
             y = _call(graph, aten.reshape.default, (y, _target_shape(graph, site)))
     site.node.replace_all_uses_with(y)
+    if layout[0] == "view":
+        _drop_reshapes(y)
     for node in interior(site) | {site.node}:
         for user in list(node.users):
             if _is_check(user):
                 graph.erase_node(user)
+
+
+def _drop_reshapes(reshaped: Node) -> None:
+    """Where the model itself brings y back to x's shape, both reshapes go."""
+    y = reshaped.args[0]
+    assert isinstance(y, Node)
+    node = reshaped
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if node.target not in _RESHAPING:
+            return
+        if [size_of(n) for n in node.meta["val"].shape] == [size_of(n) for n in y.meta["val"].shape]:
+            node.replace_all_uses_with(y)
+            return
 
 
 def _rows(program: ExportedProgram, site: Site, table: Table, role: str, scale: float = 1.0) -> Node:

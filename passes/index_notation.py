@@ -12,6 +12,7 @@ linear, matmul and bmm are all one product and one sum. So `x @ W.T` followed by
     Leaf       an entry of a tensor that the graph holds or computes elsewhere
     Softmax    of a formula over the variables `over`
     Chosen     softmax over a selection's rows only, 0 at the others
+    Restricted softmax over all rows, 0 at those not selected
     Product    coefficient times factors, summed over `bound`
 
 Sizes are sympy expressions, so that a dynamic length is a size like any other.
@@ -35,6 +36,13 @@ def size_of(size: int | torch.SymInt | sympy.Expr) -> sympy.Expr:
     if isinstance(size, torch.SymInt):
         return sympy.expand(size.node.expr)
     return sympy.expand(size)
+
+
+def whole(size: sympy.Expr) -> int:
+    """A size as a number, where the formula must know it."""
+    if not size.is_Integer:
+        raise Inexpressible("a dynamic size where a fixed one is needed")
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Selection:
     @property
     def chosen(self) -> Selection:
         """The rows left over when the smallest are taken away are the largest."""
-        return replace(self, count=int(size(self.over)) - self.count, largest=not self.largest)
+        return replace(self, count=whole(size(self.over)) - self.count, largest=not self.largest)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,16 @@ class Chosen:
     index: Dim
 
 
-Factor = Leaf | Softmax | Chosen
+@dataclass(frozen=True)
+class Restricted:
+    """softmax over all rows of `scale` times a selection's logits, kept at its rows and 0 at the others."""
+
+    selection: Selection
+    scale: float
+    index: Dim
+
+
+Factor = Leaf | Softmax | Chosen | Restricted
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,7 @@ def digits(thing) -> Iterator[Digit]:
         case Softmax():
             yield from digits(thing.logits)
             yield from digits(thing.over)
-        case Chosen() | Masked() | Membership():
+        case Chosen() | Restricted() | Masked() | Membership():
             yield from digits(thing.selection)
             yield from digits(thing.index)
         case OneHot():
@@ -211,7 +228,7 @@ def selections(thing) -> Iterator[Selection]:
                 yield from selections(part)
         case Selection():
             yield thing
-        case Pick() | Chosen() | Masked() | Membership():
+        case Pick() | Chosen() | Restricted() | Masked() | Membership():
             yield thing.selection
         case OneHot():
             yield thing.pick.selection
@@ -231,8 +248,8 @@ def overlap(a: Digit, b: Digit) -> bool:
         return False
     if a == b or a.whole or b.whole:
         return True
-    low, high = sorted((a, b), key=lambda d: int(d.stride))
-    return int(low.stride * low.size) > int(high.stride)
+    low, high = sorted((a, b), key=lambda d: whole(d.stride))
+    return whole(low.stride * low.size) > whole(high.stride)
 
 
 def without(digit: Digit, taken: Sequence[Index]) -> list[Digit]:
@@ -333,7 +350,7 @@ def substitute(thing, old: Digit, new: Dim):
             rank = _substitute_dim(thing.rank, old, new)
             return (Pick(substitute(thing.selection, old, new), rank, thing.size),)
         case Selection():
-            if any(overlap(old, digit) for digit in thing.over):
+            if not depends(thing, (old,)):
                 return thing
             if depends(new, thing.over):
                 raise Inexpressible("an index stands for two things")
@@ -342,7 +359,7 @@ def substitute(thing, old: Digit, new: Dim):
             return replace(thing, index=tuple(_substitute_dim(dim, old, new) for dim in thing.index))
         case Softmax():
             return Softmax(substitute(thing.logits, old, new), _substitute_dim(thing.over, old, new))
-        case Chosen() | Masked() | Membership():
+        case Chosen() | Restricted() | Masked() | Membership():
             return replace(
                 thing,
                 selection=substitute(thing.selection, old, new),
@@ -351,7 +368,7 @@ def substitute(thing, old: Digit, new: Dim):
         case OneHot():
             return OneHot(substitute(thing.pick, old, new)[0], _substitute_dim(thing.index, old, new))
         case Product():
-            if not without(old, thing.bound):
+            if not depends(thing, (old,)):
                 return thing
             if any(overlap(old, digit) for digit in thing.bound):
                 raise Inexpressible("one index is used at two granularities")
@@ -361,11 +378,9 @@ def substitute(thing, old: Digit, new: Dim):
         case Position():
             terms = []
             for index, stride in thing.terms:
-                for part in reversed(substitute(index, old, new)):
+                for at, part in enumerate(reversed(substitute(index, old, new))):
+                    stride *= whole(terms[-1][0].size) if at else 1
                     terms.append((part, stride))
-                    if not part.size.is_Integer:
-                        raise Inexpressible("a position is counted in steps of a dynamic length")
-                    stride *= int(part.size)
             return Position(tuple(terms), thing.offset)
     raise TypeError(f"not a formula: {thing!r}")
 

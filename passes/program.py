@@ -18,7 +18,10 @@ _CONSTANT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TEN
 
 def copy_program(program: ExportedProgram) -> ExportedProgram:
     """A program with its own graph, signature and state; the tensors themselves are shared, so never write to them."""
-    graph_module = GraphModule(program.graph_module, copy.deepcopy(program.graph_module.graph))
+    graph = copy.deepcopy(program.graph_module.graph)
+    for mine, copied in zip(program.graph_module.graph.nodes, graph.nodes, strict=True):
+        copied.name = mine.name  # a copy renames what is called like a builtin: `input`
+    graph_module = GraphModule(program.graph_module, graph)
     graph_module.meta.update(program.graph_module.meta)
     return program._update(
         graph_module,
