@@ -73,7 +73,7 @@ class Value:
     """A node's formula, and the same tensor seen from the last node that computes rather than rearranges."""
 
     tensor: Tensor
-    root: Tensor
+    root: Tensor | None
 
 
 class Dataflow:
@@ -99,7 +99,7 @@ class Dataflow:
 
     def _visit(self, node: Node, complete: Callable[[Node, Tensor], bool]) -> None:
         if node.op == "output":
-            self._lose(node, "it is an output of the program")
+            self._lose(node, "what was selected leaves the program without a memory lookup")
             return
         if node.op == "placeholder":
             if isinstance(node.meta.get("val"), torch.Tensor):
@@ -123,7 +123,7 @@ class Dataflow:
         if result is None:
             return
         if isinstance(result, Value):
-            self.values[node] = result
+            self.values[node] = result if result.root is not None else Value(result.tensor, self._leaf(node))
         else:
             if complete(node, result):
                 self._source(node)
@@ -250,8 +250,12 @@ def _shape(node: Node) -> tuple[sympy.Expr, ...]:
 
 
 def _both(value: Value, change: Callable[[Tensor], Tensor]) -> Value:
-    """A rearrangement, which changes both views of a tensor."""
-    return Value(change(value.tensor), change(value.root))
+    """A rearrangement, which changes both views of a tensor; where it cannot, the result is a source of its own."""
+    tensor = change(value.tensor)
+    try:
+        return Value(tensor, change(value.root))
+    except Inexpressible:
+        return Value(tensor, None)
 
 
 def logits_ratio(tensor: Tensor, axis: int, selection: Selection) -> float | None:
@@ -569,7 +573,7 @@ def _normalised(above: Tensor, below: Tensor) -> Tensor:
     above, below = _padded(above, below)
     for tensor in (above, below):
         if not isinstance(tensor.formula, Product) or len(tensor.formula.factors) != 1:
-            raise Inexpressible("a division by something that is not a constant")
+            raise Inexpressible("a division by something that is not one constant")
     assert isinstance(above.formula, Product) and isinstance(below.formula, Product)
     factor = above.formula.factors[0]
     if isinstance(factor, Restricted):
@@ -579,15 +583,15 @@ def _normalised(above: Tensor, below: Tensor) -> Tensor:
         pick = factor.over[0]
         rows, ratio = pick.rank, _ratio(factor.logits, (pick,), pick.selection)
         if ratio is None:
-            raise Inexpressible("a division by something that is not a constant")
+            raise Inexpressible("a division by something that is not one constant")
         chosen = Chosen(pick.selection, ratio, (pick,))
     else:
-        raise Inexpressible("a division by something that is not a constant")
+        raise Inexpressible("a division by something that is not one constant")
     total = summed(above.formula, rows)
     if above.formula.bound or below.formula != total:
-        raise Inexpressible("a division by something that is not a constant")
+        raise Inexpressible("a division by something that is not one constant")
     if any(a != b and not (b == () and a == rows) for a, b in zip(above.dims, below.dims, strict=True)):
-        raise Inexpressible("a division by something that is not a constant")
+        raise Inexpressible("a division by something that is not one constant")
     return Tensor(above.dims, Product(1.0, (chosen,)))
 
 
@@ -1172,6 +1176,8 @@ _IGNORED = {
     aten.sym_constrain_range_for_size.default,
 }
 
+_COMPARISONS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
+
 _Rule = Callable[[Dataflow, Node], Value | Tensor | None]
 _RULES: dict[Any, _Rule] = {
     operator.getitem: _getitem,
@@ -1322,6 +1328,13 @@ _RULES |= {
 }
 _RULES |= {
     op: _compared(function)
-    for name, function in (("ge", operator.ge), ("gt", operator.gt), ("le", operator.le), ("lt", operator.lt))
+    for name, function in _COMPARISONS.items()
     for op in (getattr(aten, name).Tensor, getattr(aten, name).Scalar)
 }
+
+
+def leads_to_threshold(node: Node, steps: int = 4) -> bool:
+    """Whether what a node took out of a top-K is compared with something a few steps on."""
+    if node.target in {getattr(aten, name).Tensor for name in _COMPARISONS}:
+        return True
+    return steps > 0 and any(leads_to_threshold(user, steps - 1) for user in node.users)

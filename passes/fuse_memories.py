@@ -15,7 +15,7 @@ from torch.export.graph_signature import TensorArgument
 from torch.fx import Node
 
 import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
-from spartanc.passes.dataflow import NOT_NORMALISED, SMALLEST, THRESHOLD, Dataflow
+from spartanc.passes.dataflow import NOT_NORMALISED, SMALLEST, THRESHOLD, Dataflow, leads_to_threshold
 from spartanc.passes.index_notation import (
     Chosen,
     Digit,
@@ -204,7 +204,8 @@ class _Matcher:
             return Skipped(node.name, "what is selected is not used for a memory lookup")
         telling = [r for r in lost if r.reason in (THRESHOLD, SMALLEST)]
         refusal = telling[0] if telling else max(lost, key=lambda r: r.progress)
-        reason = refusal.reason
+        if not telling and leads_to_threshold(refusal.node):
+            return Skipped(refusal.node.name, THRESHOLD)
         for source in refusal.node.all_input_nodes:
             value = self.flow.values.get(source)
             if value is None or not isinstance(value.tensor.formula, Product):
@@ -215,7 +216,7 @@ class _Matcher:
                 match(source, value.tensor, self.flow)
             except _Mismatch as mismatch:
                 return Skipped(source.name, str(mismatch))
-        return Skipped(refusal.node.name, reason)
+        return Skipped(refusal.node.name, refusal.reason)
 
 
 def _longer(selection: Selection) -> tuple[Product, Dim]:

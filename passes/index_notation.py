@@ -336,7 +336,11 @@ def substitute(thing, old: Digit, new: Dim):
                 return new
             if not overlap(thing, old):
                 return (thing,)
-            if old.whole or not (thing.whole or thing.size > old.size):
+            if not without(thing, (old,)):
+                # `thing` is a part of `old`: take the same part of `new`.
+                stride = thing.stride // old.stride
+                return regroup((new,), (old.size // (stride * thing.size), thing.size, stride))[1]
+            if without(old, (thing,)):
                 raise Inexpressible("one index is used at two granularities")
             above = old.stride * old.size
             parts: list[Index] = []
