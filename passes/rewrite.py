@@ -1,0 +1,51 @@
+"""Small steps that rewrites of a graph are made of: new calls with their shapes, and shapes with one inferred size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.fx import Graph, Node
+
+aten = torch.ops.aten
+
+VIEWS = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
+
+
+def call(graph: Graph, target: Any, arguments: tuple, named: dict[str, Any] | None = None) -> Node:
+    """A call at the graph's insertion point, with the `meta` that later passes and the lowering read."""
+    named = named or {}
+    node = graph.call_function(target, arguments, named)
+    values, named_values = torch.fx.node.map_arg((arguments, named), lambda n: n.meta["val"])
+    node.meta["val"] = target(*values, **named_values)
+    return node
+
+
+def shape_of(node: Node) -> list[int | torch.SymInt]:
+    return list(node.meta["val"].shape)
+
+
+def inferable(shape: Sequence[int | torch.SymInt]) -> list[int] | None:
+    """A shape as the arguments of a view with no symbols: its one dynamic size as -1; None where it has more.
+
+    XNNPACK takes such a view, and none with a symbol.
+    """
+    if sum(not isinstance(size, int) for size in shape) > 1:
+        return None
+    return [size if isinstance(size, int) else -1 for size in shape]
+
+
+def transposition(node: Node) -> list[int] | None:
+    """The order of dimensions that a transpose or permute makes; None for other nodes."""
+    if node.op != "call_function":
+        return None
+    rank = len(shape_of(node)) if isinstance(node.meta.get("val"), torch.Tensor) else 0
+    if node.target is aten.permute.default:
+        return [d % rank for d in node.args[1]]  # type: ignore[union-attr]
+    if node.target is aten.transpose.int:
+        order = list(range(rank))
+        a, b = (d % rank for d in node.args[1:3])  # type: ignore[operator]
+        order[a], order[b] = order[b], order[a]
+        return order
+    return None
