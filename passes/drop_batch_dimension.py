@@ -139,4 +139,6 @@ def _fits(argument: object) -> bool:
     if not isinstance(argument, Node):
         return True
     value = argument.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dim() == 4 and isinstance(value.shape[0], int) and value.shape[0] == 1
+    return (
+        isinstance(value, torch.Tensor) and value.dim() == 4 and isinstance(value.shape[0], int) and value.shape[0] == 1
+    )

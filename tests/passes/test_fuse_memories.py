@@ -214,7 +214,7 @@ def memories(draw):
     return shape | {"H": draw(st.sampled_from([2, 5, 16, 33]))}
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     shape=memories(),
     kinds=st.lists(FORMS, min_size=1, max_size=3),
