@@ -15,10 +15,16 @@ __all__ = ["exact_passes", "final_passes", "fuse_memories"]
 
 def exact_passes() -> list[GraphPass]:
     """From the captured program to the fp32 one that may be quantised; each is exact to rounding."""
+    from spartanc.passes.drop_batch_dimension import DropBatchDimension
+    from spartanc.passes.drop_dead_tokens import DropDeadTokens
+    from spartanc.passes.drop_noop_ops import DropNoopOps
     from spartanc.passes.fuse_memories import FuseMemories
 
     return [
         FuseMemories(),  # first: it reads the memory as it was written
+        DropNoopOps(),  # before the next: a clone between two products would hide the one from the other
+        DropBatchDimension(),  # before the next, which then cuts the mask in three dimensions as well
+        DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
     ]
 
 
