@@ -1,0 +1,176 @@
+"""A task's tensors become inputs, so that one program serves every task over one backbone.
+
+before:  program(input_ids, attention_mask), with memories, LayerNorms and classifier as constants
+after:   module(input_ids, attention_mask, *task tensors), the backbone's constants alone inside
+
+The module is plain torch.fx and is captured again, with the sizes that tasks may differ in as dynamic dimensions.
+Inputs are ordered by the size of their elements, widest first: a file that holds them one after the other, in their
+order and without a gap, has every one of them aligned.
+
+Names: a parameter keeps its qualified name; what a pass derived from a memory is `memories.N.ROLE`, N counting
+memories from the input on and ROLE the argument of the operator that reads it.
+
+Refused, with the constant's name: a constant that is neither the backbone's nor comes from a memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_arg
+
+from spartanc.compiler.errors import CompileError
+from spartanc.compiler.ops.memory_lookup import NAMESPACE
+from spartanc.passes.program import constant_tensor
+
+_DERIVED = re.compile(r"memory_(\d+)_(\w+)")  # what other passes call what they derive from memory N
+_DERIVED_HEAD = re.compile(r"head_(\d+)_(\w+)")
+
+
+@dataclass(frozen=True)
+class TaskTensor:
+    """One input that follows ids and mask."""
+
+    name: str
+    value: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """`module(input_ids, attention_mask, *(t.value for t in tensors))` computes what the program did.
+
+    computation: a line for every operation, free of what tasks may differ in; constants of the backbone stand in it
+    by name. Programs of two models over one backbone are interchangeable where these are equal.
+    """
+
+    module: GraphModule
+    tensors: tuple[TaskTensor, ...]
+    computation: tuple[str, ...]
+
+
+def lift_task_tensors(program: ExportedProgram, task_names: Collection[str], backbone: Collection[str]) -> Lifted:
+    """Make inputs of all constants of `program` that are in `task_names` or were derived from a memory.
+
+    backbone: names of the constants that stay (parameters and buffers of the model that are no task's).
+    """
+    constants = {node: constant_tensor(program, node) for node in program.graph.nodes if node.op == "placeholder"}
+    targets = {
+        spec.arg.name: spec.target
+        for spec in program.graph_signature.input_specs
+        if spec.kind is not InputKind.USER_INPUT
+    }
+    memories = _memory_numbers(program.graph)
+    names: dict[Node, str] = {}
+    for node, value in constants.items():
+        if value is not None and node.users:
+            name = _task_name(node, targets[node.name], set(task_names), memories)
+            if name is not None:
+                names[node] = name
+            elif targets[node.name] not in backbone and not _is_plain_constant(program, node):
+                raise CompileError(f"constant `{targets[node.name]}` is neither the backbone's nor a task's")
+    if len(set(names.values())) != len(names):
+        raise CompileError("two task tensors have one name")
+    # Stable, so that tensors of one type stay in the order of the computation.
+    order = sorted(names, key=lambda node: -constants[node].element_size())
+
+    graph, root = Graph(), torch.nn.Module()
+    copied: dict[Node, Node] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and constants[node] is None:
+            copied[node] = graph.placeholder(node.name)
+            copied[node].meta.update(node.meta)
+    for index, node in enumerate(order):
+        copied[node] = graph.placeholder(f"task_{index}")
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            value = constants[node]
+            if node not in copied and value is not None and node.users:
+                attribute = re.sub(r"\W", "_", targets[node.name])
+                root.register_buffer(attribute, value.detach())
+                copied[node] = graph.get_attr(attribute)
+        elif node.op == "output":
+            graph.output(map_arg(node.args[0], copied.__getitem__))
+        else:
+            copied[node] = graph.node_copy(node, copied.__getitem__)
+    graph.lint()
+    tensors = tuple(TaskTensor(names[node], constants[node].detach().contiguous()) for node in order)
+    lines = tuple(_computation(program.graph, names, targets, constants, set(backbone)))
+    return Lifted(GraphModule(root, graph), tensors, lines)
+
+
+def _memory_numbers(graph: Graph) -> dict[Node, int]:
+    lookups = [node for node in graph.nodes if _is_lookup(node)]
+    return {node: number for number, node in enumerate(lookups)}
+
+
+def _is_lookup(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return node.op == "call_function" and schema is not None and schema.name == f"{NAMESPACE}::memory_lookup"
+
+
+def _task_name(node: Node, target: str, task_names: set[str], memories: dict[Node, int]) -> str | None:
+    for user in node.users:
+        if user in memories:
+            role = user.target._schema.arguments[user.args.index(node)].name
+            return f"memories.{memories[user]}.{role}"
+    derived = _DERIVED.fullmatch(target)
+    if derived is not None:
+        return f"memories.{derived[1]}.{derived[2]}"
+    derived = _DERIVED_HEAD.fullmatch(target)
+    if derived is not None:
+        return f"head.{derived[1]}.{derived[2]}"
+    return target if target in task_names else None
+
+
+def _is_plain_constant(program: ExportedProgram, node: Node) -> bool:
+    """A tensor that was written out in the model's code, like a mask's least value."""
+    return any(
+        spec.kind is InputKind.CONSTANT_TENSOR
+        for spec in program.graph_signature.input_specs
+        if getattr(spec.arg, "name", None) == node.name
+    )
+
+
+def _computation(
+    graph: Graph, names: dict[Node, str], targets: dict[str, str], constants: dict, backbone: set[str]
+) -> list[str]:
+    """One line for every node, free of node names and of sizes that tasks differ in."""
+    number: dict[Node, str] = {}
+    lines = []
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            if node in names:
+                number[node] = f"task:{names[node]}:{constants[node].dtype}"
+            elif constants[node] is not None:
+                target = targets[node.name]
+                number[node] = f"backbone:{target}" if target in backbone else tensor_digest(constants[node])
+            else:
+                number[node] = f"input:{node.name}"
+            continue
+        number[node] = f"%{len(lines)}"
+        arguments = map_arg((node.args, node.kwargs), lambda each: _Reference(number[each]))
+        lines.append(f"{node.target if node.op == 'call_function' else node.op} {arguments}")
+    return lines
+
+
+class _Reference:
+    def __init__(self, text: str):
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """SHA-256 of type, shape and bytes."""
+    value = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{value.dtype} {list(value.shape)}\n".encode())
+    digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()
