@@ -8,7 +8,8 @@ Inputs are ordered by the size of their elements, widest first: a file that hold
 order and without a gap, has every one of them aligned.
 
 Names: a parameter keeps its qualified name; what a pass derived from a memory is `memories.N.ROLE`, N counting
-memories from the input on and ROLE the argument of the operator that reads it.
+memories from the input on and ROLE the argument of the operator that reads it. A memory that no pass has packed becomes
+the stock operators of `open_memory`, which need nothing of it but inputs.
 
 Refused, with the constant's name: a constant that is neither the backbone's nor comes from a memory.
 """
@@ -28,10 +29,11 @@ from torch.fx.node import map_arg
 
 from spartanc.compiler.errors import CompileError
 from spartanc.compiler.ops.memory_lookup import NAMESPACE
+from spartanc.passes.open_memory import open_memory, open_tensors
 from spartanc.passes.program import constant_tensor
+from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 
-_DERIVED = re.compile(r"memory_(\d+)_(\w+)")  # what other passes call what they derive from memory N
-_DERIVED_HEAD = re.compile(r"head_(\d+)_(\w+)")
+_LOOKUP = torch.ops.spartan.memory_lookup.default
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,8 @@ def lift_task_tensors(program: ExportedProgram, task_names: Collection[str], bac
         for spec in program.graph_signature.input_specs
         if spec.kind is not InputKind.USER_INPUT
     }
-    memories = _memory_numbers(program.graph)
-    names: dict[Node, str] = {}
-    for node, value in constants.items():
-        if value is not None and node.users:
-            name = _task_name(node, targets[node.name], set(task_names), memories)
-            if name is not None:
-                names[node] = name
-            elif targets[node.name] not in backbone and not _is_plain_constant(program, node):
-                raise CompileError(f"constant `{targets[node.name]}` is neither the backbone's nor a task's")
-    if len(set(names.values())) != len(names):
-        raise CompileError("two task tensors have one name")
-    # Stable, so that tensors of one type stay in the order of the computation.
-    order = sorted(names, key=lambda node: -constants[node].element_size())
+    names = _names(program, constants, targets, set(task_names), set(backbone))
+    opened = _opened(program, constants, names)
 
     graph, root = Graph(), torch.nn.Module()
     copied: dict[Node, Node] = {}
@@ -86,8 +77,16 @@ def lift_task_tensors(program: ExportedProgram, task_names: Collection[str], bac
         if node.op == "placeholder" and constants[node] is None:
             copied[node] = graph.placeholder(node.name)
             copied[node].meta.update(node.meta)
-    for index, node in enumerate(order):
-        copied[node] = graph.placeholder(f"task_{index}")
+    given = [(name, constants[node], node) for node, name in names.items()]
+    given += [(name, value, None) for tensors in opened.values() for name, value in tensors.items()]
+    given.sort(key=lambda each: -each[1].element_size())  # stable: within a type in the order of the computation
+    inputs: dict[str, Node] = {}
+    for index, (name, _, node) in enumerate(given):
+        if name in inputs:
+            raise CompileError(f"two task tensors have the name `{name}`")
+        inputs[name] = graph.placeholder(f"task_{index}")
+        if node is not None:
+            copied[node] = inputs[name]
     for node in program.graph.nodes:
         if node.op == "placeholder":
             value = constants[node]
@@ -97,12 +96,47 @@ def lift_task_tensors(program: ExportedProgram, task_names: Collection[str], bac
                 copied[node] = graph.get_attr(attribute)
         elif node.op == "output":
             graph.output(map_arg(node.args[0], copied.__getitem__))
+        elif node in opened:
+            arguments = [inputs[name] for name in opened[node]]
+            copied[node] = graph.call_function(open_memory, (copied[node.args[0]], *arguments))
         else:
             copied[node] = graph.node_copy(node, copied.__getitem__)
     graph.lint()
-    tensors = tuple(TaskTensor(names[node], constants[node].detach().contiguous()) for node in order)
-    lines = tuple(_computation(program.graph, names, targets, constants, set(backbone)))
+    lines = tuple(_computation(program.graph, names, targets, constants, set(backbone), opened))
+    tensors = tuple(TaskTensor(name, value.detach().contiguous()) for name, value, _ in given)
     return Lifted(GraphModule(root, graph), tensors, lines)
+
+
+def _names(
+    program: ExportedProgram, constants: dict, targets: dict[str, str], task_names: set[str], backbone: set[str]
+) -> dict[Node, str]:
+    """The task constants among the placeholders, by the names that their inputs will have."""
+    memories = _memory_numbers(program.graph)
+    names: dict[Node, str] = {}
+    for node, value in constants.items():
+        if value is None or all(user.target is _LOOKUP for user in node.users):
+            continue
+        name = _task_name(node, targets[node.name], task_names, memories)
+        if name is not None:
+            names[node] = name
+        elif targets[node.name] not in backbone and not _is_plain_constant(program, node):
+            raise CompileError(f"constant `{targets[node.name]}` is neither the backbone's nor a task's")
+    return names
+
+
+def _opened(program: ExportedProgram, constants: dict, names: dict[Node, str]) -> dict[Node, dict[str, torch.Tensor]]:
+    """The tensors of every memory that stands as `spartan::memory_lookup`, by the names of their inputs."""
+    opened = {}
+    for node, number in _memory_numbers(program.graph).items():
+        if node.target is not _LOOKUP:
+            continue
+        tensors = [constants.get(argument) for argument in node.args[1:4]]
+        if any(value is None for value in tensors):
+            raise CompileError(f"`{node.name}` has parents, keys or values that are computed, not stored")
+        with torch.no_grad():
+            made = open_tensors(*(value.detach() for value in tensors), node.args[4], node.args[5])
+        opened[node] = {f"memories.{number}.{role}": value for role, value in made.items()}
+    return opened
 
 
 def _memory_numbers(graph: Graph) -> dict[Node, int]:
@@ -120,10 +154,7 @@ def _task_name(node: Node, target: str, task_names: set[str], memories: dict[Nod
         if user in memories:
             role = user.target._schema.arguments[user.args.index(node)].name
             return f"memories.{memories[user]}.{role}"
-    derived = _DERIVED.fullmatch(target)
-    if derived is not None:
-        return f"memories.{derived[1]}.{derived[2]}"
-    derived = _DERIVED_HEAD.fullmatch(target)
+    derived = DERIVED_HEAD.fullmatch(target)
     if derived is not None:
         return f"head.{derived[1]}.{derived[2]}"
     return target if target in task_names else None
@@ -139,7 +170,12 @@ def _is_plain_constant(program: ExportedProgram, node: Node) -> bool:
 
 
 def _computation(
-    graph: Graph, names: dict[Node, str], targets: dict[str, str], constants: dict, backbone: set[str]
+    graph: Graph,
+    names: dict[Node, str],
+    targets: dict[str, str],
+    constants: dict,
+    backbone: set[str],
+    opened: dict[Node, dict[str, torch.Tensor]],
 ) -> list[str]:
     """One line for every node, free of node names and of sizes that tasks differ in."""
     number: dict[Node, str] = {}
@@ -149,10 +185,15 @@ def _computation(
             if node in names:
                 number[node] = f"task:{names[node]}:{constants[node].dtype}"
             elif constants[node] is not None:
+                # Of what the model's code writes out there is no name that tells it apart.
                 target = targets[node.name]
                 number[node] = f"backbone:{target}" if target in backbone else tensor_digest(constants[node])
             else:
                 number[node] = f"input:{node.name}"
+            continue
+        if node in opened:
+            lines.append(f"open_memory {number[node.args[0]]} {list(opened[node])}")
+            number[node] = f"%{len(lines) - 1}"
             continue
         number[node] = f"%{len(lines)}"
         arguments = map_arg((node.args, node.kwargs), lambda each: _Reference(number[each]))
