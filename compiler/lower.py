@@ -16,6 +16,7 @@ from executorch.exir import (
     ExecutorchBackendConfig,
     to_edge_transform_and_lower,
 )
+from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 
 from spartanc.compiler.errors import CompileError
@@ -43,8 +44,14 @@ class Lowered:
         return sum(n for op, n in self.fallback_ops.items() if op.startswith(f"{OURS}memory_lookup"))
 
 
-def lower(program: ExportedProgram, *, partitioners: list | None = None) -> Lowered:
-    """Lower to XNNPACK and serialise. Raises CompileError where ExecuTorch refuses the graph."""
+def lower(
+    program: ExportedProgram, *, partitioners: list | None = None, inputs_in_place: bool = False
+) -> Lowered:
+    """Lower to XNNPACK and serialise. Raises CompileError where ExecuTorch refuses the graph.
+
+    inputs_in_place: the program reads its inputs where the caller has them; without it, it has memory of its own for
+    them, of their largest size, and copies.
+    """
     try:
         edge = to_edge_transform_and_lower(
             program,
@@ -54,8 +61,12 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None) -> Lowe
         )
         delegated, delegates, fallback = _census(edge)
         # Our kernels' packed tensors lie on cache lines: split loads cost a third of their speed.
-        aligned = ExecutorchBackendConfig(extract_delegate_segments=True, constant_tensor_alignment=64)
-        emitted = edge.to_executorch(aligned)
+        config = ExecutorchBackendConfig(
+            extract_delegate_segments=True,
+            constant_tensor_alignment=64,
+            memory_planning_pass=MemoryPlanningPass(alloc_graph_input=not inputs_in_place),
+        )
+        emitted = edge.to_executorch(config)
         return Lowered(emitted.buffer, delegated, delegates, fallback)
     except Exception as error:
         raise CompileError(f"ExecuTorch could not lower the program: {error}") from error

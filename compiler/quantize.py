@@ -12,7 +12,7 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     XNNPACKQuantizer,
     get_symmetric_quantization_config,
 )
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from spartanc.compiler.capture import dynamic_shapes, example_inputs
@@ -28,14 +28,29 @@ class _LinearsOnly(XNNPACKQuantizer):
 
 def quantize_backbone(program: ExportedProgram, max_length: int) -> ExportedProgram:
     """Every linear of `program` in int8; the same signature and the same dynamic length up to `max_length`."""
-    inputs = example_inputs(min(max_length, 8))
+    return quantize_linears(program, example_inputs(min(max_length, 8)), dynamic_shapes(max_length))
+
+
+def quantize_linears(
+    program: ExportedProgram, inputs: tuple[torch.Tensor, ...], shapes: tuple[dict[int, Dim], ...]
+) -> ExportedProgram:
+    """Every linear with stored weights in int8; one whose weight is an input stays as it is.
+
+    inputs and shapes: what the program was captured with.
+    """
     quantizer = _LinearsOnly().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+    quantizer.set_filter_function(_has_stored_weights)
     try:
         with torch.no_grad():
             prepared = prepare_pt2e(program.module(), quantizer)
             prepared(*inputs)  # observes the weights; activations are measured at run time, row by row
             converted = convert_pt2e(prepared)
-            again = torch.export.export(converted, inputs, dynamic_shapes=dynamic_shapes(max_length), strict=False)
+            again = torch.export.export(converted, inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise CompileError(f"the backbone could not be quantised to int8: {error}") from error
     return again.run_decompositions({})
+
+
+def _has_stored_weights(node: torch.fx.Node) -> bool:
+    is_linear = node.target is torch.ops.aten.linear.default
+    return not is_linear or all(each.op == "get_attr" for each in node.args[1:] if isinstance(each, torch.fx.Node))

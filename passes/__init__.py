@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 # Not inside a function: importing the module of this name later would put the module in the function's place.
@@ -45,3 +46,25 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
     else:
         memories = PackMemories() if fp32 else QuantizeMemories(quantization)
     return [memories] if fp32 else [memories, QuantizeEmbeddings(stock=portable)]
+
+
+def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:
+    """From the captured program to the one whose task tensors become inputs."""
+    from spartanc.passes.fuse_memories import FuseMemories
+    from spartanc.passes.pack_memories import PackMemories
+    from spartanc.passes.quantize_head import QuantizeHead
+
+    fused: list[GraphPass] = [FuseMemories()]  # first: it reads the memory as it was written
+    if lowering == "portable":
+        return fused  # lifting writes the memory out in stock operators
+    packed = [*fused, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
+    # Before the linears of the backbone: what becomes an input here is none of theirs.
+    return packed if quantization == "none" else [*packed, QuantizeHead(task_names)]
+
+
+def shared_backbone_passes(lowering: str, quantization: str) -> list[GraphPass]:
+    """From the program with task inputs, its linears quantised or not, to the one that is lowered."""
+    from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
+
+    # After the linears: capturing again would take the tables for fp32.
+    return [] if quantization == "none" else [QuantizeEmbeddings(stock=lowering == "portable")]

@@ -50,10 +50,12 @@ class Lifted:
 
     computation: a line for every operation, free of what tasks may differ in; constants of the backbone stand in it
     by name. Programs of two models over one backbone are interchangeable where these are equal.
+    class_tensors: names of those whose first size is the number of classes.
     """
 
     module: GraphModule
     tensors: tuple[TaskTensor, ...]
+    class_tensors: frozenset[str]
     computation: tuple[str, ...]
 
 
@@ -104,7 +106,15 @@ def lift_task_tensors(program: ExportedProgram, task_names: Collection[str], bac
     graph.lint()
     lines = tuple(_computation(program.graph, names, targets, constants, set(backbone), opened))
     tensors = tuple(TaskTensor(name, value.detach().contiguous()) for name, value, _ in given)
-    return Lifted(GraphModule(root, graph), tensors, lines)
+    return Lifted(GraphModule(root, graph), tensors, _class_tensors(program.graph, names), lines)
+
+
+def _class_tensors(graph: Graph, names: dict[Node, str]) -> frozenset[str]:
+    """Weight and bias of the linear that gives the logits."""
+    linears = [node for node in graph.nodes if node.target is torch.ops.aten.linear.default]
+    if not linears or linears[-1].args[1] not in names:
+        raise CompileError("the logits don't come from a linear layer of the task")
+    return frozenset(names[each] for each in linears[-1].args[1:] if each in names)
 
 
 def _names(

@@ -136,6 +136,7 @@ def sizes_of(parents: int, cells: int, classes: int) -> dict[str, int]:
         "parents": parents,
         "cells": cells,
         "classes": classes,
+        "children": cells // parents,
         "blocks": -(-(parents + cells) // BLOCK_COLUMNS),
     }
 
