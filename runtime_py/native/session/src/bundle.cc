@@ -100,6 +100,7 @@ Bundle open_bundle(const std::string& path) {
     altered(path, "`manifest.json` does not list its program");
   }
   check_files(path, *files);
+  bundle.directory = path;
   bundle.program = path + "/" + program->string();
   if (const Json* labels = bundle.manifest.find("labels")) {
     for (const Json& label : labels->items()) {

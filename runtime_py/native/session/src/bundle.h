@@ -10,6 +10,7 @@
 namespace spartan {
 
 struct Bundle {
+  std::string directory;              // empty for a program without a bundle
   std::string program;                // path of the program
   Json manifest;                      // null for a program without a bundle
   std::vector<std::string> labels;    // empty where the manifest names none

@@ -22,6 +22,7 @@
 #include "mapped_file.h"
 #include "safetensors.h"
 #include "spartan/session.h"
+#include "task.h"
 
 namespace {
 
@@ -58,6 +59,7 @@ info     prints what the program takes and gives, and how long it took to load, 
   --cold             drops the program from the page cache first
 
 all of them:
+  --task TASK        (not info) of a bundle with a shared backbone: the task's name, or its file
   --inputs FILE      (not info) tensors of this file follow ids and mask, in the file's order
   --threads N        threads of the pool; one a processor without it
   --weight-cache     XNNPACK shares packed weights between programs
@@ -99,10 +101,10 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   static const std::map<std::string, std::vector<std::string>> kWithValue = {
-      {"run", {"--ids", "--out", "--inputs", "--threads", "--profile"}},
+      {"run", {"--ids", "--out", "--task", "--inputs", "--threads", "--profile"}},
       {"bench",
        {"--baseline", "--length", "--ids", "--warmup", "--min-runs", "--max-runs", "--min-seconds", "--seconds", "--precision",
-        "--inputs", "--threads", "--profile"}},
+        "--task", "--inputs", "--threads", "--profile"}},
       {"info", {"--threads"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
@@ -297,16 +299,49 @@ class ExtraInputs {
     }
   }
 
-  std::vector<spartan_tensor> with(const Row& row) const {
-    std::vector<spartan_tensor> inputs = {row_tensor(row.ids), row_tensor(row.mask)};
-    inputs.insert(inputs.end(), tensors_.begin(), tensors_.end());
-    return inputs;
-  }
+  const std::vector<spartan_tensor>& tensors() const { return tensors_; }
 
  private:
   std::unique_ptr<Safetensors> file_;
   std::vector<std::unique_ptr<std::vector<uint64_t>>> copies_;
   std::vector<spartan_tensor> tensors_;
+};
+
+std::vector<spartan_tensor> inputs_of(const Row& row, const std::vector<spartan_tensor>& more) {
+  std::vector<spartan_tensor> inputs = {row_tensor(row.ids), row_tensor(row.mask)};
+  inputs.insert(inputs.end(), more.begin(), more.end());
+  return inputs;
+}
+
+// What follows ids and mask: the tensors of a task, or of the file that `--inputs` names.
+class MoreInputs {
+ public:
+  MoreInputs(const Bundle& bundle, const Options& options) : extra_(options.text("--inputs")) {
+    if (options.has("--task")) {
+      if (options.has("--inputs")) {
+        throw CommandError("`--task` and `--inputs` do not go together");
+      }
+      task_ = std::make_unique<spartan::Task>(bundle, options.text("--task"));
+    } else if (spartan::is_fleet(bundle) && !options.has("--inputs")) {
+      throw CommandError("the bundle has a shared backbone: name the task with `--task`");
+    }
+  }
+
+  const std::vector<spartan_tensor>& tensors() const { return task_ ? task_->tensors() : extra_.tensors(); }
+  const std::vector<std::string>& labels(const Bundle& bundle) const { return task_ ? task_->labels() : bundle.labels; }
+
+  // A task answers only after its probe gave what it should.
+  void check_probe(Session& session) const {
+    if (task_) {
+      const Row probe = {task_->probe_ids(), task_->probe_mask()};
+      session.run(inputs_of(probe, tensors()));
+      task_->check_probe(session.logits());
+    }
+  }
+
+ private:
+  ExtraInputs extra_;
+  std::unique_ptr<spartan::Task> task_;
 };
 
 template <typename Values, typename Text>
@@ -327,13 +362,14 @@ int run(const Options& options) {
   }
   const Bundle bundle = spartan::open_bundle(options.bundle);
   const std::vector<Row> rows = read_rows(options.text("--ids"), options.has("--keep-padding"));
-  const ExtraInputs extra(options.text("--inputs"));
+  const MoreInputs more(bundle, options);
   Session session(bundle.program, options);
+  more.check_probe(session);
   std::vector<float> logits;
   std::vector<double> run_ms;
   size_t classes = 0;
   for (const Row& row : rows) {
-    session.run(extra.with(row));
+    session.run(inputs_of(row, more.tensors()));
     run_ms.push_back(milliseconds(session.statistics().last_run_ns));
     const std::vector<float> result = session.logits();
     if (result.empty() || (classes != 0 && result.size() != classes)) {
@@ -353,7 +389,8 @@ int run(const Options& options) {
     const float* of_row = logits.data() + row * classes;
     const auto best = static_cast<size_t>(std::max_element(of_row, of_row + classes) - of_row);
     const std::vector<float> values(of_row, of_row + classes);
-    const std::string label = bundle.labels.size() == classes ? json_quote(bundle.labels[best]) : std::to_string(best);
+    const std::vector<std::string>& labels = more.labels(bundle);
+    const std::string label = labels.size() == classes ? json_quote(labels[best]) : std::to_string(best);
     lines.push_back(classes == 1 ? "{\"logits\":[" + json_number(values[0]) + "]}"
                                  : "{\"label\":" + label + ",\"logits\":[" +
                                        joined(values, [](float value) { return json_number(value); }) + "]}");
@@ -442,8 +479,6 @@ int bench(const Options& options) {
   const double seconds = options.number("--seconds", 20, 0, 86400);
   const double least_seconds = options.number("--min-seconds", 1, 0, 86400);
   const double precision = options.number("--precision", 0.02, 0, 1);
-  const ExtraInputs extra(options.text("--inputs"));
-
   std::vector<std::string> paths = {options.bundle};
   if (options.has("--baseline")) {
     paths.push_back(options.text("--baseline"));
@@ -451,6 +486,13 @@ int bench(const Options& options) {
   std::vector<Bundle> bundles;
   for (const std::string& path : paths) {
     bundles.push_back(spartan::open_bundle(path));
+  }
+  // `--task` is for those of the two that have a shared backbone.
+  Options without_task = options;
+  without_task.values.erase("--task");
+  std::vector<MoreInputs> more;
+  for (const Bundle& bundle : bundles) {
+    more.emplace_back(bundle, bundles.size() == 1 || spartan::is_fleet(bundle) ? options : without_task);
   }
   const Row row = options.has("--ids")
                       ? read_rows(options.text("--ids"), false).front()
@@ -461,7 +503,8 @@ int bench(const Options& options) {
     contenders[i].path = paths[i];
     contenders[i].session = std::make_unique<Session>(bundles[i].program, options);
     contenders[i].load_ns = contenders[i].session->statistics().load_ns;
-    contenders[i].inputs = extra.with(row);
+    more[i].check_probe(*contenders[i].session);
+    contenders[i].inputs = inputs_of(row, more[i].tensors());
   }
   for (int64_t i = 0; i < std::max<int64_t>(warmup, 1); ++i) {
     for (Contender& contender : contenders) {

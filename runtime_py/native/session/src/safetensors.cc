@@ -101,10 +101,13 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
   if (!json.is_object()) {
     throw CommandError("the header of `" + path + "` is not a JSON object");
   }
-  const uint8_t* data = file_.data() + 8 + header_size;
+  data_offset_ = 8 + static_cast<size_t>(header_size);
+  const uint8_t* data = file_.data() + data_offset_;
   const uint64_t data_size = file_.size() - 8 - header_size;
   for (const auto& [name, entry] : json.members()) {
-    if (name != "__metadata__") {
+    if (name == "__metadata__") {
+      metadata_ = entry;
+    } else {
       tensors_.push_back(read_tensor(path, name, entry, data, data_size));
     }
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "json.h"
 #include "mapped_file.h"
 #include "spartan/session.h"
 
@@ -27,13 +28,18 @@ class Safetensors {
   // JSON, a type, shape, offset or size that disagree, tensors that overlap or leave bytes unused.
   explicit Safetensors(const std::string& path);
 
-  const std::vector<TensorView>& tensors() const { return tensors_; }
+  const std::vector<TensorView>& tensors() const { return tensors_; }  // in the header's order
+  const Json& metadata() const { return metadata_; }                    // null where the file has none
+  const MappedFile& file() const { return file_; }
+  size_t data_offset() const { return data_offset_; }  // where the tensors' bytes begin
   const TensorView* find(const std::string& name) const;
   const TensorView& get(const std::string& name) const;  // CommandError where it is missing
 
  private:
   std::string path_;
   MappedFile file_;
+  Json metadata_;
+  size_t data_offset_ = 0;
   std::vector<TensorView> tensors_;
 };
 

@@ -1,7 +1,5 @@
 #include "sha256.h"
 
-#include <cstring>
-
 namespace spartan {
 
 namespace {
@@ -58,18 +56,30 @@ void add_block(uint32_t state[8], const uint8_t* block) {
 
 }  // namespace
 
-std::string sha256_hex(const uint8_t* data, size_t size) {
+std::string sha256_hex(const uint8_t* data, size_t size) { return sha256_hex_blanked(data, size, 0, 0); }
+
+std::string sha256_hex_blanked(const uint8_t* data, size_t size, size_t begin, size_t end) {
+  // `count` bytes from `at` on, with those in the range replaced.
+  const auto copy = [&](uint8_t* to, size_t at, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      to[i] = at + i >= begin && at + i < end ? '0' : data[at + i];
+    }
+  };
   uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   size_t done = 0;
   for (; size - done >= 64; done += 64) {
-    add_block(state, data + done);
+    if (done < end && done + 64 > begin) {
+      uint8_t block[64];
+      copy(block, done, sizeof block);
+      add_block(state, block);
+    } else {
+      add_block(state, data + done);
+    }
   }
   // The rest, a one bit, zeros, and the length in bits as 64 big-endian bits.
   uint8_t tail[128] = {};
   const size_t rest = size - done;
-  if (rest > 0) {
-    memcpy(tail, data + done, rest);
-  }
+  copy(tail, done, rest);
   tail[rest] = 0x80;
   const size_t padded = rest < 56 ? 64 : 128;
   const uint64_t bits = static_cast<uint64_t>(size) * 8;

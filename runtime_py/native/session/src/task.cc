@@ -1,0 +1,293 @@
+#include "task.h"
+
+#include <sys/stat.h>
+
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
+#include "error.h"
+#include "json.h"
+#include "sha256.h"
+
+namespace spartan {
+
+namespace {
+
+constexpr std::string_view kPrefix = "{\"__metadata__\":{\"digest\":\"";
+constexpr size_t kDigestAt = 8 + kPrefix.size();
+constexpr size_t kDigits = 64;
+constexpr size_t kAlignment = 64;
+constexpr uint64_t kBlockColumns = 16;
+constexpr size_t kLongestProbe = 1 << 16;
+
+const Json& member(const Json& json, const char* key, const std::string& what) {
+  const Json* found = json.find(key);
+  if (found == nullptr) {
+    throw CommandError(what + " has no `" + key + "`");
+  }
+  return *found;
+}
+
+uint64_t count(const Json& json, const char* key, const std::string& what) {
+  uint64_t value = 0;
+  if (!member(json, key, what).as_size(&value) || value > (uint64_t{1} << 40)) {
+    throw CommandError(what + " has a `" + key + "` that is no count");
+  }
+  return value;
+}
+
+std::string text(const Json& json, const char* key, const std::string& what) {
+  const Json& value = member(json, key, what);
+  if (!value.is_string()) {
+    throw CommandError(what + " has a `" + key + "` that is no text");
+  }
+  return value.string();
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    out += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return out + "]";
+}
+
+bool is_file(const std::string& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+std::string file_of(const Bundle& bundle, const std::string& name_or_path) {
+  const std::string what = "the fleet's manifest";
+  const Json& tasks = member(member(bundle.manifest, "fleet", what), "tasks", what);
+  if (const Json* task = tasks.find(name_or_path)) {
+    const std::string file = text(*task, "file", what);
+    const Json* files = bundle.manifest.find("files");
+    if (files == nullptr || files->find(file) == nullptr) {
+      throw CommandError(what + " does not list the file of the task `" + name_or_path + "`");
+    }
+    return bundle.directory + "/" + file;
+  }
+  if (is_file(name_or_path)) {
+    return name_or_path;
+  }
+  std::string names;
+  for (const auto& [name, task] : tasks.members()) {
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  throw CommandError("there is no task `" + name_or_path + "`, in the fleet or as a file; the fleet has: " + names);
+}
+
+// The row of the probe called `key`: [[…]].
+const std::vector<Json>& probe_row(const Json& probe, const char* key, const std::string& what) {
+  const Json& rows = member(probe, key, what);
+  if (!rows.is_array() || rows.items().size() != 1 || !rows.items()[0].is_array() ||
+      rows.items()[0].items().size() > kLongestProbe) {
+    throw CommandError(what + " has a probe without one row of `" + key + "`");
+  }
+  return rows.items()[0].items();
+}
+
+std::vector<int64_t> whole_numbers(const std::vector<Json>& row, const std::string& what) {
+  std::vector<int64_t> values;
+  for (const Json& each : row) {
+    uint64_t value = 0;
+    if (!each.as_size(&value) || value > INT32_MAX) {
+      throw CommandError(what + " has a probe whose ids or mask are no whole numbers");
+    }
+    values.push_back(static_cast<int64_t>(value));
+  }
+  return values;
+}
+
+void check_bound(const Json& bounds, const char* key, uint64_t value, const std::string& what) {
+  const Json& bound = member(bounds, key, "the fleet's manifest");
+  uint64_t least = 0;
+  uint64_t most = 0;
+  if (!bound.is_array() || bound.items().size() != 2 || !bound.items()[0].as_size(&least) ||
+      !bound.items()[1].as_size(&most)) {
+    throw CommandError("the fleet's manifest has no bounds of `" + std::string(key) + "`");
+  }
+  if (value < least || value > most) {
+    throw CommandError(what + " has " + std::to_string(value) + " " + key + ", this fleet takes " +
+                       std::to_string(least) + " to " + std::to_string(most));
+  }
+}
+
+void check_finite(const TensorView& view, const std::string& what) {
+  const size_t size = view.bytes / sizeof(float);
+  for (size_t i = 0; i < size; ++i) {
+    float value = 0;
+    memcpy(&value, view.data + i * sizeof(float), sizeof value);
+    if (!std::isfinite(value)) {
+      throw CommandError(what + " has NaN or infinite values in the tensor `" + view.name + "`");
+    }
+  }
+}
+
+spartan_tensor tensor_of(const TensorView& view, const std::string& what) {
+  spartan_tensor tensor{};
+  tensor.dtype = dtype_of(view.dtype);
+  if (tensor.dtype == SPARTAN_OTHER_DTYPE || view.shape.size() > SPARTAN_MAX_RANK) {
+    throw CommandError(what + " has the tensor `" + view.name + "` of a type or rank that no task has");
+  }
+  tensor.rank = static_cast<int32_t>(view.shape.size());
+  for (size_t d = 0; d < view.shape.size(); ++d) {
+    tensor.sizes[d] = view.shape[d];
+  }
+  tensor.data = view.data;
+  tensor.bytes = view.bytes;
+  return tensor;
+}
+
+}  // namespace
+
+bool is_fleet(const Bundle& bundle) { return bundle.manifest.find("fleet") != nullptr; }
+
+Task::Task(const Bundle& bundle, const std::string& name_or_path) {
+  if (!is_fleet(bundle)) {
+    throw CommandError("`--task` goes with a bundle of a shared backbone, which this is not");
+  }
+  path_ = file_of(bundle, name_or_path);
+  const std::string what = "task file `" + path_ + "`";
+  file_ = std::make_unique<Safetensors>(path_);
+  const MappedFile& bytes = file_->file();
+  const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  // Safetensors saw to it that the file holds its header.
+  const size_t data_at = file_->data_offset();
+  if (all.size() < kDigestAt + kDigits || data_at % kAlignment != 0 || all.substr(8, kPrefix.size()) != kPrefix) {
+    throw CommandError(what + " is no task's file: its header does not begin with its digest");
+  }
+  const std::string digest = sha256_hex_blanked(bytes.data(), bytes.size(), kDigestAt, kDigestAt + kDigits);
+  if (all.substr(kDigestAt, kDigits) != digest) {
+    throw CommandError(what + " has digest `" + digest + "`, its header says `" +
+                       std::string(all.substr(kDigestAt, kDigits)) + "`");
+  }
+  const Json& metadata = file_->metadata();
+  if (metadata.members().size() != 4 || text(metadata, "format", what) != "spartanc-task" ||
+      text(metadata, "format_version", what) != "1") {
+    throw CommandError(what + " is of another format than this command reads (spartanc-task 1)");
+  }
+  check_against(bundle.manifest, Json::parse(text(metadata, "task", what), "`task` of " + what));
+}
+
+void Task::check_against(const Json& manifest, const Json& task) {
+  const std::string what = "task file `" + path_ + "`";
+  const std::string theirs = "the fleet's manifest";
+  const Json& fleet = member(manifest, "fleet", theirs);
+  const std::string backbone = text(member(fleet, "backbone", theirs), "digest", theirs);
+  if (text(task, "backbone", what) != backbone) {
+    throw CommandError(what + " was made for the backbone `" + text(task, "backbone", what) + "`, this fleet's is `" +
+                       backbone + "`");
+  }
+  const std::string quantization = text(manifest, "quantization", theirs);
+  if (text(task, "quantization", what) != quantization) {
+    throw CommandError(what + " is quantised as `" + text(task, "quantization", what) + "`, this fleet takes `" +
+                       quantization + "`");
+  }
+  const bool regression = text(task, "problem", what) == "regression";
+  const Json& labels = member(task, "labels", what);
+  if (!labels.is_array() || (regression ? !labels.items().empty() : labels.items().size() < 2)) {
+    throw CommandError(what + " has labels that do not go with its problem");
+  }
+  for (const Json& label : labels.items()) {
+    if (!label.is_string()) {
+      throw CommandError(what + " has a label that is no text");
+    }
+    labels_.push_back(label.string());
+  }
+  const Json& memory = member(task, "memory", what);
+  const uint64_t parents = count(memory, "parents", what);
+  const uint64_t cells = count(memory, "cells", what);
+  const uint64_t top_k = count(memory, "top_k", what);
+  const uint64_t classes = regression ? 1 : labels_.size();
+  if (parents == 0 || cells == 0 || top_k == 0 || cells % parents != 0 || top_k > parents) {
+    throw CommandError(what + " has a memory that can't be: parents " + std::to_string(parents) + ", cells " +
+                       std::to_string(cells) + ", top_k " + std::to_string(top_k));
+  }
+  const Json& bounds = member(fleet, "bounds", theirs);
+  check_bound(bounds, "parents", parents, what);
+  check_bound(bounds, "cells", cells, what);
+  check_bound(bounds, "classes", classes, what);
+
+  const auto size_of = [&](const Json& size) {
+    uint64_t number = 0;
+    if (size.as_size(&number)) {
+      return static_cast<int64_t>(number);
+    }
+    const std::string& word = size.string();
+    if (word == "parents") return static_cast<int64_t>(parents);
+    if (word == "cells") return static_cast<int64_t>(cells);
+    if (word == "classes") return static_cast<int64_t>(classes);
+    if (word == "children") return static_cast<int64_t>(cells / parents);
+    if (word == "blocks") return static_cast<int64_t>((parents + cells + kBlockColumns - 1) / kBlockColumns);
+    throw CommandError(theirs + " has the size `" + word + "`, which this command does not know");
+  };
+  const Json& inputs = member(fleet, "inputs", theirs);
+  const auto& views = file_->tensors();
+  if (!inputs.is_array() || inputs.items().size() != views.size()) {
+    throw CommandError(what + " has " + std::to_string(views.size()) + " tensors, the program takes " +
+                       std::to_string(inputs.items().size()));
+  }
+  const uint8_t* expected_at = file_->file().data() + file_->data_offset();
+  for (size_t i = 0; i < views.size(); ++i) {
+    const TensorView& view = views[i];
+    const Json& input = inputs.items()[i];
+    std::vector<int64_t> shape;
+    for (const Json& size : member(input, "shape", theirs).items()) {
+      shape.push_back(size_of(size));
+    }
+    if (view.name != text(input, "name", theirs) || view.dtype != text(input, "dtype", theirs) || view.shape != shape) {
+      throw CommandError(what + ": tensor " + std::to_string(i) + " is `" + view.name + "` " + view.dtype + " " +
+                         shape_text(view.shape) + ", the program takes `" + text(input, "name", theirs) + "` " +
+                         text(input, "dtype", theirs) + " " + shape_text(shape));
+    }
+    if (view.data != expected_at) {
+      throw CommandError(what + ": tensor `" + view.name + "` is not where the order of the program has it");
+    }
+    expected_at += view.bytes;
+    const std::string_view name = view.name;
+    const bool is_layout = name.size() >= 7 && name.substr(name.size() - 7) == ".layout";
+    const int64_t layout[3] = {static_cast<int64_t>(parents), static_cast<int64_t>(cells), static_cast<int64_t>(top_k)};
+    if (is_layout && (view.bytes != sizeof layout || memcmp(view.data, layout, sizeof layout) != 0)) {
+      throw CommandError(what + ": `" + view.name + "` is not the shape of the task's memory");
+    }
+    if (view.dtype == "F32") {
+      check_finite(view, what);
+    }
+    tensors_.push_back(tensor_of(view, what));
+  }
+
+  const Json& probe = member(task, "probe", what);
+  probe_ids_ = whole_numbers(probe_row(probe, "input_ids", what), what);
+  probe_mask_ = whole_numbers(probe_row(probe, "attention_mask", what), what);
+  for (const Json& logit : probe_row(probe, "logits", what)) {
+    if (logit.kind() != Json::Kind::kNumber || !std::isfinite(logit.number())) {
+      throw CommandError(what + " has a probe whose logits are no numbers");
+    }
+    probe_logits_.push_back(static_cast<float>(logit.number()));
+  }
+  const Json& tolerance = member(probe, "tolerance", what);
+  tolerance_ = tolerance.number();
+  if (probe_ids_.empty() || probe_ids_.size() != probe_mask_.size() || probe_logits_.size() != classes ||
+      tolerance.kind() != Json::Kind::kNumber || !(tolerance_ >= 0)) {
+    throw CommandError(what + " has a probe that is not one row of ids, its mask, a logit for every class and a "
+                              "tolerance");
+  }
+}
+
+void Task::check_probe(const std::vector<float>& logits) const {
+  double largest = logits.size() == probe_logits_.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < logits.size() && i < probe_logits_.size(); ++i) {
+    const double difference = std::fabs(static_cast<double>(logits[i]) - probe_logits_[i]);
+    largest = difference <= largest ? largest : difference;  // NaN comes through
+  }
+  if (!(largest <= tolerance_)) {
+    throw CommandError("task file `" + path_ + "`: its probe gives logits that are " + json_number(largest) +
+                       " away from the expected ones, allowed are " + json_number(tolerance_) +
+                       "; the task does not have the effect that it was written with");
+  }
+}
+
+}  // namespace spartan
