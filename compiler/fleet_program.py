@@ -80,7 +80,7 @@ def task_program(
 
 
 def build_program(
-    task: TaskProgram, bounds: dict[str, tuple[int, int]], quantization: str, max_length: int
+    task: TaskProgram, bounds: dict[str, tuple[int, int]], lowering: str, quantization: str, max_length: int
 ) -> tuple[Lowered, list[PassReport]]:
     """Lower the one program that takes every task within `bounds`."""
     shapes = _dynamic_shapes(task.inputs, bounds, max_length)
@@ -89,7 +89,7 @@ def build_program(
     if quantization != "none":
         program = quantize_linears(program, inputs, shapes)
     example = tuple(each.numpy() for each in inputs)
-    program, reports = run_passes(program, shared_backbone_passes(quantization), [example])
+    program, reports = run_passes(program, shared_backbone_passes(lowering, quantization), [example])
     return lower(program, inputs_in_place=True), reports
 
 

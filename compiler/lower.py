@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, UnsqueezeCopyConfig
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import (
     EdgeCompileConfig,
@@ -22,6 +24,19 @@ from torch.export import ExportedProgram
 from spartanc.compiler.errors import CompileError
 
 OURS = "spartan::"
+
+
+class _UnsqueezeOfOneDynamicSize(UnsqueezeCopyConfig):
+    """XNNPACK's reshape takes one dynamic size; its partitioner offers it more and then fails."""
+
+    def check_constraints(self, node: torch.fx.Node, ep: ExportedProgram) -> bool:
+        dynamic = [size for size in node.meta["val"].shape if not isinstance(size, int)]
+        return len(dynamic) <= 1 and super().check_constraints(node, ep)
+
+
+def _partitioner() -> XnnpackPartitioner:
+    replaced = {UnsqueezeCopyConfig: _UnsqueezeOfOneDynamicSize}
+    return XnnpackPartitioner(configs=[replaced.get(config, config) for config in ALL_PARTITIONER_CONFIGS])
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ def lower(
     try:
         edge = to_edge_transform_and_lower(
             program,
-            partitioner=[XnnpackPartitioner()] if partitioners is None else partitioners,
+            partitioner=[_partitioner()] if partitioners is None else partitioners,
             # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )

@@ -16,6 +16,7 @@ import re
 from collections.abc import Collection
 
 import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401  (defines mixed_linear)
+import executorch.kernels.quantized  # noqa: F401  (and its out variant)
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram

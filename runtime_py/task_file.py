@@ -203,7 +203,7 @@ def read_interface(manifest: Mapping[str, Any], source: str | Path) -> FleetInte
         )
         if sound and isinstance(fleet["backbone"]["digest"], str):
             return FleetInterface(
-                fleet["backbone"]["digest"], manifest["quantization"], manifest["max_length"], bounds, inputs
+                fleet["backbone"]["digest"], fleet["quantization"], manifest["max_length"], bounds, inputs
             )
     except (KeyError, TypeError, ValueError, IndexError):
         pass

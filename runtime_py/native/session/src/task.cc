@@ -181,7 +181,7 @@ void Task::check_against(const Json& manifest, const Json& task) {
     throw CommandError(what + " was made for the backbone `" + text(task, "backbone", what) + "`, this fleet's is `" +
                        backbone + "`");
   }
-  const std::string quantization = text(manifest, "quantization", theirs);
+  const std::string quantization = text(fleet, "quantization", theirs);
   if (text(task, "quantization", what) != quantization) {
     throw CommandError(what + " is quantised as `" + text(task, "quantization", what) + "`, this fleet takes `" +
                        quantization + "`");
