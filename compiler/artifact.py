@@ -6,12 +6,15 @@ ends the compile before that (an error, Ctrl-C, a full disk) takes the gathered 
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -28,6 +31,8 @@ from spartanc.runtime_py.bundle import (
     file_digest,
     manifest_digest_line,
 )
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def check_output(out: Path) -> None:
@@ -63,6 +68,76 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
             _remove_if_empty(folder)
+
+
+@contextmanager
+def replaced_whole(bundle: Path) -> Iterator[Path]:
+    """A new directory with the files of `bundle`, manifest excepted; it takes the bundle's place when the block ends.
+
+    Files are linked, not copied: remove or replace them, never write into them. Old and new change places in one step
+    of the file system, so whoever opens the bundle meanwhile finds one of the two, whole.
+    """
+    bundle = bundle.absolute()
+    with _locked(bundle):
+        staging: Path | None = None
+        try:
+            with _terminate_as_interrupt():
+                staging = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))
+                shutil.copytree(bundle, staging, copy_function=_link_or_copy, dirs_exist_ok=True)
+                for name in (MANIFEST, MANIFEST_DIGEST):
+                    (staging / name).unlink()
+                yield staging
+                staging.chmod(stat.S_IMODE(bundle.stat().st_mode))
+                _sync(staging)
+                _exchange(staging, bundle)  # what is removed below is the old one
+        except OSError as error:
+            raise _disk_error(bundle, error) from error
+        finally:
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _locked(bundle: Path) -> Iterator[None]:
+    """One change of a bundle at a time; UsageError while another is under way."""
+    descriptor = os.open(bundle, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"bundle `{bundle}` is being changed by another program", hint="try again") from error
+        # What was changed before the lock was taken stands in another directory now.
+        if os.fstat(descriptor).st_ino != bundle.stat().st_ino:
+            raise UsageError(f"bundle `{bundle}` was changed by another program meanwhile", hint="try again")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    try:
+        os.link(source, destination, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, destination, follow_symlinks=False)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Two directories take each other's name, in one step where the system has one."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+    aside = one.with_name(f"{one.name}.old")
+    os.rename(other, aside)
+    try:
+        os.rename(one, other)
+    except OSError:
+        os.rename(aside, other)
+        raise
+    os.rename(aside, one)
 
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> dict[str, int]:

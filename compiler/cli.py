@@ -218,6 +218,48 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
         )
 
 
+@main.command("add-task")
+@click.argument("fleet", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--name", help="The task's name; the model's file name without `.pt` if absent.")
+@click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the task on, in place of the model's.")
+@json_option
+@reports_errors
+def add_task_command(fleet: Path, model: Path, as_json: bool, **options: Any) -> None:
+    """Add the task of MODEL to FLEET; the program stays as it is."""
+    from spartanc.compiler.fleet import add_task
+    from spartanc.compiler.present import size
+
+    result = add_task(fleet, model, **options)
+    print_json(result) if as_json else click.echo(f"added {result['added']} ({size(result['bytes'])}) to {fleet}")
+
+
+@main.command("remove-task")
+@click.argument("fleet", type=click.Path(path_type=Path))
+@click.argument("name")
+@json_option
+@reports_errors
+def remove_task_command(fleet: Path, name: str, as_json: bool) -> None:
+    """Take the task NAME out of FLEET."""
+    from spartanc.compiler.fleet import remove_task
+
+    result = remove_task(fleet, name)
+    print_json(result) if as_json else click.echo(f"removed {name} from {fleet}")
+
+
+@main.command("list")
+@click.argument("fleet", type=click.Path(path_type=Path))
+@json_option
+@reports_errors
+def list_command(fleet: Path, as_json: bool) -> None:
+    """List the tasks of FLEET with their sizes."""
+    from spartanc.compiler.fleet import list_tasks
+    from spartanc.compiler.present import print_fleet
+
+    result = list_tasks(fleet)
+    print_json(result) if as_json else print_fleet(result)
+
+
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--length", type=int, help="Tokens of the input; 128, or the bundle's maximum if that is less.")

@@ -84,6 +84,10 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
     """Compile one model to one proved bundle; returns the JSON of `spartanc compile`."""
     start = time.monotonic()
     plan = _plan(request)
+    if request.shared_backbone:
+        from spartanc.compiler.fleet import compile_fleet  # which is made of this module's parts
+
+        return compile_fleet(request, plan)
 
     with stage("load"):
         model = load_model(request.models[0])

@@ -102,6 +102,22 @@ def print_study(result: dict[str, Any]) -> None:
     console.print(table)
 
 
+def print_fleet(result: dict[str, Any]) -> None:
+    """Sizes of backbone and tasks, and what as many separate programs would take."""
+    console = _console()
+    table = _table("task", "labels", "memory", "bytes")
+    for name, row in result["tasks"].items():
+        memory = row["memory"]
+        shape = f"{memory['parents']} parents, {memory['cells']} cells, {memory['top_k']} chosen"
+        table.add_row(escape(name), str(len(row["labels"])) if row["labels"] else "score", shape, size(row["bytes"]))
+    table.add_row("[dim]backbone[/dim]", "", "", size(result["backbone_bytes"]))
+    console.print(table)
+    console.print(
+        f"{size(result['fleet_bytes'])} in all; {len(result['tasks'])} separate programs would take about"
+        f" {size(result['separate_bytes'])}"
+    )
+
+
 def print_compile(result: dict[str, Any]) -> None:
     console = _console()
     parity = result["parity"]
@@ -125,6 +141,8 @@ def print_compile(result: dict[str, Any]) -> None:
         f"against eager     labels agree on {parity['label_agreement']:.2%} of {parity['samples']} inputs,"
         f" largest logit difference {parity['max_abs_diff']:.1e}"
     )
+    if "backbone_bytes" in result:
+        print_fleet(result)
     if result["truncated"]:
         console.print(f"truncated         {result['truncated']} of the texts were longer than the program takes")
 

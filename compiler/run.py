@@ -12,6 +12,7 @@ from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import Device
+from spartanc.runtime_py.task_file import TaskFile, find_task
 
 
 def run_bundle(
@@ -27,18 +28,39 @@ def run_bundle(
 ) -> list[dict[str, Any]]:
     """One prediction a row: text, label and scores of a classifier; text and score of a regression."""
     bundle = open_bundle(path)
-    if task is not None:
-        raise UsageError(
-            f"`{path}` holds one task, so `--task` has nothing to choose",
-            hint="`spartanc compile --shared-backbone` makes a bundle of several tasks",
-        )
+    chosen = choose_task(bundle, task)
+    if chosen is not None:
+        bundle = bundle.for_task(chosen.problem, chosen.labels)
     if ids is not None:
         rows, texts = read_ids(ids), None
     else:
         examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
         rows, texts = rows_of(bundle, examples), [example.text for example in examples]
-    logits = device_for(bundle, device).run(bundle.path, bundle.program, rows, threads=threads)
+    logits = device_for(bundle, device).run(bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task))
     return [{"text": texts[i] if texts else None} | answer(bundle, each) for i, each in enumerate(logits)]
+
+
+def choose_task(bundle: Bundle, task: str | None) -> TaskFile | None:
+    """The task called or at `task`, checked against the bundle but for its probe; None where a bundle is one task's.
+
+    Raises UsageError where the bundle has one task, or several and none was named.
+    """
+    if not bundle.is_fleet:
+        if task is not None:
+            raise UsageError(
+                f"`{bundle.path}` holds one task, so `--task` has nothing to choose",
+                hint="`spartanc compile --shared-backbone` makes a bundle of several tasks",
+            )
+        return None
+    if task is None:
+        names = ", ".join(bundle.manifest["fleet"]["tasks"]) or "none"
+        raise UsageError(f"`{bundle.path}` holds several tasks: {names}", hint="name one with `--task`")
+    return find_task(bundle, task)
+
+
+def name_or_path(bundle: Bundle, task: str | None) -> str | Path | None:
+    """As devices take it: a name where the bundle has such a task, else the path of a file."""
+    return Path(task) if task is not None and task not in bundle.manifest["fleet"]["tasks"] else task
 
 
 def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
-from spartanc.compiler.run import device_for
+from spartanc.compiler.run import choose_task, device_for, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
@@ -35,8 +35,9 @@ def verify_bundle(
     if (expected is None) == (model is None or data is None):
         raise UsageError("give either `--model` and `--data`, or `--expected`")
     bundle = open_bundle(path)
-    if task is not None:
-        raise UsageError(f"`{path}` holds one task, so `--task` has nothing to choose")
+    of_task = choose_task(bundle, task)
+    if of_task is not None:
+        bundle = bundle.for_task(of_task.problem, of_task.labels)
     defaults = DEFAULT_GATES[bundle.quantization]
     gates = Gates(
         defaults.label_agreement if min_agreement is None else min_agreement,
@@ -58,7 +59,7 @@ def verify_bundle(
         rows, truncated = samples.rows, samples.truncated
         reference = eager_logits(loaded.module, rows)
     chosen = device_for(bundle, device)
-    got = chosen.run(bundle.path, bundle.program, rows, threads=threads)
+    got = chosen.run(bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task))
     if len(got[0]) != len(reference[0]):
         raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")
     parity = compare(reference, got)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -67,6 +68,15 @@ class Bundle:
     @property
     def is_regression(self) -> bool:
         return self.manifest["problem"] == "regression"
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether the program takes the tensors of a task, of which the bundle holds several."""
+        return "fleet" in self.manifest
+
+    def for_task(self, problem: str, labels: Sequence[str]) -> Bundle:
+        """The bundle as it answers with one of its tasks."""
+        return Bundle(self.path, self.manifest | {"problem": problem, "labels": list(labels)})
 
     @property
     def max_length(self) -> int:

@@ -47,6 +47,7 @@ from typing import Any
 import numpy as np
 
 from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.bundle import Bundle
 
 FORMAT = "spartanc-task"
 FORMAT_VERSION = "1"
@@ -141,6 +142,11 @@ def sizes_of(parents: int, cells: int, classes: int) -> dict[str, int]:
     }
 
 
+def dtype_name(dtype: np.dtype) -> str:
+    """As the format spells it."""
+    return _FORMAT_NAMES[np.dtype(dtype)]
+
+
 def write_task(path: Path, tensors: Mapping[str, np.ndarray], task: Mapping[str, Any]) -> str:
     """Write a task's file and return its digest. `tensors` in the program's order, wide elements first."""
     header: dict[str, Any] = {
@@ -208,6 +214,21 @@ def read_interface(manifest: Mapping[str, Any], source: str | Path) -> FleetInte
     except (KeyError, TypeError, ValueError, IndexError):
         pass
     raise UsageError(f"the manifest of `{source}` doesn't describe a fleet", hint="compile it again")
+
+
+def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
+    """The bundle's task of that name, or the file at that path; all of the checks but the probe (4)."""
+    tasks = bundle.manifest["fleet"]["tasks"]
+    if name_or_path in tasks:
+        path = bundle.path / tasks[name_or_path]["file"]
+    elif not Path(name_or_path).exists():
+        names = ", ".join(tasks) or "none"
+        raise UsageError(f"`{bundle.path}` has no task `{name_or_path}`, nor is there such a file", f"it has {names}")
+    else:
+        path = Path(name_or_path)
+    task = open_task(path)
+    check_task(task, read_interface(bundle.manifest, bundle.path))
+    return task
 
 
 def check_task(task: TaskFile, fleet: FleetInterface) -> None:

@@ -78,8 +78,11 @@ class Device(ABC):
         keep_padding: bool = False,
         inputs: Mapping[str, np.ndarray] | None = None,
         weight_cache: bool = False,
+        task: str | Path | None = None,
     ) -> list[np.ndarray]:
         """Logits float32 [C] of every row, in order.
+
+        `task` is for a bundle with a shared backbone: a task's name, or the path of its file.
 
         `program` is the bundle's program file. Trailing padding is cut off unless `keep_padding`; `inputs`
         follow ids and mask, in their order. Raises UsageError where the program refuses an input,
@@ -90,7 +93,10 @@ class Device(ABC):
         results: list[np.ndarray | None] = [None] * len(rows)
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, self.place(bundle) as place:
             arguments = common_arguments(place, Path(scratch), threads, inputs, weight_cache)
-            remote_program = place.put(program)
+            # A task is checked against its bundle's manifest, so the whole bundle goes there.
+            remote_program = place.put(program if task is None else bundle)
+            if task is not None:
+                arguments += ["--task", place.put(task) if isinstance(task, Path) else task]
             for number, indices in enumerate(_groups(rows, keep_padding)):
                 ids = Path(scratch) / f"rows-{number}.safetensors"
                 write_rows(ids, [rows[i] for i in indices])

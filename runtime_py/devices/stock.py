@@ -64,7 +64,10 @@ class StockDevice(Device):
         keep_padding: bool = False,
         inputs: Mapping[str, np.ndarray] | None = None,
         weight_cache: bool = False,
+        task: str | Path | None = None,
     ) -> list[np.ndarray]:
+        if task is not None:
+            raise UsageError("stock runtimes check no task; give its tensors as `inputs`")
         tensors = {f"input.{i}": np.asarray(each) for i, each in enumerate((inputs or {}).values())}
         for i, (ids, mask) in enumerate(rows):
             tensors |= {f"{i}.ids": ids, f"{i}.mask": mask}
