@@ -118,7 +118,11 @@ def compile_fleet(request: pipeline.CompileRequest, plan: pipeline.Plan) -> dict
         "quantization": tensor_quantization(plan.lowering, plan.quantization),
         "bounds": {word: list(bound) for word, bound in bounds.items()},
         "inputs": [
-            {"name": each.name, "dtype": dtype_name(np.dtype(str(each.dtype).removeprefix("torch."))), "shape": each.shape}
+            {
+                "name": each.name,
+                "dtype": dtype_name(np.dtype(str(each.dtype).removeprefix("torch."))),
+                "shape": each.shape,
+            }
             for each in first.inputs
         ],
     }
@@ -184,7 +188,9 @@ def remove_task(path: Path, name: str) -> dict[str, Any]:
     """Take the task `name` out of the fleet at `path`."""
     bundle, fleet = open_fleet(path)
     if name not in fleet["tasks"]:
-        raise UsageError(f"the fleet `{path}` has no task `{name}`", hint=f"it has {', '.join(fleet['tasks']) or 'none'}")
+        raise UsageError(
+            f"the fleet `{path}` has no task `{name}`", hint=f"it has {', '.join(fleet['tasks']) or 'none'}"
+        )
     tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
     with replaced_whole(path) as directory:
         (directory / fleet["tasks"][name]["file"]).unlink()

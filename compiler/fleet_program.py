@@ -98,7 +98,9 @@ def _export(module: torch.nn.Module, inputs: tuple, shapes: tuple) -> ExportedPr
         with torch.no_grad():
             return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False).run_decompositions({})
     except Exception as error:
-        raise CompileError(f"torch.export could not capture the program with task tensors as inputs: {error}") from error
+        raise CompileError(
+            f"torch.export could not capture the program with task tensors as inputs: {error}"
+        ) from error
 
 
 def _words(name: str, lifted: Lifted, lowering: str) -> dict[int, str]:

@@ -36,7 +36,9 @@ def run_bundle(
     else:
         examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
         rows, texts = rows_of(bundle, examples), [example.text for example in examples]
-    logits = device_for(bundle, device).run(bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task))
+    logits = device_for(bundle, device).run(
+        bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task)
+    )
     return [{"text": texts[i] if texts else None} | answer(bundle, each) for i, each in enumerate(logits)]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401  (defines mixed_linear)
+import executorch.exir.passes._quant_patterns_and_replacements
 import executorch.kernels.quantized  # noqa: F401  (and its out variant)
 import torch
 from torch import Tensor

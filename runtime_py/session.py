@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterable
 from ctypes import (
     POINTER,
     Structure,
@@ -79,6 +80,7 @@ class _Statistics(Structure):
         ("planned_bytes", c_uint64),
         ("program_bytes", c_uint64),
         ("peak_rss_bytes", c_uint64),
+        ("last_inputs_ns", c_uint64),
     ]
 
 
@@ -93,7 +95,9 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Nanoseconds and bytes; `peak_rss_bytes` is the whole process's, up to now."""
+    """Nanoseconds and bytes; `peak_rss_bytes` is the whole process's, up to now; `last_inputs_ns` is the part of
+    `last_run_ns` that went by before the first operator ran.
+    """
 
     threads: int
     load_ns: int
@@ -103,6 +107,7 @@ class Statistics:
     planned_bytes: int
     program_bytes: int
     peak_rss_bytes: int
+    last_inputs_ns: int
 
 
 def trim(input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +117,24 @@ def trim(input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray,
         raise UsageError("the attention mask is empty")
     length = int(kept[-1]) + 1
     return input_ids[:, :length], attention_mask[:, :length]
+
+
+class BoundInputs:
+    """Inputs that follow ids and mask, made ready once: which of them a run takes is then a matter of pointers.
+
+    The arrays are read where they are, and kept alive.
+    """
+
+    def __init__(self, arrays: Iterable[np.ndarray]):
+        self._arrays = [np.ascontiguousarray(array) for array in arrays]
+        self._tensors = (_Tensor * (2 + len(self._arrays)))()
+        self._tensors[2:] = list(map(_as_tensor, self._arrays))
+
+    def after(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> ctypes.Array:
+        """All inputs of one run; `input_ids` and `attention_mask` must outlive it."""
+        tensors = type(self._tensors).from_buffer_copy(self._tensors)
+        tensors[0], tensors[1] = _as_tensor(input_ids), _as_tensor(attention_mask)
+        return tensors
 
 
 class Session:
@@ -150,19 +173,24 @@ class Session:
             self._handle = c_void_p()
 
     def run(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, *more: np.ndarray, keep_padding: bool = False
+        self,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        *more: np.ndarray | BoundInputs,
+        keep_padding: bool = False,
     ) -> np.ndarray:
-        """Logits float32 [1, C] of ids and mask int64 [1, L]; `more` are the inputs that follow.
+        """Logits float32 [1, C] of ids and mask int64 [1, L]; `more` are the inputs that follow, or all of them bound.
 
         Raises UsageError where an input's type or any dimension is outside what the program takes,
         SessionError where the program fails.
         """
         if not keep_padding and attention_mask.ndim == 2 and attention_mask.shape == input_ids.shape:
             input_ids, attention_mask = trim(input_ids, attention_mask)
-        arrays = [np.ascontiguousarray(array) for array in (input_ids, attention_mask, *more)]
-        tensors = (_Tensor * len(arrays))(*map(_as_tensor, arrays))
+        ids, mask = np.ascontiguousarray(input_ids), np.ascontiguousarray(attention_mask)
+        bound = more[0] if len(more) == 1 and isinstance(more[0], BoundInputs) else BoundInputs(more)  # type: ignore[arg-type]
+        tensors = bound.after(ids, mask)
         self._require_open()
-        self._call("spartan_run", self._handle, tensors, c_size_t(len(arrays)))
+        self._call("spartan_run", self._handle, tensors, c_size_t(len(tensors)))
         return self._output(0)
 
     def set_bounds(self, index: int, dimension: int, least: int, most: int) -> None:

@@ -334,7 +334,11 @@ class MoreInputs {
   void check_probe(Session& session) const {
     if (task_) {
       const Row probe = {task_->probe_ids(), task_->probe_mask()};
-      session.run(inputs_of(probe, tensors()));
+      try {
+        session.run(inputs_of(probe, tensors()));
+      } catch (const CommandError& error) {
+        throw CommandError(std::string("the task's probe cannot be run: ") + error.what());
+      }
       task_->check_probe(session.logits());
     }
   }

@@ -290,7 +290,7 @@ struct spartan_session {
   std::unique_ptr<void, void (*)(void*)> profile{nullptr, free};
   size_t profile_bytes = 0;
   uint32_t threads = 0;
-  uint64_t load_ns = 0, last_run_ns = 0, total_run_ns = 0, runs = 0, planned_bytes = 0, program_bytes = 0;
+  uint64_t load_ns = 0, last_run_ns = 0, last_inputs_ns = 0, total_run_ns = 0, runs = 0, planned_bytes = 0, program_bytes = 0;
   bool claimed_pool = false;
   bool broken = false;
 };
@@ -594,6 +594,7 @@ int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size
     try {
       const auto start = Clock::now();
       set_inputs(*session, inputs, count);
+      session->last_inputs_ns = nanoseconds_since(start);
       if (session->tracer != nullptr) {
         session->tracer->create_event_block("Execute");
       }
@@ -634,6 +635,7 @@ int32_t spartan_statistics_of(const spartan_session* session, spartan_statistics
   all.planned_bytes = session->planned_bytes;
   all.program_bytes = session->program_bytes;
   all.peak_rss_bytes = peak_rss_bytes();
+  all.last_inputs_ns = session->last_inputs_ns;
   memcpy(statistics, &all, all.struct_size);
   return SPARTAN_OK;
 }

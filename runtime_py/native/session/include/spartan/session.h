@@ -84,6 +84,7 @@ typedef struct spartan_statistics {
   uint64_t planned_bytes;     // activations, as planned at compile time
   uint64_t program_bytes;     // size of the mapped file
   uint64_t peak_rss_bytes;    // of the whole process, up to now
+  uint64_t last_inputs_ns;    // of the last run: handing the inputs over, before the first operator
 } spartan_statistics;
 
 SPARTAN_API int32_t spartan_api_version(void);

@@ -1,0 +1,356 @@
+"""One program serves tasks of several shapes as programs of their own would, and nothing that is not its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from spartanc.compiler.errors import UsageError
+from spartanc.compiler.fleet import add_task, list_tasks, remove_task
+from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.compiler.proof import eager_logits
+from spartanc.compiler.run import run_bundle
+from spartanc.compiler.samples import random_rows
+from spartanc.models.checkpoint import save_model
+from spartanc.models.memory import SpartanConfig
+from spartanc.runtime_py.build import COMMAND, build_runtime
+from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.devices.local import LocalDevice
+from spartanc.runtime_py.devices.stock import StockDevice
+from spartanc.runtime_py.safetensors_file import write_tensors
+from spartanc.runtime_py.task_file import check_task, open_task, read_interface
+from support import tasks as task_files
+from support.fleets import on_backbone_of, save_tasks, tiny_tasks
+from support.models import tiny_model
+
+MAX_LENGTH = 24
+ROWS = random_rows(64, MAX_LENGTH, 8)
+
+
+def _compile(models, out, **options):
+    request = CompileRequest(
+        models=tuple(models), target="host", out=out, max_length=MAX_LENGTH, shared_backbone=True, **options
+    )
+    return compile_model(request)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(models, their files, directory of the fleet, what compile said); the fleet is made of two, the third added."""
+    folder = tmp_path_factory.mktemp("fleet")
+    models = tiny_tasks("bert")
+    paths = save_tasks(models, folder)
+    result = _compile([paths["three"], paths["pair"]], folder / "fleet")
+    program = (folder / "fleet" / "model.pte").read_bytes()
+    add_task(folder / "fleet", paths["score"])
+    assert (folder / "fleet" / "model.pte").read_bytes() == program
+    return models, paths, folder / "fleet", result
+
+
+@pytest.fixture
+def fleet(made, tmp_path):
+    """A copy to change."""
+    shutil.copytree(made[2], tmp_path / "fleet")
+    return tmp_path / "fleet"
+
+
+def _refused(words, action, *arguments, **options):
+    with pytest.raises(UsageError, match=words) as caught:
+        action(*arguments, **options)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def _in_own_process(script, *arguments):
+    """Runs `script`: this process has executorch loaded, and a session would bring it a second time."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_task_answers_as_eager_does(made):
+    models, _, fleet, _ = made
+    bundle = open_bundle(fleet)
+    for name, model in models.items():
+        expected = np.stack(eager_logits(model.module, ROWS))
+        got = np.stack(LocalDevice().run(fleet, bundle.program, ROWS, task=name))
+        assert got.shape == expected.shape
+        assert np.abs(expected).max() > 0.01
+        assert np.abs(got - expected).max() < 1e-4
+
+
+def test_tasks_differ_so_that_one_in_anothers_place_would_show(made):
+    models, _, _, _ = made
+    first, second = (np.stack(eager_logits(models[name].module, ROWS))[:, :2] for name in ("three", "pair"))
+    assert np.abs(first - second).max() > 0.05
+
+
+def test_the_report_counts_backbone_and_tasks(made):
+    _, _, fleet, result = made
+    listed = list_tasks(fleet)
+    assert list(listed["tasks"]) == ["three", "pair", "score"]
+    assert result["fused_memories"] == 2
+    assert result["parity"]["label_agreement"] == 1
+    for name, row in listed["tasks"].items():
+        assert row["bytes"] == (fleet / "tasks" / f"{name}.safetensors").stat().st_size
+    assert listed["fleet_bytes"] < listed["separate_bytes"]
+    assert result["fallback_ops"]["spartan::memory_lookup.packed"] == 2
+
+
+def test_run_and_verify_take_a_task(made):
+    _, _, fleet, _ = made
+    answers = run_bundle(fleet, text="a good film", task="pair")
+    assert set(answers[0]["scores"]) == {"x", "y"}
+    assert "score" in run_bundle(fleet, text="a good film", task="score")[0]
+    own_file = str(fleet / "tasks" / "pair.safetensors")
+    assert run_bundle(fleet, text="a good film", task=own_file) == answers
+    _refused("three, pair, score", run_bundle, fleet, text="a good film")
+    _refused("no task `four`", run_bundle, fleet, text="a good film", task="four")
+
+
+def test_one_program_answers_rows_of_different_tasks_in_one_pass_and_from_two_threads(made, tmp_path):
+    models, _, fleet, _ = made
+    order = ["three", "pair", "score", "pair", "three", "score", "three", "pair"]
+    script = """
+import json, sys, threading
+import numpy as np
+from spartanc.runtime_py.fleet import Fleet
+from spartanc.runtime_py.safetensors_file import read_tensors
+fleet_path, order, rows = sys.argv[1], json.loads(sys.argv[2]), read_tensors(__import__("pathlib").Path(sys.argv[3]))
+rows = [(rows[f"ids{i}"], rows[f"mask{i}"]) for i in range(len(order))]
+result = {}
+for sessions in (1, 2):
+    with Fleet(fleet_path, sessions=sessions, threads=1) as fleet:
+        mixed = [row.tolist() for row in fleet.logits(rows, order)]
+        found = {}
+        def work(task):
+            found[task] = [[row.tolist() for row in fleet.logits(rows, task)] for _ in range(20)]
+        threads = [threading.Thread(target=work, args=(task,)) for task in ("three", "pair", "three")]
+        [thread.start() for thread in threads]; [thread.join() for thread in threads]
+        texts = fleet.classify(["a good film", "a good film"], ["pair", "score"])
+        result[sessions] = {"mixed": mixed, "threads": found, "texts": texts, "tasks": fleet.tasks}
+assert "torch" not in sys.modules
+print(json.dumps(result))
+"""
+    file = tmp_path / "rows.safetensors"
+    named = {f"ids{i}": ids for i, (ids, _) in enumerate(ROWS)} | {f"mask{i}": mask for i, (_, mask) in enumerate(ROWS)}
+    write_tensors(file, named)
+    assert len(ROWS) == len(order)
+    expected = {name: eager_logits(model.module, ROWS) for name, model in models.items()}
+    for result in _in_own_process(script, fleet, json.dumps(order), file).values():
+        for row, (name, logits) in enumerate(zip(order, result["mixed"], strict=True)):
+            np.testing.assert_allclose(logits, expected[name][row], atol=1e-4)
+        for name, runs in result["threads"].items():
+            for run in runs:
+                assert run == runs[0]
+            for logits, reference in zip(runs[0], expected[name], strict=True):
+                np.testing.assert_allclose(logits, reference, atol=1e-4)
+        assert result["texts"][0]["label"] in ("x", "y")
+        assert "score" in result["texts"][1]
+
+
+def test_a_removed_task_is_gone_and_can_be_added_again(made, fleet):
+    before = (fleet / "tasks" / "pair.safetensors").read_bytes()
+    inode = (fleet / "model.pte").stat().st_ino
+    remove_task(fleet, "pair")
+    assert list(list_tasks(fleet)["tasks"]) == ["three", "score"]
+    _refused("no task `pair`", run_bundle, fleet, text="a good film", task="pair")
+    _refused("no task `pair`", remove_task, fleet, "pair")
+    add_task(fleet, made[1]["pair"])
+    assert (fleet / "tasks" / "pair.safetensors").read_bytes() == before
+    assert (fleet / "model.pte").stat().st_ino == inode  # linked: the program was not so much as copied
+    _refused("has a task `pair` already", add_task, fleet, made[1]["pair"])
+    assert [path.name for path in fleet.parent.iterdir()] == ["fleet"]
+
+
+def test_a_change_that_fails_leaves_the_fleet_as_it_was(made, fleet, monkeypatch):
+    def fail(*_arguments):
+        raise KeyboardInterrupt
+
+    before = {path: path.read_bytes() for path in fleet.rglob("*") if path.is_file()}
+    monkeypatch.setattr("spartanc.compiler.fleet.write_manifest", fail)
+    with pytest.raises(KeyboardInterrupt):
+        remove_task(fleet, "pair")
+    assert {path: path.read_bytes() for path in fleet.rglob("*") if path.is_file()} == before
+    assert [path.name for path in fleet.parent.iterdir()] == ["fleet"]
+
+
+def test_one_changed_value_of_the_backbone_is_refused_with_the_tensor_and_both_digests(made, fleet, tmp_path):
+    models, _, _, _ = made
+    name = "network.bert.encoder.layer.1.layer.attention.self.key.weight"
+    other = on_backbone_of(models["three"], tiny_model("bert", seed=3))
+    with torch.no_grad():
+        dict(other.module.named_parameters())[name][0, 0] += 1e-6
+    save_model(other, tmp_path / "other.pt")
+    message = _refused("backbone", add_task, fleet, tmp_path / "other.pt")
+    assert name in message
+    assert message.count("digest `") == 1
+    assert len([word for word in message.replace("`", " ").split() if len(word) == 64]) == 3
+    _refused(name, _compile, [made[1]["three"], tmp_path / "other.pt"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_tokenizer_is_refused(made, fleet, tmp_path):
+    other = on_backbone_of(made[0]["three"], tiny_model("bert", seed=3))
+    other.tokenizer = other.tokenizer.replace('"mountain"', '"valley"')
+    save_model(other, tmp_path / "other.pt")
+    _refused("another tokenizer", add_task, fleet, tmp_path / "other.pt")
+
+
+def test_a_layer_norm_that_the_program_lacks_is_refused(made, fleet, tmp_path):
+    config = SpartanConfig(parents=4, cells=12, top_k=2, layer_norm="post")
+    other = on_backbone_of(made[0]["three"], tiny_model("bert", seed=3, spartan=config))
+    other.eval_examples = made[0]["three"].eval_examples
+    save_model(other, tmp_path / "other.pt")
+    _refused("another computation", add_task, fleet, tmp_path / "other.pt")
+
+
+def test_too_many_labels_or_cells_are_refused_with_both_numbers(made, fleet, tmp_path):
+    labels = tuple(f"label{number}" for number in range(129))
+    save_model(on_backbone_of(made[0]["three"], tiny_model("bert", labels=labels)), tmp_path / "labels.pt")
+    _refused("129 classes, the fleet's program takes 1 to 128", add_task, fleet, tmp_path / "labels.pt")
+    config = SpartanConfig(parents=4, cells=600, top_k=2)
+    save_model(on_backbone_of(made[0]["three"], tiny_model("bert", spartan=config)), tmp_path / "cells.pt")
+    _refused("600 cells, the fleet's program takes 1 to 512", add_task, fleet, tmp_path / "cells.pt")
+
+
+def test_wrong_combinations_are_refused_before_any_work(made, tmp_path):
+    paths = made[1]
+    _refused("torchscript", _compile, [paths["three"]], tmp_path / "out", format="torchscript")
+    _refused("two models give the task", _compile, [paths["three"], paths["three"]], tmp_path / "out")
+    _refused("--data", _compile, [paths["three"], paths["pair"]], tmp_path / "out", data=tmp_path / "rows.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
+def _native(fleet, task, ids):
+    command = [build_runtime("host") / COMMAND, "run", fleet, "--task", task, "--ids", ids, "--json"]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+@pytest.fixture
+def ids(tmp_path):
+    write_tensors(tmp_path / "ids.safetensors", {"input_ids": ROWS[3][0], "attention_mask": ROWS[3][1]})
+    return tmp_path / "ids.safetensors"
+
+
+def test_the_native_command_refuses_what_python_refuses(made, tmp_path, ids):
+    _, _, fleet, _ = made
+    sound = (fleet / "tasks" / "three.safetensors").read_bytes()
+    assert _native(fleet, "three", ids).returncode == 0
+    file = tmp_path / "task.safetensors"
+    interface = read_interface(open_bundle(fleet).manifest, fleet)
+
+    def changed_memory(header):
+        said = json.loads(header["__metadata__"]["task"])
+        header["__metadata__"]["task"] = json.dumps(said | {"memory": said["memory"] | {"cells": 16}})
+
+    def changed(**changes):
+        def change(header):
+            said = json.loads(header["__metadata__"]["task"])
+            header["__metadata__"]["task"] = json.dumps(said | changes)
+
+        return change
+
+    wrong = {
+        "backbone": task_files.with_header(sound, changed(backbone="ef" * 32)),
+        "quantised": task_files.with_header(sound, changed(quantization="int8")),
+        "labels": task_files.with_header(sound, changed(labels=["a", "b"])),
+        "probe": task_files.with_header(sound, changed(probe={"logits": [[1.0]]})),
+        "shape of the task's memory|takes": task_files.with_header(sound, changed_memory),
+        "digest": sound[:-1] + bytes([sound[-1] ^ 1]),
+        "too short|header": sound[:50],
+        "tensor": task_files.with_header(sound, lambda header: header.pop("network.classifier.bias")),
+    }
+    for name, data in wrong.items():
+        file.write_bytes(data)
+        done = _native(fleet, file, ids)
+        assert done.returncode == 2, (name, done.stderr)
+        assert done.stderr.startswith("error: ")
+        with pytest.raises(UsageError):
+            check_task(open_task(file), interface)
+
+
+def test_a_task_whose_weights_changed_with_its_digest_fails_its_probe(made, tmp_path, ids):
+    _, _, fleet, _ = made
+    sound = (fleet / "tasks" / "three.safetensors").read_bytes()
+    data = bytearray(sound)
+    array = np.frombuffer(data, np.float32, offset=len(data) - 400)
+    array *= 3
+    file = tmp_path / "task.safetensors"
+    file.write_bytes(task_files.with_header(bytes(data), lambda header: None))
+    done = _native(fleet, file, ids)
+    assert done.returncode == 2
+    assert "probe" in done.stderr
+    script = """
+import json, sys
+from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.fleet import Fleet
+with Fleet(sys.argv[1]) as fleet:
+    try:
+        fleet.open(sys.argv[2])
+    except UsageError as error:
+        print(json.dumps([error.exit_code, str(error)]))
+"""
+    code, message = _in_own_process(script, fleet, file)
+    assert code == 2
+    assert "probe" in message
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_random_mutations_never_crash_the_native_command(made, tmp_path, ids, sealed):
+    _, _, fleet, _ = made
+    sound = (fleet / "tasks" / "three.safetensors").read_bytes()
+    generator = np.random.default_rng(7)
+    file = tmp_path / "task.safetensors"
+    for number in range(60):
+        file.unlink(missing_ok=True)
+        file.write_bytes(task_files.mutate(sound, generator, sealed))
+        done = _native(fleet, file, ids)
+        assert done.returncode in ((0, 2) if sealed else (2,)), (number, done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(("architecture", "quantize"), [("roberta", "int8"), ("distilbert", "none")])
+def test_other_architectures_and_int8(tmp_path, architecture, quantize):
+    models = tiny_tasks(architecture)
+    paths = save_tasks(models, tmp_path)
+    result = _compile([paths["three"], paths["pair"]], tmp_path / "fleet", quantize=quantize)
+    bundle = open_bundle(tmp_path / "fleet")
+    interface = bundle.manifest["fleet"]["inputs"]
+    square = [each for each in interface if each["name"] == "head.0.weight"]
+    assert (quantize == "int8") == bool(square)
+    assert all(each["dtype"] == "I8" for each in square)
+    for name in ("three", "pair"):
+        expected = np.stack(eager_logits(models[name].module, ROWS))
+        got = np.stack(LocalDevice().run(bundle.path, bundle.program, ROWS, task=name))
+        spread = float(np.ptp(expected))
+        assert np.abs(got - expected).max() < (1e-4 if quantize == "none" else 0.1 * spread)
+    assert result["quantization"] == quantize
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_portable_programs_take_fp32_tasks_on_stock_runtimes(tmp_path, quantize):
+    models = tiny_tasks("bert")
+    paths = save_tasks(models, tmp_path)
+    result = _compile(paths.values(), tmp_path / "fleet", quantize=quantize, lowering="portable")
+    assert not any(operator.startswith("spartan::") for operator in result["fallback_ops"])
+    bundle = open_bundle(tmp_path / "fleet")
+    interface = read_interface(bundle.manifest, bundle.path)
+    assert interface.quantization == "none"
+    for name, model in models.items():
+        task = open_task(bundle.path / "tasks" / f"{name}.safetensors")
+        check_task(task, interface)
+        assert {array.dtype for array in task.tensors.values()} == {np.dtype(np.float32)}
+        expected = np.stack(eager_logits(model.module, ROWS))
+        got = np.stack(StockDevice().run(bundle.path, bundle.program, ROWS, inputs=task.tensors, keep_padding=True))
+        assert np.abs(got - expected).max() < (1e-4 if quantize == "none" else 0.1 * float(np.ptp(expected)))
+
+
+def test_a_fleet_is_readable_by_others(made):
+    assert os.access(made[2], os.R_OK | os.X_OK)
+    assert (made[2].stat().st_mode & 0o777) == 0o755
