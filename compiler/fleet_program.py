@@ -24,7 +24,23 @@ from spartanc.runtime_py.task_file import sizes_of
 
 # The sizes that tasks may differ in, by the argument of the memory that an input is: {dimension: word}. What the words
 # stand for says `task_file.sizes_of`.
-_PACKED_SIZES = {"logit_weights": {0: "blocks"}, "values": {1: "cells"}}
+_PACKED_SIZES = {
+    "none": {"logit_weights": {0: "blocks"}, "values": {1: "cells"}},
+    "int8": {
+        "logit_weights": {0: "parent_blocks"},
+        "key_cells": {0: "cell_blocks"},
+        "key_scales": {0: "cell_columns"},
+        "value_cells": {1: "cells"},
+        "value_scales": {0: "cells"},
+    },
+    "int4": {
+        "logit_weights": {0: "parent_blocks"},
+        "key_cells": {0: "cell_blocks"},
+        "key_scales": {0: "cell_blocks"},
+        "value_cells": {0: "cells"},
+        "value_scales": {0: "cells"},
+    },
+}
 _OPEN_SIZES = {
     "parents": {0: "parents"},
     "keys": {0: "parents", 1: "children"},
@@ -33,7 +49,8 @@ _OPEN_SIZES = {
 }
 # A task with which the program is captured: every size differs from 1 and from the others, so none is taken for a
 # constant or for another.
-_EXAMPLE_PARENTS, _EXAMPLE_CELLS, _EXAMPLE_TOP_K, _EXAMPLE_CLASSES = 15, 45, 2, 7
+_EXAMPLE_LENGTH = 8
+_EXAMPLE_PARENTS, _EXAMPLE_CELLS, _EXAMPLE_TOP_K, _EXAMPLE_CLASSES = 35, 140, 2, 7
 
 
 @dataclass(frozen=True)
@@ -63,13 +80,14 @@ def task_program(
 ) -> TaskProgram:
     """Capture `model`, run the passes, and lift its task's tensors; passes are checked on `rows`."""
     task_names = list(model.task_tensors())
+    half = lowering == "fused" and quantization != "none"
     program = capture(model.module, max_length)
     program, reports = run_passes(program, shared_passes(lowering, quantization, task_names), rows)
-    lifted = lift_task_tensors(program, task_names, backbone_constants(model))
+    lifted = lift_task_tensors(program, task_names, backbone_constants(model), half=half)
     sizes = sizes_of(model.spartan.parents, model.spartan.cells, max(len(model.labels), 1))
     inputs = []
     for tensor in lifted.tensors:
-        words = _words(tensor.name, lifted, lowering)
+        words = _words(tensor.name, lifted, _OPEN_SIZES if lowering == "portable" else _PACKED_SIZES[quantization])
         shape: list[int | str] = list(tensor.value.shape)
         for dimension, word in words.items():
             if shape[dimension] != sizes[word]:
@@ -84,7 +102,7 @@ def build_program(
 ) -> tuple[Lowered, list[PassReport]]:
     """Lower the one program that takes every task within `bounds`."""
     shapes = _dynamic_shapes(task.inputs, bounds, max_length)
-    inputs = (*example_inputs(min(max_length, 9)), *_example_tensors(task.inputs))
+    inputs = (*example_inputs(_EXAMPLE_LENGTH if max_length >= _EXAMPLE_LENGTH else 2), *_example_tensors(task.inputs))
     program = _export(task.lifted.module, inputs, shapes)
     if quantization != "none":
         program = quantize_linears(program, inputs, shapes)
@@ -103,12 +121,12 @@ def _export(module: torch.nn.Module, inputs: tuple, shapes: tuple) -> ExportedPr
         ) from error
 
 
-def _words(name: str, lifted: Lifted, lowering: str) -> dict[int, str]:
+def _words(name: str, lifted: Lifted, roles: dict[str, dict[int, str]]) -> dict[int, str]:
     if name in lifted.class_tensors:
         return {0: "classes"}
     if not name.startswith("memories."):
         return {}
-    return (_OPEN_SIZES if lowering == "portable" else _PACKED_SIZES).get(name.rpartition(".")[2], {})
+    return roles.get(name.rpartition(".")[2], {})
 
 
 def _dynamic_shapes(

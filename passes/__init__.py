@@ -53,13 +53,18 @@ def shared_passes(lowering: str, quantization: str, task_names: Collection[str])
     from spartanc.passes.fuse_memories import FuseMemories
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_head import QuantizeHead
+    from spartanc.passes.quantize_memories import QuantizeMemories
 
     fused: list[GraphPass] = [FuseMemories()]  # first: it reads the memory as it was written
     if lowering == "portable":
         return fused  # lifting writes the memory out in stock operators
-    packed = [*fused, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
-    # Before the linears of the backbone: what becomes an input here is none of theirs.
-    return packed if quantization == "none" else [*packed, QuantizeHead(task_names)]
+    if quantization == "none":
+        return [*fused, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
+    return [
+        *fused,
+        QuantizeMemories(quantization, always_pack_keys=True),
+        QuantizeHead(task_names),  # before the linears of the backbone: what becomes an input here is none of theirs
+    ]
 
 
 def shared_backbone_passes(lowering: str, quantization: str) -> list[GraphPass]:

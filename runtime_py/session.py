@@ -31,7 +31,7 @@ from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
 API_VERSION = 1
 _MAX_RANK = 8
 _MESSAGE_SIZE = 1024
-_DTYPES = {0: np.float32, 1: np.int64, 2: np.int32, 3: np.int8, 4: np.uint8, 5: np.bool_}
+_DTYPES = {0: np.float32, 1: np.int64, 2: np.int32, 3: np.int8, 4: np.uint8, 5: np.bool_, 6: np.float16}
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
 _USER_STATUSES = {1, 2, 3, 4}  # bad argument, file, program, input
 

@@ -22,7 +22,7 @@ A reader checks, before it uses anything:
   1. header and tensors as safetensors asks; no name twice; nothing left over; the digest;
   2. against the fleet's manifest (`fleet`): backbone, quantisation, memory and classes within `bounds`, and the tensors
      with names, order, types and shapes of `inputs`, where a size is a number or one of the words of `sizes_of`;
-  3. every `layout` tensor is [parents, cells, top_k]; every float32 is finite;
+  3. every `layout` tensor is [parents, cells, top_k]; every float32 and float16 is finite;
   4. by running the probe: every logit within `tolerance`. A task that loads and has no effect ends here.
 
 The digest guards against accidents: whoever can change a file can change its digest too. What checks 2 and 3 leave
@@ -63,7 +63,7 @@ _ALIGNMENT = 64
 _HEADER_LIMIT = 4 << 20
 _SHORT = 1 << 16  # entries of a probe
 _HEX = re.compile(rb"[0-9a-f]{64}")
-_DTYPES = {"F32": np.float32, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
+_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
 _FORMAT_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
@@ -139,6 +139,9 @@ def sizes_of(parents: int, cells: int, classes: int) -> dict[str, int]:
         "classes": classes,
         "children": cells // parents,
         "blocks": -(-(parents + cells) // BLOCK_COLUMNS),
+        "parent_blocks": -(-parents // BLOCK_COLUMNS),
+        "cell_blocks": -(-cells // BLOCK_COLUMNS),
+        "cell_columns": -(-cells // BLOCK_COLUMNS) * BLOCK_COLUMNS,
     }
 
 
@@ -412,7 +415,7 @@ def _tensors(header: dict[str, Any], data: np.ndarray) -> dict[str, np.ndarray]:
         if begin % np.dtype(_DTYPES[dtype]).itemsize:
             raise UsageError(f"has the tensor `{name}` at byte {begin}, where its elements are not aligned")
         tensors[name] = data[begin:end].view(_DTYPES[dtype]).reshape(shape)
-        if dtype == "F32" and not np.isfinite(tensors[name]).all():
+        if dtype in ("F32", "F16") and not np.isfinite(tensors[name]).all():
             raise UsageError(f"has NaN or infinite values in the tensor `{name}`")
     if expected != len(data):
         raise UsageError(f"has {len(data) - expected} bytes after its last tensor")

@@ -558,13 +558,13 @@ int bench(const Options& options) {
 }
 
 std::string info_text(const spartan_tensor_info& info) {
-  static const char* const kNames[] = {"float32", "int64", "int32", "int8", "uint8", "bool"};
+  static const char* const kNames[] = {"float32", "int64", "int32", "int8", "uint8", "bool", "float16"};
   std::string sizes;
   for (int32_t d = 0; d < info.rank; ++d) {
     sizes += std::string(d > 0 ? "," : "") + "[" + std::to_string(info.min_sizes[d]) + "," +
              std::to_string(info.max_sizes[d]) + "]";
   }
-  const std::string name = info.dtype >= 0 && info.dtype <= SPARTAN_BOOL ? kNames[info.dtype] : "other";
+  const std::string name = info.dtype >= 0 && info.dtype <= SPARTAN_FLOAT16 ? kNames[info.dtype] : "other";
   return "{\"dtype\":" + json_quote(name) + ",\"sizes\":[" + sizes + "]}";
 }
 

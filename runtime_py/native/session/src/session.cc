@@ -170,6 +170,7 @@ constexpr DtypeRow kDtypes[] = {
     {SPARTAN_FLOAT32, ScalarType::Float, 4, "float32"}, {SPARTAN_INT64, ScalarType::Long, 8, "int64"},
     {SPARTAN_INT32, ScalarType::Int, 4, "int32"},       {SPARTAN_INT8, ScalarType::Char, 1, "int8"},
     {SPARTAN_UINT8, ScalarType::Byte, 1, "uint8"},      {SPARTAN_BOOL, ScalarType::Bool, 1, "bool"},
+    {SPARTAN_FLOAT16, ScalarType::Half, 2, "float16"},
 };
 
 const DtypeRow* find_dtype(int32_t dtype) {

@@ -115,14 +115,25 @@ void check_bound(const Json& bounds, const char* key, uint64_t value, const std:
   }
 }
 
-void check_finite(const TensorView& view, const std::string& what) {
-  const size_t size = view.bytes / sizeof(float);
-  for (size_t i = 0; i < size; ++i) {
-    float value = 0;
-    memcpy(&value, view.data + i * sizeof(float), sizeof value);
-    if (!std::isfinite(value)) {
-      throw CommandError(what + " has NaN or infinite values in the tensor `" + view.name + "`");
+// NaN and infinities are the values whose exponent is all ones.
+template <typename Bits>
+bool all_finite(const TensorView& view, Bits exponent) {
+  for (size_t i = 0; i < view.bytes; i += sizeof(Bits)) {
+    Bits bits = 0;
+    memcpy(&bits, view.data + i, sizeof bits);
+    if ((bits & exponent) == exponent) {
+      return false;
     }
+  }
+  return true;
+}
+
+void check_finite(const TensorView& view, const std::string& what) {
+  const bool finite = view.dtype == "F32"   ? all_finite<uint32_t>(view, 0x7f800000)
+                      : view.dtype == "F16" ? all_finite<uint16_t>(view, 0x7c00)
+                                            : true;
+  if (!finite) {
+    throw CommandError(what + " has NaN or infinite values in the tensor `" + view.name + "`");
   }
 }
 
@@ -221,7 +232,13 @@ void Task::check_against(const Json& manifest, const Json& task) {
     if (word == "cells") return static_cast<int64_t>(cells);
     if (word == "classes") return static_cast<int64_t>(classes);
     if (word == "children") return static_cast<int64_t>(cells / parents);
-    if (word == "blocks") return static_cast<int64_t>((parents + cells + kBlockColumns - 1) / kBlockColumns);
+    const auto blocks = [](uint64_t columns) {
+      return static_cast<int64_t>((columns + kBlockColumns - 1) / kBlockColumns);
+    };
+    if (word == "blocks") return blocks(parents + cells);
+    if (word == "parent_blocks") return blocks(parents);
+    if (word == "cell_blocks") return blocks(cells);
+    if (word == "cell_columns") return blocks(cells) * static_cast<int64_t>(kBlockColumns);
     throw CommandError(theirs + " has the size `" + word + "`, which this command does not know");
   };
   const Json& inputs = member(fleet, "inputs", theirs);
@@ -253,9 +270,7 @@ void Task::check_against(const Json& manifest, const Json& task) {
     if (is_layout && (view.bytes != sizeof layout || memcmp(view.data, layout, sizeof layout) != 0)) {
       throw CommandError(what + ": `" + view.name + "` is not the shape of the task's memory");
     }
-    if (view.dtype == "F32") {
-      check_finite(view, what);
-    }
+    check_finite(view, what);
     tensors_.push_back(tensor_of(view, what));
   }
 

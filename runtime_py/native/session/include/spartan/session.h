@@ -42,6 +42,7 @@ typedef enum spartan_dtype {
   SPARTAN_INT8 = 3,
   SPARTAN_UINT8 = 4,
   SPARTAN_BOOL = 5,
+  SPARTAN_FLOAT16 = 6,
   SPARTAN_OTHER_DTYPE = 255,
 } spartan_dtype;
 
