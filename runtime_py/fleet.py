@@ -108,6 +108,11 @@ class Fleet:
         """Names of the tasks that the bundle holds, open or not."""
         return tuple(self.bundle.manifest["fleet"]["tasks"])
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """For measurements; a session that a call is using must not be used by another."""
+        return tuple(self._all)
+
     def open(self, task: TaskName) -> OpenTask:
         """Map a task, check it, run its probe; at once where it is open already.
 
