@@ -52,7 +52,7 @@ def main() -> None:
         except UsageError:
             python = "refused"
         arguments = [command, "run", given.fleet, "--task", file, "--ids", ids[task.name], "--threads", "1"]
-        done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+        done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, errors="replace")
         native = {0: "accepted", 2: "refused"}.get(done.returncode, f"exit {done.returncode}")
         if native.startswith("exit") or (not sealed and "accepted" in (python, native)):
             print(f"mutation {number} of seed {given.seed}: {python}, {native} {done.stderr}", file=sys.stderr)

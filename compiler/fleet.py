@@ -120,8 +120,8 @@ def compile_fleet(request: pipeline.CompileRequest, plan: pipeline.Plan) -> dict
         "inputs": [
             {
                 "name": each.name,
-                "dtype": dtype_name(np.dtype(str(each.dtype).removeprefix("torch."))),
-                "shape": each.shape,
+                "dtype": dtype_name(first.tensors[each.name].dtype),
+                "shape": list(each.shape),
             }
             for each in first.inputs
         ],

@@ -230,7 +230,7 @@ def test_wrong_combinations_are_refused_before_any_work(made, tmp_path):
 
 def _native(fleet, task, ids):
     command = [build_runtime("host") / COMMAND, "run", fleet, "--task", task, "--ids", ids, "--json"]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace")
 
 
 @pytest.fixture
