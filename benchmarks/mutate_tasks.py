@@ -1,4 +1,6 @@
-"""Random mutations of a fleet's task files, against both readers: `python benchmarks/mutate_tasks.py FLEET [--count N]`.
+"""Random mutations of a fleet's task files, against both readers.
+
+    python benchmarks/mutate_tasks.py FLEET [--count 10000] [--seed 0]
 
 Half of the files keep their digest, half get one that agrees. None may crash a reader; none with the old digest may be
 accepted; one that is accepted with a new digest is no other than the fleet's program takes. A failing mutation is named
@@ -19,13 +21,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from support.tasks import mutate
-
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.safetensors_file import write_tensors
 from spartanc.runtime_py.task_file import check_task, open_task, read_interface
+from support.tasks import mutate
 
 
 def main() -> None:

@@ -248,7 +248,7 @@ def sizes(lowered_bytes: int, tasks: Mapping[str, Mapping[str, Any]]) -> dict[st
 def _checked_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"`{name}` can't be a task's name: letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit",
+            f"`{name}` can't be a task's name: at most 64 letters, digits, `.`, `_` and `-`, no sign first",
             hint="rename the model's file, or give `--name` to `add-task`",
         )
     return name
