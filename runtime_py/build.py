@@ -53,7 +53,9 @@ _BOARD_MODULES = (
     "runtime_py/answer.py",
     "runtime_py/bundle.py",
     "runtime_py/data.py",
+    "runtime_py/fleet.py",
     "runtime_py/session.py",
+    "runtime_py/task_file.py",
     "runtime_py/text.py",
 )
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True  # a bundle holds what its manifest lists and nothing else
@@ -42,6 +43,11 @@ def main() -> int:
             )
         one_text = [Example(arguments.text or "", arguments.text_pair)]
         examples = one_text if arguments.data is None else read_examples(arguments.data)
+        if bundle.is_fleet:
+            print(json.dumps(answer_with_task(arguments, examples), ensure_ascii=False, indent=1))
+            return 0
+        if arguments.task is not None:
+            raise UsageError(f"`{bundle.path}` holds one task, so `--task` has nothing to choose")
         encoder = TextEncoder(bundle.tokenizer, bundle.max_length)
         answers = []
         with Session(bundle.program, library=HERE / "libspartan.so", threads=arguments.threads) as session:
@@ -57,12 +63,25 @@ def main() -> int:
     return 0
 
 
+def answer_with_task(arguments: argparse.Namespace, examples: list[Any]) -> list[dict[str, Any]]:
+    from spartanc.compiler.errors import UsageError
+    from spartanc.runtime_py.fleet import Fleet
+
+    with Fleet(arguments.bundle, library=HERE / "libspartan.so", threads=arguments.threads) as fleet:
+        if arguments.task is None:
+            raise UsageError(f"`{arguments.bundle}` holds several tasks: {', '.join(fleet.tasks)}; name one with `--task`")
+        texts = [each.text if each.text_pair is None else (each.text, each.text_pair) for each in examples]
+        answers = fleet.classify(texts, arguments.task)
+    return [{"text": each.text} | found for each, found in zip(examples, answers, strict=True)]
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Classifies texts with the bundle that this file came in.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="one text")
     what.add_argument("--data", type=Path, help="JSON lines or CSV with a column `text`")
     parser.add_argument("--text-pair", help="the second text, of a model that takes two")
+    parser.add_argument("--task", help="of a bundle with a shared backbone: the task's name, or its file")
     parser.add_argument("--threads", type=int, help="threads; one a processor without it")
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")
     return parser.parse_args()
