@@ -69,7 +69,8 @@ def answer_with_task(arguments: argparse.Namespace, examples: list[Any]) -> list
 
     with Fleet(arguments.bundle, library=HERE / "libspartan.so", threads=arguments.threads) as fleet:
         if arguments.task is None:
-            raise UsageError(f"`{arguments.bundle}` holds several tasks: {', '.join(fleet.tasks)}; name one with `--task`")
+            names = ", ".join(fleet.tasks)
+            raise UsageError(f"`{arguments.bundle}` holds several tasks: {names}; name one with `--task`")
         texts = [each.text if each.text_pair is None else (each.text, each.text_pair) for each in examples]
         answers = fleet.classify(texts, arguments.task)
     return [{"text": each.text} | found for each, found in zip(examples, answers, strict=True)]
