@@ -4,8 +4,8 @@ before:  program(input_ids, attention_mask), with memories, LayerNorms and class
 after:   module(input_ids, attention_mask, *task tensors), the backbone's constants alone inside
 
 The module is plain torch.fx and is captured again, with the sizes that tasks may differ in as dynamic dimensions.
-Inputs are ordered by the size of their elements, widest first: a file that holds them one after the other, in their
-order and without a gap, has every one of them aligned.
+Inputs are ordered so that a file that holds them one after the other, in their order and without a gap, has every one
+of them aligned: first what the kernels read in blocks of whole cache lines, then the rest, widest elements first.
 
 Names: a parameter keeps its qualified name; what a pass derived from a memory is `memories.N.ROLE`, N counting
 memories from the input on and ROLE the argument of the operator that reads it. A memory that no pass has packed becomes
@@ -37,6 +37,7 @@ from spartanc.passes.open_memory import open_memory, open_tensors
 from spartanc.passes.program import constant_tensor
 from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 
+_BLOCKS = frozenset({"logit_weights", "values", "key_cells", "value_cells"})
 _TO_COPY = torch.ops.aten._to_copy.default
 _LOOKUP = torch.ops.spartan.memory_lookup.default
 
@@ -91,7 +92,8 @@ def lift_task_tensors(
     given += [(name, value, None) for tensors in opened.values() for name, value in tensors.items()]
     if half:
         given = [(name, _halved(name, value), node) for name, value, node in given]
-    given.sort(key=lambda each: -each[1].element_size())  # stable: within a type in the order of the computation
+    # Stable: otherwise in the order of the computation.
+    given.sort(key=lambda each: (not _is_blocks(each[0]), -each[1].element_size()))
     inputs: dict[str, Node] = {}
     for index, (name, _, _) in enumerate(given):
         if name in inputs:
@@ -128,6 +130,11 @@ def _class_tensors(graph: Graph, names: dict[Node, str]) -> frozenset[str]:
     if not linears or linears[-1].args[1] not in names:
         raise CompileError("the logits don't come from a linear layer of the task")
     return frozenset(names[each] for each in linears[-1].args[1:] if each in names)
+
+
+def _is_blocks(name: str) -> bool:
+    """Packed for the kernels: its rows are whole cache lines for every size that a task may have."""
+    return name.startswith("memories.") and name.rpartition(".")[2] in _BLOCKS
 
 
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:

@@ -151,7 +151,7 @@ def dtype_name(dtype: np.dtype) -> str:
 
 
 def write_task(path: Path, tensors: Mapping[str, np.ndarray], task: Mapping[str, Any]) -> str:
-    """Write a task's file and return its digest. `tensors` in the program's order, wide elements first."""
+    """Write a task's file and return its digest. `tensors` in the program's order."""
     header: dict[str, Any] = {
         "__metadata__": {
             "digest": "0" * _DIGITS,

@@ -2,8 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <string_view>
 
 #include "error.h"
@@ -43,6 +45,17 @@ std::string text(const Json& json, const char* key, const std::string& what) {
     throw CommandError(what + " has a `" + key + "` that is no text");
   }
   return value.string();
+}
+
+// The members of `json` are exactly the ones named.
+void require_members(const Json& json, std::initializer_list<const char*> names, const std::string& what) {
+  bool all = json.is_object() && json.members().size() == names.size();
+  for (const char* name : names) {
+    all = all && json.find(name) != nullptr;
+  }
+  if (!all) {
+    throw CommandError(what + " does not hold exactly what such a file holds");
+  }
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -187,6 +200,7 @@ void Task::check_against(const Json& manifest, const Json& task) {
   const std::string what = "task file `" + path_ + "`";
   const std::string theirs = "the fleet's manifest";
   const Json& fleet = member(manifest, "fleet", theirs);
+  require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"}, what);
   const std::string backbone = text(member(fleet, "backbone", theirs), "digest", theirs);
   if (text(task, "backbone", what) != backbone) {
     throw CommandError(what + " was made for the backbone `" + text(task, "backbone", what) + "`, this fleet's is `" +
@@ -197,7 +211,11 @@ void Task::check_against(const Json& manifest, const Json& task) {
     throw CommandError(what + " is quantised as `" + text(task, "quantization", what) + "`, this fleet takes `" +
                        quantization + "`");
   }
-  const bool regression = text(task, "problem", what) == "regression";
+  const std::string problem = text(task, "problem", what);
+  const bool regression = problem == "regression";
+  if (!regression && problem != "classification") {
+    throw CommandError(what + " has the problem `" + problem + "`, which is not known");
+  }
   const Json& labels = member(task, "labels", what);
   if (!labels.is_array() || (regression ? !labels.items().empty() : labels.items().size() < 2)) {
     throw CommandError(what + " has labels that do not go with its problem");
@@ -206,9 +224,17 @@ void Task::check_against(const Json& manifest, const Json& task) {
     if (!label.is_string()) {
       throw CommandError(what + " has a label that is no text");
     }
+    if (std::find(labels_.begin(), labels_.end(), label.string()) != labels_.end()) {
+      throw CommandError(what + " has a label twice");
+    }
     labels_.push_back(label.string());
   }
   const Json& memory = member(task, "memory", what);
+  require_members(memory, {"parents", "cells", "top_k", "temperature", "layer_norm"}, what + ": its memory");
+  if (member(memory, "temperature", what).kind() != Json::Kind::kNumber ||
+      !(member(memory, "temperature", what).number() > 0) || !member(memory, "layer_norm", what).is_string()) {
+    throw CommandError(what + " has a memory whose temperature or layer_norm can't be");
+  }
   const uint64_t parents = count(memory, "parents", what);
   const uint64_t cells = count(memory, "cells", what);
   const uint64_t top_k = count(memory, "top_k", what);
@@ -275,6 +301,7 @@ void Task::check_against(const Json& manifest, const Json& task) {
   }
 
   const Json& probe = member(task, "probe", what);
+  require_members(probe, {"input_ids", "attention_mask", "logits", "tolerance"}, what + ": its probe");
   probe_ids_ = whole_numbers(probe_row(probe, "input_ids", what), what);
   probe_mask_ = whole_numbers(probe_row(probe, "attention_mask", what), what);
   for (const Json& logit : probe_row(probe, "logits", what)) {
