@@ -50,18 +50,17 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
 
 def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:
     """From the captured program to the one whose task tensors become inputs."""
-    from spartanc.passes.fuse_memories import FuseMemories
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_head import QuantizeHead
     from spartanc.passes.quantize_memories import QuantizeMemories
 
-    fused: list[GraphPass] = [FuseMemories()]  # first: it reads the memory as it was written
+    exact = exact_passes()
     if lowering == "portable":
-        return fused  # lifting writes the memory out in stock operators
+        return exact  # lifting writes the memory out in stock operators
     if quantization == "none":
-        return [*fused, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
+        return [*exact, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
     return [
-        *fused,
+        *exact,
         QuantizeMemories(quantization, always_pack_keys=True),
         QuantizeHead(task_names),  # before the linears of the backbone: what becomes an input here is none of theirs
     ]
