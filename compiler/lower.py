@@ -59,9 +59,7 @@ class Lowered:
         return sum(n for op, n in self.fallback_ops.items() if op.startswith(f"{OURS}memory_lookup"))
 
 
-def lower(
-    program: ExportedProgram, *, partitioners: list | None = None, inputs_in_place: bool = False
-) -> Lowered:
+def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_in_place: bool = False) -> Lowered:
     """Lower to XNNPACK and serialise. Raises CompileError where ExecuTorch refuses the graph.
 
     inputs_in_place: the program reads its inputs where the caller has them; without it, it has memory of its own for
