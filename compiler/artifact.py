@@ -155,8 +155,7 @@ def write_manifest(directory: Path, manifest: dict[str, Any]) -> dict[str, int]:
     data = text.encode()
     (directory / MANIFEST).write_bytes(data)
     (directory / MANIFEST_DIGEST).write_text(manifest_digest_line(hashlib.sha256(data).hexdigest()))
-    sizes = {name: entry["bytes"] for name, entry in files.items()}
-    return sizes | {name: (directory / name).stat().st_size for name in (MANIFEST, MANIFEST_DIGEST)}
+    return {name: (directory / name).stat().st_size for name in (*files, MANIFEST, MANIFEST_DIGEST)}
 
 
 @contextmanager

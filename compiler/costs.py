@@ -93,7 +93,7 @@ def _macs(node: Node, length: int) -> float:
     if name in ("mm", "bmm", "matmul"):
         return prod(out) * shapes[0][-1]
     if name == "addmm":
-        return prod(out) * _shape(node.args[1].meta["val"], length)[-1]  # type: ignore[union-attr]
+        return prod(out) * _shape(node.args[1].meta["val"], length)[-1]
     if name == "scaled_dot_product_attention":
         query, key = shapes[:2]
         return 2 * prod(query) * key[-2]

@@ -29,7 +29,7 @@ class Samples:
     truncated: int
 
 
-def row(ids: Sequence[int]) -> Row:
+def row(ids: Sequence[int] | np.ndarray) -> Row:
     """One unpadded row."""
     array = np.asarray(ids, dtype=np.int64).reshape(1, -1)
     return array, np.ones_like(array)

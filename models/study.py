@@ -330,7 +330,8 @@ def summarise(records: Sequence[dict[str, Any]], steps: dict[str, float]) -> lis
     for (task, shots, method), group in chosen.items():
         rivals = [chosen[task, shots, name] for name in ("houlsby", "pfeiffer") if (task, shots, name) in chosen]
         goal = max((statistics.mean(record["dev"] for record in rival) for rival in rivals), default=None)
-        reached = [_time_to(record, goal) for record in group]
+        times = [_time_to(record, goal) for record in group]
+        reached = [moment for moment in times if moment is not None]
         tests = [record["test"] for record in group]
         rows.append(
             {
@@ -345,7 +346,7 @@ def summarise(records: Sequence[dict[str, Any]], steps: dict[str, float]) -> lis
                 "parameters": group[0]["parameters"],
                 "bytes": group[0]["bytes"],
                 "step_seconds": steps.get(method),
-                "seconds_to_best_adapter": None if None in reached else statistics.mean(reached),
+                "seconds_to_best_adapter": statistics.mean(reached) if len(reached) == len(group) else None,
                 "peak_rss_mb": max(record["peak_rss_mb"] for record in group),
             }
         )

@@ -586,11 +586,12 @@ def _progress(metric: str, say: Callable[[str], None], main: bool):
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self.bar = Progress(*columns, console=console, transient=True, disable=not (main and console.is_terminal))
             self.moments: list[float] = []
-            self.task = None
+            self.task = self.bar.add_task("training", start=False)
 
         def on_train_begin(self, args, state, control, **kwargs):
             self.bar.start()
-            self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step)
+            self.bar.start_task(self.task)
+            self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(self.task, completed=state.global_step)

@@ -232,7 +232,7 @@ def _fits(formula: Formula) -> bool:
 
 
 def _name(node: Node) -> str:
-    return getattr(node.target, "_opname", None) or getattr(node.target, "__name__", str(node.target))
+    return str(getattr(node.target, "_opname", None) or getattr(node.target, "__name__", node.target))
 
 
 def _argument(node: Node, position: int, name: str, default: Any = None) -> Any:
@@ -253,7 +253,7 @@ def _both(value: Value, change: Callable[[Tensor], Tensor]) -> Value:
     """A rearrangement, which changes both views of a tensor; where it cannot, the result is a source of its own."""
     tensor = change(value.tensor)
     try:
-        return Value(tensor, change(value.root))
+        return Value(tensor, None if value.root is None else change(value.root))
     except Inexpressible:
         return Value(tensor, None)
 
@@ -883,9 +883,9 @@ def _sort(flow: Dataflow, node: Node) -> None:
 
 
 def _max(flow: Dataflow, node: Node) -> None:
-    values, indices = _select_rows(flow, node, node.args[1], 1, True)  # type: ignore[arg-type]
+    values, indices = _select_rows(flow, node, node.args[1], 1, True)
     if not _argument(node, 2, "keepdim", False):
-        axis = _axis(flow.tensor(node.args[0]), node.args[1])  # type: ignore[arg-type]
+        axis = _axis(flow.tensor(node.args[0]), node.args[1])
         values, indices = (Tensor(t.dims[:axis] + t.dims[axis + 1 :], t.formula) for t in (values, indices))
     flow.tuples[node] = (values, indices)
 
@@ -904,7 +904,7 @@ def _argmax(flow: Dataflow, node: Node) -> Tensor:
 def _threshold(flow: Dataflow, node: Node) -> None:
     axis = node.args[2] if len(node.args) > 2 else -1
     try:
-        _select_rows(flow, node, axis, int(node.args[1]), True)  # type: ignore[arg-type]
+        _select_rows(flow, node, axis, int(node.args[1]), True)
     except Inexpressible:
         return
     finally:
@@ -915,7 +915,7 @@ def _threshold(flow: Dataflow, node: Node) -> None:
 def _getitem(flow: Dataflow, node: Node) -> Value | None:
     source, at = node.args
     if source in flow.tuples:
-        return Value(flow.tuples[source][at], flow._leaf(node))  # type: ignore[index]
+        return Value(flow.tuples[source][at], flow._leaf(node))
     flow._source(node, "")
     return None
 
@@ -949,7 +949,7 @@ def _softmax(flow: Dataflow, node: Node) -> Tensor:
 
 def _scatter(flow: Dataflow, node: Node) -> Tensor:
     base, indices = flow.tensor(node.args[0]), flow.tensor(node.args[2])
-    axis = _axis(base, node.args[1])  # type: ignore[arg-type]
+    axis = _axis(base, node.args[1])
     source = flow.tensor(node.args[3] if len(node.args) > 3 else node.kwargs.get("src", node.kwargs.get("value")))
     pick = _pick_of(indices.formula) if isinstance(indices.formula, Position) else None
     if pick is None or indices.formula != Position(((pick, 1),)) or indices.dims[axis] != pick.rank:
@@ -1061,7 +1061,8 @@ def _row(position: Formula, rows: sympy.Expr) -> Dim:
     """The index, major first, that an integer formula spells out by strides."""
     if not isinstance(position, Position) or position.offset:
         raise Inexpressible("rows are read at something else than chosen ones")
-    stride, dim = 1, []
+    stride = 1
+    dim: list[Digit | Pick] = []
     for index, step in sorted(position.terms, key=lambda term: term[1]):
         if step != stride or not index.size.is_Integer:
             raise Inexpressible("rows are read by arithmetic that cannot be followed")
@@ -1096,7 +1097,7 @@ def _gather(flow: Dataflow, node: Node) -> Tensor:
     axis = _argument(node, 2, "dim") if take_along else node.args[1]
     if axis is None:
         raise Inexpressible("rows are read out of a flattened tensor")
-    axis = _axis(source, axis)  # type: ignore[arg-type]
+    axis = _axis(source, axis)
     for at in range(len(source.dims)):
         if at == axis or source.dims[at] == indices.dims[at]:
             continue
@@ -1112,7 +1113,7 @@ def _gather(flow: Dataflow, node: Node) -> Tensor:
 
 def _index_select(flow: Dataflow, node: Node) -> Tensor:
     source, indices = flow.tensor(node.args[0]), flow.tensor(node.args[2])
-    axis = _axis(source, node.args[1])  # type: ignore[arg-type]
+    axis = _axis(source, node.args[1])
     row = _row(indices.formula, size(source.dims[axis]))
     dims = source.dims[:axis] + (indices.dims or ((),)) + source.dims[axis + 1 :]
     return Tensor(dims, _read(source, axis, row))
@@ -1127,7 +1128,7 @@ def _embedding(flow: Dataflow, node: Node) -> Tensor:
 def _index(flow: Dataflow, node: Node) -> Tensor:
     """Advanced indexing; an index that only counts along a dimension leaves that dimension as it is."""
     source = flow.tensor(node.args[0])
-    listed = list(node.args[1])  # type: ignore[arg-type]
+    listed = list(node.args[1])
     axes = [at for at, argument in enumerate(listed) if argument is not None]
     if axes != list(range(axes[0], axes[-1] + 1)):
         raise Inexpressible("indices apart from each other")

@@ -52,15 +52,11 @@ class DropBatchDimension(GraphPass):
 
 
 def _is_product(node: Node) -> bool:
-    return (
-        node.target is aten.matmul.default
-        and len(shape_of(node.args[0])) == 4  # type: ignore[arg-type]
-        and len(shape_of(node.args[1])) == 4  # type: ignore[arg-type]
-    )
+    return node.target is aten.matmul.default and len(shape_of(node.args[0])) == 4 and len(shape_of(node.args[1])) == 4
 
 
 def _batch_of_one(node: Node) -> bool:
-    shapes = [shape_of(operand) for operand in node.args]  # type: ignore[arg-type]
+    shapes = [shape_of(operand) for operand in node.args]
     same_heads = isinstance(shapes[0][1], int) and shapes[0][1] == shapes[1][1]
     return same_heads and all(isinstance(shape[0], int) and shape[0] == 1 for shape in shapes)
 
@@ -77,7 +73,7 @@ class _Flat:
         source = node.args[0] if node.args else None
         with self.graph.inserting_before(node):
             if _is_product(node):
-                operands = tuple(self.flat(operand) for operand in node.args)  # type: ignore[arg-type]
+                operands = tuple(self.flat(operand) for operand in node.args)
                 self.of[node] = call(self.graph, aten.bmm.default, operands)
             elif not isinstance(source, Node) or source not in self.of:
                 return
@@ -107,7 +103,7 @@ class _Flat:
         inner = inferable(shape[1:])
         with self.graph.inserting_after(node):
             if order is not None and order[0] == 0:
-                source = self.flat(node.args[0])  # type: ignore[arg-type]
+                source = self.flat(node.args[0])
                 found = call(self.graph, aten.permute.default, (source, [d - 1 for d in order[1:]]))
             elif node.target in VIEWS and inner is not None:
                 found = call(self.graph, aten.view.default, (node.args[0], inner))

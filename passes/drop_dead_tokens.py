@@ -45,7 +45,9 @@ class DropDeadTokens(GraphPass):
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         needs = _needs(program.graph)
-        alone = {node: need for node, need in needs.items() if isinstance(need, int) and node.op == "call_function"}
+        alone: dict[Node, int | str] = {
+            node: need for node, need in needs.items() if isinstance(need, int) and node.op == "call_function"
+        }
         if not alone:
             selects = [n for n in program.graph.nodes if n.target is aten.select.int]
             report.skipped = [Skipped(n.name, "it does not pool the first position of a sequence") for n in selects]
@@ -87,8 +89,8 @@ def _needs(graph: Graph) -> dict[Node, int | str]:
             ask(source, pooled if pooled is not None and source is node.args[0] else _ALL)
     # A node that can be narrowed only by slicing its own result is needed in full.
     for node in graph.nodes:
-        need = needs.get(node)
-        if isinstance(need, int) and not _narrows(node, need):
+        found = needs.get(node)
+        if isinstance(found, int) and not _narrows(node, found):
             needs[node] = _ALL
     return needs
 
@@ -96,13 +98,13 @@ def _needs(graph: Graph) -> dict[Node, int | str]:
 def _pooled_dimension(node: Node) -> int | None:
     """The dimension of its input of which a node reads position 0 only."""
     if node.target is aten.select.int and node.args[2] == 0:
-        rank = len(shape_of(node.args[0]))  # type: ignore[arg-type]
-        dim = node.args[1] % rank  # type: ignore[operator]
+        rank = len(shape_of(node.args[0]))
+        dim = node.args[1] % rank
     elif node.target is aten.slice.Tensor and list(node.args[2:]) == [0, 1]:
-        dim = node.args[1] % len(shape_of(node.args[0]))  # type: ignore[operator,arg-type]
+        dim = node.args[1] % len(shape_of(node.args[0]))
     else:
         return None
-    length = shape_of(node.args[0])[dim]  # type: ignore[arg-type]
+    length = shape_of(node.args[0])[dim]
     return None if isinstance(length, int) and length == 1 else dim
 
 
@@ -132,10 +134,10 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
         if dim < rank - 1:
             wanted[source] = dim
     elif node.target is aten.layer_norm.default:
-        if dim < rank - len(node.args[1]):  # type: ignore[arg-type]
+        if dim < rank - len(node.args[1]):
             wanted[source] = dim
     elif node.target is aten.softmax.int:
-        if node.args[1] % rank != dim:  # type: ignore[operator]
+        if node.args[1] % rank != dim:
             wanted[source] = dim
     elif node.target in (aten.bmm.default, aten.matmul.default):
         if dim == rank - 2 and len(shape_of(source)) == rank and source is not node.args[1]:
@@ -180,7 +182,7 @@ class _Slicer:
             arguments = torch.fx.node.map_arg(node.args, lambda n: replaced[n])
             named = torch.fx.node.map_arg(node.kwargs, lambda n: replaced[n])
             if node.target in VIEWS:
-                shape = [1 if at == dim else size for at, size in enumerate(node.args[1])]  # type: ignore[arg-type]
+                shape = [1 if at == dim else size for at, size in enumerate(node.args[1])]
                 arguments = (arguments[0], [replaced.get(n, n) if isinstance(n, Node) else n for n in shape])
             self.narrowed[node] = call(self.graph, node.target, arguments, named)
 

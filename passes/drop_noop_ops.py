@@ -124,7 +124,7 @@ def _infer_size(node: Node) -> bool:
     if node.target not in VIEWS:
         return False
     shape = inferable(shape_of(node))
-    if shape is None or list(node.args[1]) == shape:  # type: ignore[arg-type]
+    if shape is None or list(node.args[1]) == shape:
         return False
     node.update_arg(1, shape)
     return True

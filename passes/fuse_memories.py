@@ -242,8 +242,8 @@ def match(node: Node, tensor: Tensor, flow: Dataflow | None = None) -> Site | No
     if len(chosen) == 2:
         raise _Mismatch("the children's softmax runs over chosen parents")
     if chosen:
-        (child,) = (f for f in weights if isinstance(f, Softmax))
-        return _site(node, tensor, chosen[0], child, leaves[0], flow)
+        (children,) = (f for f in weights if isinstance(f, Softmax))
+        return _site(node, tensor, chosen[0], children, leaves[0], flow)
     problem: _Mismatch | None = None
     for parent, child in (weights, weights[::-1]):
         assert isinstance(parent, Softmax) and isinstance(child, Softmax)

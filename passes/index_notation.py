@@ -380,7 +380,7 @@ def substitute(thing, old: Digit, new: Dim):
                 raise Inexpressible("an index stands for two things")
             return product(thing.coefficient, [substitute(f, old, new) for f in thing.factors], thing.bound)
         case Position():
-            terms = []
+            terms: list[tuple[Digit, int]] = []
             for index, stride in thing.terms:
                 for at, part in enumerate(reversed(substitute(index, old, new))):
                     stride *= whole(terms[-1][0].size) if at else 1
@@ -486,6 +486,8 @@ def contract(
         for label, dim in zip(labels, tensor.dims, strict=True):
             if dim != () or label not in dim_of:
                 dim_of[label] = dim
+    if not (isinstance(a.formula, Product) and isinstance(b.formula, Product)):
+        raise Inexpressible("a factor is a choice, not a number")
     multiplied = _multiplied(a.formula, b.formula, dim_of)
     for label in dim_of:
         if label not in out_labels:

@@ -76,14 +76,14 @@ class LowerMemoryPortable(GraphPass):
         constants = _Constants(result)
         forms: dict[str, int] = {}
         for node in _memories(graph):
-            weights = [constants.value(argument) for argument in node.args[1:4]]
-            if any(weight is None for weight in weights):
+            parents, keys, values = (constants.value(argument) for argument in node.args[1:4])
+            if parents is None or keys is None or values is None:
                 report.skipped.append(Skipped(node.name, NOT_CONSTANT))
                 continue
             top_k, temperature = node.args[4], node.args[5]
             with graph.inserting_before(node):
                 emit = _Emitter(graph, node)
-                form, y = _lower(emit, constants, node.name, node.args[0], *weights, top_k, temperature)
+                form, y = _lower(emit, constants, node.name, node.args[0], parents, keys, values, top_k, temperature)
             node.replace_all_uses_with(y)
             graph.erase_node(node)
             forms[form] = forms.get(form, 0) + 1

@@ -72,7 +72,7 @@ class Probe:
             value = current.meta.get("val")
             if isinstance(value, torch.Tensor) and value.numel() > LARGEST:
                 raise _TooLarge
-            held[current] = current.target(*arguments, **named)  # type: ignore[operator]
+            held[current] = current.target(*arguments, **named)
         return held[node]
 
     def _given(self, node: Node) -> Any:

@@ -42,10 +42,10 @@ def transposition(node: Node) -> list[int] | None:
         return None
     rank = len(shape_of(node)) if isinstance(node.meta.get("val"), torch.Tensor) else 0
     if node.target is aten.permute.default:
-        return [d % rank for d in node.args[1]]  # type: ignore[union-attr]
+        return [d % rank for d in node.args[1]]
     if node.target is aten.transpose.int:
         order = list(range(rank))
-        a, b = (d % rank for d in node.args[1:3])  # type: ignore[operator]
+        a, b = (d % rank for d in node.args[1:3])
         order[a], order[b] = order[b], order[a]
         return order
     return None

@@ -48,17 +48,13 @@ def read_examples(path: str | Path) -> list[Example]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise UsageError(f"`{path}` line {line}: not UTF-8 text", hint="save the file as UTF-8") from error
-    examples = list(
-        _from_csv(path, content) if path.suffix.lower() == ".csv" else _from_json_lines(path, content)
-    )
+    examples = list(_from_csv(path, content) if path.suffix.lower() == ".csv" else _from_json_lines(path, content))
     if not examples:
         raise UsageError(f"`{path}` holds no example", hint='a line is {"text": "…", "label": "…"}')
     return examples
 
 
-def label_indices(
-    examples: Sequence[Example], labels: Sequence[str], path: str | Path | None = None
-) -> list[int]:
+def label_indices(examples: Sequence[Example], labels: Sequence[str], path: str | Path | None = None) -> list[int]:
     """The position in `labels` of every example's label; UsageError names the first that is missing or
     unknown.
     """
@@ -125,15 +121,13 @@ def _from_csv(path: Path, content: str) -> Iterator[Example]:
         started = reader.line_num + 1
         if columns and "text" not in columns:
             got = ", ".join(f"`{column}`" for column in columns)
-            raise UsageError(
-                f"`{path}` line 1: no column `text`, got {got}", hint=f"columns: {', '.join(_COLUMNS)}"
-            )
+            raise UsageError(f"`{path}` line 1: no column `text`, got {got}", hint=f"columns: {', '.join(_COLUMNS)}")
         for row in reader:
             if None in row or None in row.values():
-                got = len(row.get(None) or ()) + sum(
+                count = len(row.get(None) or ()) + sum(
                     value is not None for key, value in row.items() if key is not None
                 )
-                raise UsageError(f"`{path}` line {started}: {got} fields, expected {len(columns)}")
+                raise UsageError(f"`{path}` line {started}: {count} fields, expected {len(columns)}")
             rows.append((started, {name: row[name] for name in _COLUMNS if name in row}))
             started = reader.line_num + 1
     except csv.Error as error:
@@ -168,9 +162,7 @@ def _example(path: Path, number: int, row: dict) -> Example:
     if pair is not None and not isinstance(pair, str):
         raise UsageError(f"`{path}` line {number}: `text_pair` must be a string, got `{pair}`")
     if label is not None and (isinstance(label, bool) or not isinstance(label, Label)):
-        raise UsageError(
-            f"`{path}` line {number}: `label` must be a string or a number, got `{json.dumps(label)}`"
-        )
+        raise UsageError(f"`{path}` line {number}: `label` must be a string or a number, got `{json.dumps(label)}`")
     if isinstance(label, float) and not math.isfinite(label):
         raise UsageError(f"`{path}` line {number}: `label` must be finite, got `{label}`")
     return Example(text, pair, label, number)

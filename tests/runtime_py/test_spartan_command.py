@@ -209,9 +209,7 @@ def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
     assert {row["label"] for row in json.loads(done.stdout)["rows"]} <= {"a", 'bé "c"', "d"}
 
 
-@pytest.mark.parametrize(
-    "change", ["program", "manifest", "other file", "missing", "link", "no digest", "escape"]
-)
+@pytest.mark.parametrize("change", ["program", "manifest", "other file", "missing", "link", "no digest", "escape"])
 def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
     from spartanc.runtime_py.bundle import file_digest, manifest_digest_line
 

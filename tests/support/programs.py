@@ -21,9 +21,7 @@ class TinyClassifier(nn.Module):
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> nn.Parameter:
-            return nn.Parameter(
-                torch.randn(*shape, generator=generator) / shape[-1] ** 0.5, requires_grad=False
-            )
+            return nn.Parameter(torch.randn(*shape, generator=generator) / shape[-1] ** 0.5, requires_grad=False)
 
         self.embedding_VH = draw(VOCABULARY, HIDDEN)
         self.hidden = nn.Linear(HIDDEN, HIDDEN)
@@ -57,9 +55,7 @@ def tiny_rows(count: int = 6, seed: int = 1) -> list[Row]:
     """Rows (ids [1, L], mask [1, L]) of several lengths, the least and the largest among them."""
     generator = np.random.default_rng(seed)
     lengths = [1, MAX_LENGTH, *generator.integers(2, MAX_LENGTH, max(count - 2, 0)).tolist()][:count]
-    return [
-        (generator.integers(0, VOCABULARY, (1, length)), np.ones((1, length), np.int64)) for length in lengths
-    ]
+    return [(generator.integers(0, VOCABULARY, (1, length)), np.ones((1, length), np.int64)) for length in lengths]
 
 
 def eager_logits(module: nn.Module, rows: list[Row]) -> list[np.ndarray]:

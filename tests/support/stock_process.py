@@ -39,9 +39,7 @@ assert not any(name.startswith("spartan::") for name in torch._C._dispatch_get_a
 Rows = Sequence[Sequence[torch.Tensor]]
 
 
-def run_on_stock_runtime(
-    programs: Sequence[Path], rows: Sequence[Rows], scratch: Path
-) -> list[list[torch.Tensor]]:
+def run_on_stock_runtime(programs: Sequence[Path], rows: Sequence[Rows], scratch: Path) -> list[list[torch.Tensor]]:
     """For each program (`.pte` or `.ts`) its first output for each of its rows of inputs.
 
     Fails if anything of this project was loaded there.
@@ -57,6 +55,4 @@ def run_on_stock_runtime(
     command = [sys.executable, "-c", _SCRIPT, str(inputs), str(outputs), *map(str, programs)]
     subprocess.run(command, check=True, timeout=300, cwd=scratch)
     results = load_file(outputs)
-    return [
-        [results[f"{program}.{row}"] for row in range(len(its_rows))] for program, its_rows in enumerate(rows)
-    ]
+    return [[results[f"{program}.{row}"] for row in range(len(its_rows))] for program, its_rows in enumerate(rows)]
