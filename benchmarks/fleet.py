@@ -2,8 +2,8 @@
 
     python benchmarks/fleet.py FLEET [--single BUNDLE --task NAME] [--length 128] [--tasks 64] [--json]
 
-swap     everything between two runs that is not the program's own work: choosing the task, handing its tensors over;
-         measured at every run while tasks take turns, and for comparison while they do not
+swap     what lies between the name of another task and the program's first operator: finding the task, making its
+         table of inputs, handing it to the program; at every run while tasks take turns, and while they do not
 memory   resident memory before and after opening copies of the fleet's tasks, each a file of its own
 latency  the shared program with task NAME against the bundle that was compiled from that task's model alone, in turn,
          by the `spartan` command
@@ -37,10 +37,10 @@ def percentiles(values_ns: list[int]) -> dict[str, float]:
 
 
 def measure_swaps(fleet: Fleet, length: int, runs: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of a call that the program did not compute in, and of its runs."""
+    """Milliseconds from a task's name to the first operator, and of the runs."""
     names = list(fleet.tasks)
     ids = np.resize(fleet.open(names[0]).file.probe.input_ids, (1, length))
-    row = (ids, np.ones_like(ids))
+    mask = np.ones_like(ids)
     session = fleet.sessions[0]
     result = {}
     for kind, order in (("same_task", names[:1]), ("other_task", names)):
@@ -48,10 +48,12 @@ def measure_swaps(fleet: Fleet, length: int, runs: int) -> dict[str, dict[str, f
         for number in range(runs + 10):
             task = order[number % len(order)]
             start = time.perf_counter_ns()
-            fleet.logits([row], task)
-            whole = time.perf_counter_ns() - start
+            inputs = fleet.open(task).inputs
+            inputs.after(ids, mask)
+            found = time.perf_counter_ns() - start
+            session.run(ids, mask, inputs)
             statistics = session.statistics
-            between.append(whole - statistics.last_run_ns + statistics.last_inputs_ns)
+            between.append(found + statistics.last_inputs_ns)
             run.append(statistics.last_run_ns)
         result[kind] = percentiles(between[10:])
         result[f"{kind}_run"] = percentiles(run[10:])
