@@ -24,6 +24,7 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -88,7 +89,7 @@ def lift_task_tensors(
         if node.op == "placeholder" and constants[node] is None:
             copied[node] = graph.placeholder(node.name)
             copied[node].meta.update(node.meta)
-    given = [(name, constants[node], node) for node, name in names.items()]
+    given: list[tuple[str, Any, Node | None]] = [(name, constants[node], node) for node, name in names.items()]
     given += [(name, value, None) for tensors in opened.values() for name, value in tensors.items()]
     if half:
         given = [(name, _halved(name, value), node) for name, value, node in given]
@@ -172,11 +173,11 @@ def _opened(program: ExportedProgram, constants: dict, names: dict[Node, str]) -
     for node, number in _memory_numbers(program.graph).items():
         if node.target is not _LOOKUP:
             continue
-        tensors = [constants.get(argument) for argument in node.args[1:4]]
-        if any(value is None for value in tensors):
+        parents, keys, values = (constants.get(argument) for argument in node.args[1:4])
+        if parents is None or keys is None or values is None:
             raise CompileError(f"`{node.name}` has parents, keys or values that are computed, not stored")
         with torch.no_grad():
-            made = open_tensors(*(value.detach() for value in tensors), node.args[4], node.args[5])
+            made = open_tensors(parents.detach(), keys.detach(), values.detach(), *node.args[4:6])
         opened[node] = {f"memories.{number}.{role}": value for role, value in made.items()}
     return opened
 

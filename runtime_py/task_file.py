@@ -363,9 +363,10 @@ _DAMAGED = "it is damaged or was altered; copy it again, or make it again with `
 
 
 def _digest(data: np.ndarray) -> str:
-    digest = hashlib.sha256(data[:_DIGEST_AT])
+    view = data.data
+    digest = hashlib.sha256(view[:_DIGEST_AT])
     digest.update(b"0" * _DIGITS)
-    digest.update(data[_DIGEST_AT + _DIGITS :])
+    digest.update(view[_DIGEST_AT + _DIGITS :])
     return digest.hexdigest()
 
 
