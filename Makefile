@@ -10,7 +10,9 @@ WORKERS ?= 2
 SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
 
 # command or file that shows a package is there = the Debian package that brings it
-SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static javac=openjdk-17-jdk-headless
+SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
+TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm
+LONG := chromium=chromium debootstrap=debootstrap
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -57,17 +59,19 @@ lint: setup $(VENV)/typed/spartanc
 
 #: make test    set up and run all tests
 test: lint
+	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS)"
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long" tests
 
 #: make test-long   the tests that take minutes each
 test-long: setup
+	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(LONG)"
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/pytest -m long tests
 
 #: make test-android   every check of the Android demo that needs no SDK and no phone
 test-android: setup
-	$(MAKE) system SYSTEM="$(ANDROID)"
+	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(ANDROID)"
 	$(BIN)/python android_demo/checks/run.py
 
 #: make demo    a real encoder and real questions, from training to a proved program for a Raspberry Pi
