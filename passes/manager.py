@@ -69,10 +69,12 @@ def _outputs(program: ExportedProgram, rows: Sequence[tuple[np.ndarray, ...]]) -
 def _compare(each: GraphPass, before: list[torch.Tensor], after: list[torch.Tensor]) -> None:
     for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
         moved = (old - new).abs().max().item()
-        if not moved <= each.tolerance:  # NaN is not
+        # Rounding goes with the size of what is rounded: logits of 800 move more than logits of 1.
+        allowed = each.tolerance * max(1.0, old.abs().max().item())
+        if not moved <= allowed:  # NaN is not
             raise CompileError(
-                f"pass `{each.name}` moved the result of input {number} by {moved:.3g}, its tolerance is"
-                f" {each.tolerance:g}",
+                f"pass `{each.name}` moved the result of input {number} by {moved:.3g}, it may move it by"
+                f" {allowed:.3g}",
                 hint="this is a defect of spartanc: please report it with the model's shape",
             )
 

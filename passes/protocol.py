@@ -35,8 +35,8 @@ class PassReport:
 class GraphPass(ABC):
     """One rewrite of an exported program.
 
-    tolerance: largest absolute difference of the outputs that the rewrite may cause on real inputs;
-    0.0 is bit-exact. The runner measures it after the pass.
+    tolerance: largest difference of the outputs that the rewrite may cause on real inputs, absolute up to outputs of
+    1 and relative to the largest above; 0.0 is bit-exact. The runner measures it after the pass.
     """
 
     name: str
