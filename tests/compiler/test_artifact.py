@@ -9,7 +9,7 @@ import pytest
 from spartanc.compiler.artifact import check_output, whole_or_nothing
 from spartanc.compiler.errors import CompileError, UsageError
 from spartanc.runtime_py.bundle import open_bundle
-from support.bundles import write_bundle
+from support.artifacts import write_bundle
 
 
 def test_an_empty_directory_becomes_the_bundle(tmp_path):

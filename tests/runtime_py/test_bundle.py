@@ -7,7 +7,7 @@ import pytest
 
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.bundle import open_bundle
-from support.bundles import reseal, write_bundle
+from support.artifacts import reseal, write_bundle
 
 
 @pytest.fixture
