@@ -26,3 +26,5 @@ done
 show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questions/test.jsonl"
 show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
   --limit 50 --device qemu
+
+show "$BIN/spartanc" bench "$DEMO/host" --length 16 --seconds 10 --html "$DEMO/report.html"
