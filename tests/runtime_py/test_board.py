@@ -160,7 +160,7 @@ def test_a_bundle_copied_to_a_debian_12_system_for_aarch64_answers(tiny, tmp_pat
         logits = np.array(json.loads(command.stdout)["logits"])
         assert np.abs(np.exp(logits) / np.exp(logits).sum() - scores).max() < 1e-5
 
-        python = ["-E", "PYTHONPATH=/opt/wheels", "/usr/bin/python3", f"{inside}/runtime/run.py", "--text", TEXT]
+        python = ["-E", "PYTHONPATH=/srv/wheels", "/usr/bin/python3", f"{inside}/runtime/run.py", "--text", TEXT]
         answered = run_in_root(root, "cortex-a72", *python)
         assert answered.returncode == 0, answered.stderr
         (answer,) = json.loads(answered.stdout)

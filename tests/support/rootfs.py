@@ -20,7 +20,7 @@ WHEELS = ("numpy>=2", "tokenizers>=0.22")
 
 
 def root_file_system() -> Path:
-    """Made once and kept in the cache: Debian's minimal system with python3, and the wheels in /opt/wheels."""
+    """Made once and kept in the cache: Debian's minimal system with python3, and the wheels in /srv/wheels."""
     root = cache_directory() / "test-root-aarch64"
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / "test-root-aarch64.lock").open("w") as lock:
