@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -346,13 +347,15 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds 0 to N-1.")
 @click.option("--shots", default="all", show_default=True, help="Training rows, as in all,200,32.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
+@click.option("--rates", default="1", show_default=True, help="Multiples of the learning rates to choose from.")
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
 @json_option
 @reports_errors
 def study(
-    backbone: Path, data: tuple[Path, ...], out: Path, methods: str, shots: str, html: Path | None, as_json: bool,
-    **options: Any,
+    backbone: Path, data: tuple[Path, ...], out: Path, methods: str, shots: str, rates: str, html: Path | None,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Compare SPARTAN with adapters on your data; an interrupted study goes on where it stopped."""
     from spartanc.compiler.present import print_study
@@ -364,5 +367,13 @@ def study(
         raise UsageError(f"`--shots {shots}`: expected `all` or numbers of rows, as in `all,200,32`")
     counts = [None if word == "all" else int(word) for word in words]
     names = [name.strip() for name in methods.split(",")]
-    result = run_study(backbone, data, out, methods=names, shots=counts, page=html, report=say, **options)
+    try:
+        factors = [float(word) for word in rates.split(",")]
+    except ValueError:
+        factors = []
+    if not factors or not all(0 < factor < math.inf for factor in factors):
+        raise UsageError(f"`--rates {rates}`: expected positive numbers, as in `0.3,1,3`")
+    result = run_study(
+        backbone, data, out, methods=names, shots=counts, factors=factors, page=html, report=say, **options
+    )
     print_json(result) if as_json else print_study(result)

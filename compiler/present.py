@@ -95,6 +95,8 @@ def print_study(result: dict[str, Any]) -> None:
             size(row["bytes"]),
             step,
         )
+    for row in result["means"]:
+        table.add_row(f"mean of {row['tasks']}", str(row["shots"] or "all"), row["method"], f"{row['test']:.4f}")
     console = _console()
     console.print(
         f"{result['runs']} runs in {escape(result['out'])}" + ("" if result["complete"] else ", more to come")

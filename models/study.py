@@ -2,9 +2,9 @@
 
 Every run is one process and one line of `runs.jsonl`, with its settings and numbers; a study that was killed goes on
 with the runs that are missing and ends with the same table. Under `accelerate launch` (or anything that sets RANK and
-WORLD_SIZE) the processes share the runs among them, each with a file of its own. The learning rate is selected for
-every task and method by the mean score on the development split; the test split is read once a run and takes part in
-no choice.
+WORLD_SIZE) the processes share the comparisons among them, each with a file of its own. The learning rate is selected
+for every task, number of shots and method by the first seed's score on the development split, and the other seeds run
+with that one; the test split is read once a run and takes part in no choice.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.training import (
+    MAX_LENGTH,
     EncodedExamples,
     TrainingModule,
     TrainSettings,
@@ -73,6 +74,7 @@ def study(
     shots: Sequence[int | None] = (None,),
     factors: Sequence[float] = (1.0,),
     epochs: float = 3,
+    max_length: int = MAX_LENGTH,
     layers: int | None = None,
     spartan: SpartanConfig | None = None,
     page: str | Path | None = None,
@@ -80,7 +82,8 @@ def study(
 ) -> dict[str, Any]:
     """Train every method on every task and compare. Every `data` directory holds train, dev and test.jsonl.
 
-    out: directory of `runs.jsonl`, kept and added to. page: an HTML report. Returns the table as plain values.
+    out: directory of `runs.jsonl`, kept and added to. factors: on each method's learning rates, to select from.
+    page: an HTML report. Returns the table as plain values.
     """
     say, out = report or (lambda line: None), Path(out)
     tasks = {Path(directory).name: str(directory) for directory in data}
@@ -93,36 +96,83 @@ def study(
         "backbone": str(backbone),
         "layers": layers,
         "epochs": epochs,
+        "max_length": max_length,
         "spartan": asdict(spartan or SpartanConfig()),
     }
-    wanted = [
-        Run(task, method, count, seed, factor)
-        for task in tasks
-        for count in shots
-        for seed in range(seeds)
-        for factor in factors
-        for method in methods
-    ]
+    comparisons = [(task, method, count) for task in tasks for count in shots for method in methods]
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write `{out}`: {error.strerror}") from error
     records = read_records(out, common)
-    for run in wanted[rank::world]:
-        if run in records:
-            continue
-        record = _in_own_process(run, {**common, "data": tasks[run.task]})
-        _append(out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl"), record)
-        records[run] = record
-        say(f"{run.task} {run.method} seed {run.seed}: dev {record['dev']:.4f}, test {record['test']:.4f}")
-    complete = all(run in records for run in wanted)
+    runs_file = out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl")
+
+    def score(run: Run) -> float:
+        if run not in records:
+            record = _in_own_process(run, {**common, "data": tasks[run.task]})
+            _append(runs_file, record)
+            records[run] = record
+            say(f"{_title(run)}: dev {record['dev']:.4f}, test {record['test']:.4f}")
+        return records[run]["dev"]
+
+    for task, method, count in comparisons[rank::world]:
+        factor = max(factors, key=lambda factor: score(Run(task, method, count, 0, factor)))
+        for seed in range(1, seeds):
+            score(Run(task, method, count, seed, factor))
+    asked = set(comparisons)
+    done = [
+        record
+        for run, record in records.items()
+        if (run.task, run.method, run.shots) in asked and run.seed < seeds and run.factor in factors
+    ]
+    complete = _is_complete(done, comparisons, seeds, factors)
     steps = _step_times(out, common, tasks, methods) if rank == 0 and complete else {}
-    table = summarise([records[run] for run in wanted if run in records], steps)
-    result = {"out": str(out), "complete": complete, "runs": sum(run in records for run in wanted), "table": table}
+    order = {name: index for index, name in enumerate(comparisons)}
+    done.sort(key=lambda record: (order[_comparison(record)], record["run"]["seed"], record["run"]["factor"]))
+    table = summarise(done, steps)
+    result = {"out": str(out), "complete": complete, "runs": len(done), "table": table, "means": means(table)}
     if page is not None and rank == 0:
-        Path(page).write_text(render(result, [records[run] for run in wanted if run in records]), encoding="utf-8")
+        Path(page).write_text(render(result, done), encoding="utf-8")
     return result
+
+
+def _comparison(record: dict[str, Any]) -> tuple[str, str, int | None]:
+    run = record["run"]
+    return run["task"], run["method"], run["shots"]
+
+
+def _title(run: Run) -> str:
+    rows = "" if run.shots is None else f" {run.shots} rows"
+    rate = "" if run.factor == 1.0 else f" rates x {run.factor:g}"
+    return f"{run.task} {run.method}{rows} seed {run.seed}{rate}"
+
+
+def _is_complete(
+    records: Sequence[dict[str, Any]],
+    comparisons: Sequence[tuple[str, str, int | None]],
+    seeds: int,
+    factors: Sequence[float],
+) -> bool:
+    """Whether every comparison has its first seed with every factor, and the others with the chosen one."""
+    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        groups[_comparison(record)].append(record)
+    for name in comparisons:
+        group = groups[name]
+        first = {record["run"]["factor"] for record in group if record["run"]["seed"] == 0}
+        if first != set(factors) or len(_chosen(group)) != seeds:
+            return False
+    return True
+
+
+def _chosen(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of a comparison with the factor whose first seed is best on the development split."""
+    first = [record for record in group if record["run"]["seed"] == 0]
+    if not first:
+        return list(group)
+    factor = max(first, key=lambda record: record["dev"])["run"]["factor"]
+    return [record for record in group if record["run"]["factor"] == factor]
 
 
 def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]:
@@ -196,7 +246,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
     pairs = any(example.text_pair is not None for example in parts["train"])
     classifier, tokenizer = build(run, common, max(1, len(labels)), pairs)
-    encoder = TextEncoder(tokenizer, min(128, classifier.max_length()))
+    encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
     rows = {}
     for name, examples in parts.items():
         path = Path(common["data"]) / f"{name}.jsonl"
@@ -307,7 +357,7 @@ def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], method
     modules, rows = {}, None
     for method in methods:
         classifier, tokenizer = build(Run("", method, None, 0, 1.0), common, max(1, len(labels)), False)
-        encoder = TextEncoder(tokenizer, min(128, classifier.max_length()))
+        encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
         rows = rows or EncodedExamples(examples[:16], [0] * len(examples[:16]), encoder)
         modules[method] = TrainingModule(classifier, "classification", TrainSettings().load_balance, False)
     assert rows is not None
@@ -317,15 +367,12 @@ def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], method
 
 
 def summarise(records: Sequence[dict[str, Any]], steps: dict[str, float]) -> list[dict[str, Any]]:
-    """A row for every task, number of shots and method; the factor is the one that is best on the dev split."""
-    groups: dict[tuple, dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    """A row for every task, number of shots and method; its factor is the first seed's best on the dev split."""
+    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         run = record["run"]
-        groups[run["task"], run["shots"], run["method"]][run["factor"]].append(record)
-    chosen = {
-        key: max(by_factor.values(), key=lambda group: statistics.mean(record["dev"] for record in group))
-        for key, by_factor in groups.items()
-    }
+        groups[run["task"], run["shots"], run["method"]].append(record)
+    chosen = {key: _chosen(group) for key, group in groups.items()}
     rows = []
     for (task, shots, method), group in chosen.items():
         rivals = [chosen[task, shots, name] for name in ("houlsby", "pfeiffer") if (task, shots, name) in chosen]
@@ -351,6 +398,32 @@ def summarise(records: Sequence[dict[str, Any]], steps: dict[str, float]) -> lis
             }
         )
     return rows
+
+
+def means(table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For every number of shots and method, the mean of its scores over the tasks that all methods have."""
+    methods = {row["method"] for row in table}
+    cells = {(row["task"], row["shots"], row["method"]): row for row in table}
+    out = []
+    for shots in dict.fromkeys(row["shots"] for row in table):
+        tasks = [
+            task
+            for task in dict.fromkeys(row["task"] for row in table)
+            if all((task, shots, method) in cells for method in methods)
+        ]
+        for method in dict.fromkeys(row["method"] for row in table) if tasks else ():
+            rows = [cells[task, shots, method] for task in tasks]
+            out.append(
+                {
+                    "shots": shots,
+                    "method": method,
+                    "tasks": len(tasks),
+                    "test": statistics.mean(row["test"] for row in rows),
+                    "dev": statistics.mean(row["dev"] for row in rows),
+                    "step_seconds": rows[0]["step_seconds"],
+                }
+            )
+    return out
 
 
 def _time_to(record: dict[str, Any], goal: float | None) -> float | None:
@@ -388,6 +461,11 @@ def render(result: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{cell(name, row[name])}</td>" for name, _ in _COLUMNS) + "</tr>"
         for row in result["table"]
+    )
+    body += "".join(
+        f"<tr><td>mean of {row['tasks']}</td><td>{cell('shots', row['shots'])}</td><td>{row['method']}</td>"
+        f"<td>{row['test']:.4f}</td><td></td><td>{row['dev']:.4f}</td></tr>"
+        for row in result["means"]
     )
     plots = []
     for key in dict.fromkeys((row["task"], row["shots"]) for row in result["table"]):

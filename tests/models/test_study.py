@@ -8,7 +8,7 @@ import torch
 from spartanc.compiler.errors import UsageError
 from spartanc.models import study as module
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.study import Run, draw_shots, run_one, settings_for, study, summarise
+from spartanc.models.study import Run, draw_shots, means, run_one, settings_for, study, summarise
 from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
 
@@ -98,6 +98,37 @@ def test_factor_is_chosen_on_dev_and_time_is_to_the_best_adapter():
     assert rows["spartan"]["seconds_to_best_adapter"] == 2.0
     assert rows["head"]["seconds_to_best_adapter"] is None
     assert rows["head"]["step_seconds"] == 0.5
+
+
+def test_rates_are_tried_on_the_first_seed_and_the_best_goes_on(place, tmp_path, monkeypatch):
+    best = {0.5: 0.6, 1.0: 0.5, 2.0: 0.4}
+    ran = []
+
+    def train(run, common):
+        ran.append((run.seed, run.factor))
+        return _record(run, common, dev=best[run.factor])
+
+    monkeypatch.setattr(module, "_in_own_process", train)
+    monkeypatch.setattr(module, "_step_times", lambda *arguments: {})
+    options = {"methods": ("spartan",), "seeds": 3, "factors": (1.0, 0.5, 2.0), "spartan": SMALL}
+    result = study(place[0], [place[1]], tmp_path / "out", **options)
+    assert ran == [(0, 1.0), (0, 0.5), (0, 2.0), (1, 0.5), (2, 0.5)]
+    assert result["complete"]
+    assert [(row["factor"], row["seeds"]) for row in result["table"]] == [(0.5, 3)]
+    ran.clear()
+    assert study(place[0], [place[1]], tmp_path / "out", **options)["table"] == result["table"]
+    assert ran == []
+
+
+def test_means_are_over_tasks_that_all_methods_have():
+    records = [
+        _record(Run(task, method, None, 0, 1.0), {}, test=test)
+        for task, method, test in (("a", "spartan", 0.5), ("a", "head", 0.3), ("b", "spartan", 0.9))
+    ]
+    assert [(row["method"], row["tasks"], row["test"]) for row in means(summarise(records, {}))] == [
+        ("spartan", 1, 0.5),
+        ("head", 1, 0.3),
+    ]
 
 
 def test_shots_are_drawn_class_by_class():
