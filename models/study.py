@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from spartanc.compiler.errors import CompileError, UsageError
+from spartanc.compiler.quiet import hush
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
@@ -279,6 +280,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
 
 
 def _child(connection, run: Run, common: dict[str, Any], threads: int) -> None:
+    hush()
     # The Trainer must not take the study's processes for its own.
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)
