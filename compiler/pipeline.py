@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import spartanc
 from spartanc.compiler.artifact import check_output, whole_or_nothing, write_manifest
@@ -98,7 +99,7 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
     lowered: Lowered | None = None
     reports: list[PassReport] = []
     if plan.format == "executorch":
-        lowered, reports = _to_executorch(model, plan, max_length, samples)
+        lowered, reports = to_executorch(model.module, plan, max_length, samples.rows[:2])
 
     with whole_or_nothing(request.out) as directory:
         with stage("emit"):
@@ -132,14 +133,12 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
     }
 
 
-def _to_executorch(
-    model: TrainedModel, plan: Plan, max_length: int, samples: Samples
+def to_executorch(
+    module: nn.Module, plan: Plan, max_length: int, checked: list[Row]
 ) -> tuple[Lowered, list[PassReport]]:
-    """Capture, passes, quantise, lower."""
-    checked = samples.rows[:2]  # on which the numerics of every pass are compared
-
+    """Capture, passes, quantise, lower. The numerics of every pass are compared on the rows `checked`."""
     with stage("capture"):
-        program = capture(model.module, max_length)
+        program = capture(module, max_length)
 
     with stage("passes"):
         program, reports = run_passes(program, exact_passes(), checked)
