@@ -11,7 +11,8 @@ SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml
 
 # command or file that shows a package is there = the Debian package that brings it
 SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
-TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm
+TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm \
+  qemu-aarch64=qemu-user
 LONG := chromium=chromium debootstrap=debootstrap
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
@@ -78,6 +79,7 @@ test-android: setup
 demo: setup
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/python -m spartanc.models.datasets $(DEMO)/data --task trec --encoder minilm
+	$(BIN)/python -m spartanc.models.datasets $(DEMO)/few --task sms --task film --train-rows 600
 	BIN=$(BIN) DEMO=$(DEMO) sh benchmarks/demo.sh
 
 #: make clean   remove what make made

@@ -27,4 +27,17 @@ show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questi
 show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
   --limit 50 --device qemu
 
+# Two more tasks on the same three layers, from few rows, and all three as one fleet: one program, a file for each task.
+for task in sms film; do
+  if [ ! -f "$DEMO/$task.pt" ]; then
+    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 1 --max-length 64 \
+      --data "$DEMO/few/$task/train.jsonl" --eval "$DEMO/few/$task/dev.jsonl" --out "$DEMO/$task.pt"
+  fi
+done
+rm -rf "$DEMO/fleet"
+show "$BIN/spartanc" compile "$DEMO/trec.pt" "$DEMO/sms.pt" "$DEMO/film.pt" --shared-backbone --target host \
+  --quantize int8 --max-length 64 --out "$DEMO/fleet"
+show "$BIN/python" benchmarks/demo_fleet.py "$DEMO/fleet" "What is a wonderful film to see tonight ?" \
+  "You have won a free ticket, text WIN to 80082 now"
+
 show "$BIN/spartanc" bench "$DEMO/host" --length 16 --seconds 10 --html "$DEMO/report.html"

@@ -200,6 +200,7 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Take the first N rows only.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of equal labels asked for.")
 @click.option("--max-diff", type=click.FloatRange(0), help="Largest logit difference allowed.")
+@click.option("--stages", is_flag=True, help="Compile again stage by stage, and say what each stage costs.")
 @device_option
 @threads_option
 @json_option

@@ -168,10 +168,44 @@ def print_verification(result: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
     console.print(table)
+    if "stages" in result:
+        print_stages(result)
     console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
     if not result["passed"]:
         for row in result["worst"]:
             console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape((row['text'] or '')[:80])}")
+
+
+def print_stages(result: dict[str, Any]) -> None:
+    """What each stage of the pipeline did to logits, labels, layers and parents."""
+    console = _console()
+    stages = result["stages"]
+    measure = "accuracy" if "accuracy" in stages[0] else "correlation"
+    table = _table("stage", "runs in", "labels as eager's", "largest difference", measure, "lost", "")
+    for each in stages:
+        lost = each[f"{measure}_cost"]
+        table.add_row(
+            each["stage"],
+            each["where"],
+            f"{each['label_agreement']:.2%}",
+            f"{each['max_abs_diff']:.2e}",
+            "" if each[measure] is None else f"{each[measure]:.4f}",
+            "" if lost is None else f"{100 * lost:+.2f} points" if measure == "accuracy" else f"{lost:+.4f}",
+            "[green]ok[/green]" if each["passed"] else "[red]moved too far[/red]",
+        )
+    console.print(table)
+    traced = [each for each in stages if each["layers"]]
+    console.print("Signal over noise of every layer's output in dB, and the share of chosen parents that flipped:")
+    table = _table("layer", *(each["stage"] for each in traced))
+    for number in range(len(traced[0]["layers"]) if traced else 0):
+        cells = []
+        for each in traced:
+            layer = each["layers"][number]
+            snr = "exact" if layer["snr_db"] is None else f"{layer['snr_db']:.1f}"
+            cells.append(f"{snr}, {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
+        table.add_row(str(number + 1), *cells)
+    console.print(table)
+    console.print(f"first stage that moved results too far: {result['first_moved'] or 'none'}")
 
 
 def print_inspection(found: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
+from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.run import choose_task, device_for, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.models.checkpoint import load_model
@@ -30,11 +31,22 @@ def verify_bundle(
     max_diff: float | None = None,
     device: str = "local",
     threads: int | None = None,
+    stages: bool = False,
 ) -> dict[str, Any]:
-    """The JSON of `spartanc verify`; `passed` says whether the gates were met."""
+    """The JSON of `spartanc verify`; `passed` says whether the gates were met.
+
+    stages: also walk the pipeline, see `spartanc.compiler.stages`; needs `model` and `data`.
+    """
     if (expected is None) == (model is None or data is None):
         raise UsageError("give either `--model` and `--data`, or `--expected`")
+    if stages and expected is not None:
+        raise UsageError("`--stages` compiles the model again stage by stage", hint="give `--model` and `--data`")
     bundle = open_bundle(path)
+    if stages:
+        # Lowering takes seconds to import, and only this part of the command needs it.
+        from spartanc.compiler.stages import require_stages, walk_stages
+
+        require_stages(bundle)
     of_task = choose_task(bundle, task)
     if of_task is not None:
         bundle = bundle.for_task(of_task.problem, of_task.labels)
@@ -45,6 +57,7 @@ def verify_bundle(
     )
     examples: list[Example] = []
     truncated = 0
+    loaded = None
     if expected is not None:
         rows, reference = _recorded(expected)
         rows, reference = rows[:limit], reference[:limit]
@@ -63,7 +76,7 @@ def verify_bundle(
     if len(got[0]) != len(reference[0]):
         raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")
     parity = compare(reference, got)
-    return {
+    result = {
         "bundle": str(path),
         "device": device,
         "emulated": chosen.emulated,
@@ -76,6 +89,10 @@ def verify_bundle(
         "gates": {"label_agreement": gates.label_agreement, "max_abs_diff": gates.max_abs_diff},
         "passed": bool(passes(parity, gates)),
     }
+    if stages:
+        assert loaded is not None
+        result |= walk_stages(bundle, loaded, examples, rows, got, gates=gates, device=chosen, threads=threads)
+    return result
 
 
 def _recorded(path: Path) -> tuple[list[Row], list[np.ndarray]]:
@@ -89,32 +106,11 @@ def _recorded(path: Path) -> tuple[list[Row], list[np.ndarray]]:
     return rows, list(logits.astype(np.float32))
 
 
-def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, Any]:
-    """Accuracy of both sides against the labels; for a regression Pearson's correlation."""
-    labelled = [i for i, example in enumerate(examples) if example.label is not None]
-    if bundle.is_regression:
-        truth = [float(examples[i].label) for i in labelled]  # type: ignore[arg-type]
-        return {
-            "correlation_eager": _correlation(truth, [float(reference[i][0]) for i in labelled]),
-            "correlation_device": _correlation(truth, [float(got[i][0]) for i in labelled]),
-        }
-    return {
-        "accuracy_eager": _accuracy(bundle, examples, labelled, reference),
-        "accuracy_device": _accuracy(bundle, examples, labelled, got),
-    }
-
-
-def _accuracy(bundle: Bundle, examples: list[Example], labelled: list[int], logits: list) -> float | None:
-    if not labelled:
-        return None
-    right = sum(bundle.labels[int(np.argmax(logits[i]))] == str(examples[i].label) for i in labelled)
-    return right / len(labelled)
-
-
-def _correlation(truth: list[float], found: list[float]) -> float | None:
-    if len(truth) < 2 or np.std(truth) == 0 or np.std(found) == 0:
-        return None
-    return float(np.corrcoef(truth, found)[0, 1])
+def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, float | None]:
+    """Accuracy or correlation of both sides against the labels; recorded logits come without any."""
+    name = measure_name(bundle)
+    sides = {"eager": reference, "device": got}
+    return {f"{name}_{side}": quality(bundle, examples, logits) if examples else None for side, logits in sides.items()}
 
 
 def _worst(examples: list[Example], reference: list, got: list) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ Names: a parameter keeps its qualified name; what a pass derived from a memory i
 memories from the input on and ROLE the argument of the operator that reads it. A memory that no pass has packed becomes
 the stock operators of `open_memory`, which need nothing of it but inputs.
 
-With `half`, what the passes left in fp32 comes in as fp16 (scales excepted) and is widened before its use: parents,
-LayerNorms and the last layer, which would be half of an int8 task's file. It rounds them by at most 2^-11 of their
-value, a tenth of what int8 does to the cells.
+With `half`, what the passes left in fp32 comes in as fp16 and is widened before its use: parents and the last layer,
+which would be half of an int8 task's file. It rounds them by at most 2^-11 of their value, a tenth of what int8 does to
+the cells. Scales stay in fp32, and so do LayerNorms: two dozen small tensors, whose widening would cost a short text
+more time than their bytes are worth.
 
 Refused, with the constant's name: a constant that is neither the backbone's nor comes from a memory.
 """
@@ -34,13 +35,15 @@ from torch.fx.node import map_arg
 
 from spartanc.compiler.errors import CompileError, UnsupportedModelError
 from spartanc.compiler.ops.memory_lookup import NAMESPACE
+from spartanc.compiler.ops.widen import widen  # noqa: F401  (registers the operator)
 from spartanc.passes.open_memory import open_memory, open_tensors
 from spartanc.passes.program import constant_tensor
 from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 
 _BLOCKS = frozenset({"logit_weights", "values", "key_cells", "value_cells"})
-_TO_COPY = torch.ops.aten._to_copy.default
+_WIDEN = torch.ops.spartan.widen.default
 _LOOKUP = torch.ops.spartan.memory_lookup.default
+_NORMS = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def lift_task_tensors(
     given: list[tuple[str, Any, Node | None]] = [(name, constants[node], node) for node, name in names.items()]
     given += [(name, value, None) for tensors in opened.values() for name, value in tensors.items()]
     if half:
-        given = [(name, _halved(name, value), node) for name, value, node in given]
+        given = [(name, value if _stays(name, node) else _halved(name, value), node) for name, value, node in given]
     # Stable: otherwise in the order of the computation.
     given.sort(key=lambda each: (not _is_blocks(each[0]), -each[1].element_size()))
     inputs: dict[str, Node] = {}
@@ -102,7 +105,7 @@ def lift_task_tensors(
         inputs[name] = graph.placeholder(f"task_{index}")
     for name, value, node in given:
         if value.dtype is torch.float16:
-            inputs[name] = graph.call_function(_TO_COPY, (inputs[name],), {"dtype": torch.float32})
+            inputs[name] = graph.call_function(_WIDEN, (inputs[name],))
         if node is not None:
             copied[node] = inputs[name]
     for node in program.graph.nodes:
@@ -138,8 +141,14 @@ def _is_blocks(name: str) -> bool:
     return name.startswith("memories.") and name.rpartition(".")[2] in _BLOCKS
 
 
+def _stays(name: str, node: Node | None) -> bool:
+    """Whether a tensor comes in as it is: scales, weights and biases of a LayerNorm."""
+    only_norms = node is not None and bool(node.users) and all(user.target in _NORMS for user in node.users)
+    return only_norms or name.endswith(("scale", "scales", ".norm_weight", ".norm_bias"))
+
+
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
-    if value.dtype is not torch.float32 or name.endswith(("scale", "scales")):
+    if value.dtype is not torch.float32:
         return value
     halved = value.detach().half()
     if not torch.isfinite(halved).all():

@@ -20,6 +20,7 @@ from spartanc.compiler.errors import SpartancError, UsageError
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
+from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
@@ -94,6 +95,7 @@ def bench_bundle(
         memory = bench.peak_memory(length)
         sweeps = bench.sweeps(length)
         operators, skipped = bench.operators(length) if plan.operators else (None, [])
+        instructions, uncounted = bench.instructions(length)
     run_ms = _milliseconds(raw["programs"][0]["run_ns"])
     reasons = reasons_against(raw, run_ms, chosen.emulated)
     low, high = median_interval(run_ms)
@@ -122,7 +124,8 @@ def bench_bundle(
         "lengths": sweeps["lengths"],
         "thread_counts": sweeps["thread_counts"],
         "operators": operators,
-        "skipped_checks": skipped,
+        "instructions": instructions,
+        "skipped_checks": skipped + uncounted,
         "parity": bundle.manifest.get("parity"),
         "estimates": estimates(costs, length, bundle.quantization) if costs else None,
         "run_ms": run_ms,
@@ -201,6 +204,18 @@ class _Bench:
                 for each in sorted(set(plan.thread_counts))
             ],
         }
+
+    def instructions(self, length: int) -> tuple[dict[str, Any] | None, list[str]]:
+        """Under emulation the instructions of one answer, or None and the reason."""
+        if not isinstance(self._device, QemuDevice) or self._bundle.is_fleet:
+            return None, []
+        probe = np.asarray(self._bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
+        ids = np.resize(probe, (1, length))
+        try:
+            row = (ids, np.ones_like(ids))
+            return self._device.instructions_of_a_run(self._bundle.path, self._bundle.program, row), []
+        except SpartancError as error:
+            return None, [f"instructions of a run: {error}"]
 
     def operators(self, length: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
         """The operators' times, or None and the reason."""

@@ -68,6 +68,13 @@ def text_summary(result: dict[str, Any]) -> str:
         lines.append(f"  {point['length']} tokens: {_figure(point['latency_ms']['p50'])} ms")
     for point in result["thread_counts"]:
         lines.append(f"  {point['threads']} threads: {_figure(point['latency_ms']['p50'])} ms")
+    if result.get("instructions"):
+        counted = result["instructions"]
+        lines.append(
+            f"{counted['instructions'] / 1e6:.1f} million instructions an answer on {counted['cpu']}, counted by the"
+            " emulator: what it executes, not how long it takes"
+        )
+    lines += [f"left out: {each}" for each in result.get("skipped_checks") or ()]
     for each in result.get("estimates") or ():
         lines.append(f"estimate, not measured: {each['title']} at best {_figure(each['estimated_ms'])} ms")
     lines += ["trustworthy"] if result["trustworthy"] else [f"not trustworthy: {why}" for why in result["reasons"]]

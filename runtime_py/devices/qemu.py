@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from spartanc.compiler.errors import MissingToolError, UsageError
 from spartanc.compiler.targets.catalogue import find_target
 from spartanc.compiler.targets.target import Target
 from spartanc.runtime_py.build import COMMAND, build_runtime
-from spartanc.runtime_py.devices.device import Device, Place, device_errors
+from spartanc.runtime_py.devices.device import Device, Place, Row, device_errors
 from spartanc.runtime_py.devices.local import ProcessPlace
+from spartanc.runtime_py.instructions import instructions_of_a_run
 from spartanc.runtime_py.setup_target import CROSS_COMPILER_PACKAGE, QEMU, QEMU_PACKAGE
 
 # Where Debian's cross compiler keeps the C and C++ libraries of aarch64.
@@ -45,11 +47,19 @@ class QemuDevice(Device):
                 f"the aarch64 C library is missing in `{SYSROOT}`",
                 hint=f"apt-get install {CROSS_COMPILER_PACKAGE}",
             )
-        shipped = bundle / "runtime" / COMMAND
-        command = shipped if shipped.is_file() else build_runtime(self._runtime_target()) / COMMAND
+        command = self._command(bundle)
         assert self.cpu is not None
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
             yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(SYSROOT), str(command)], Path(scratch))
+
+    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any]:
+        """How many instructions the board's processor executes for one answer."""
+        assert self.cpu is not None
+        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=SYSROOT)
+
+    def _command(self, bundle: Path) -> Path:
+        shipped = bundle / "runtime" / COMMAND
+        return shipped if shipped.is_file() else build_runtime(self._runtime_target()) / COMMAND
 
     def _runtime_target(self) -> Target:
         # One aarch64 runtime serves every board; a phone's program is tried with it too.

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,35 @@ def test_beside_a_program_that_burns_the_cpu_the_load_is_the_reason(bundle):
             process.wait()
     assert not result["trustworthy"]
     assert any(reason.startswith("other load on the machine") for reason in result["reasons"])
+
+
+def _share_in_use(seconds=2.0):
+    """Of all processors' time, by whatever else runs here."""
+
+    def ticks():
+        values = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(values), values[3] + values[4]  # all, and idle or waiting for a disk
+
+    (all_before, idle_before), _, (all_after, idle_after) = ticks(), time.sleep(seconds), ticks()
+    return 1 - (idle_after - idle_before) / (all_after - all_before)
+
+
+@pytest.mark.long
+def test_on_a_quiet_machine_it_trusts_itself_and_beside_a_burner_it_does_not(bundle):
+    in_use = _share_in_use()
+    if in_use > 0.02:
+        pytest.skip(f"the machine is not quiet: {in_use:.0%} of its processors' time is taken")
+    plan = BenchPlan(length=24, threads=1, seconds=10.0, loads=1)
+    quiet = bench_bundle(bundle, plan=plan)
+    assert quiet["trustworthy"], quiet["reasons"]
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        loaded = bench_bundle(bundle, plan=plan)
+    finally:
+        burner.kill()
+        burner.wait()
+    assert not loaded["trustworthy"]
+    assert any(reason.startswith("other load on the machine") for reason in loaded["reasons"])
 
 
 @pytest.mark.qemu

@@ -1,0 +1,295 @@
+"""`spartanc verify --stages`: the pipeline again, stage by stage, and what each stage did to the results.
+
+    captured            torch.export's program, in PyTorch
+    each exact pass     the program after it, in PyTorch
+    lowered             in fp32, packed, on the native runtime here
+    memories int8       the memories alone quantised (or `int4`), everything else in fp32, on the native runtime here
+    linears int8        the backbone's linears alone
+    embeddings int8     the tables alone
+    all                 the whole quantised program
+    all on DEVICE       the same on the device asked for, where that is not this machine
+    bundle              the bundle itself on the device
+
+Quantisations are taken apart, not added up: each figure is what that one costs by itself. Every quantised stage is a
+program of its own, lowered and run by the same runtime as the bundle, with every layer's output behind its logits
+(`spartanc.compiler.traced`): PyTorch's converted program rounds activations differently and is no reference. What
+layers are compared with is fp32 eager PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from spartanc.compiler.capture import capture
+from spartanc.compiler.errors import CompileError, UsageError
+from spartanc.compiler.lower import lower
+from spartanc.compiler.progress import stage
+from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, passes
+from spartanc.compiler.quality import measure_name, quality
+from spartanc.compiler.quantize import quantize_backbone
+from spartanc.compiler.samples import Row, padded
+from spartanc.compiler.traced import LayerTrace, TraceLayout, eager_trace, trace_memories
+from spartanc.models.checkpoint import TrainedModel
+from spartanc.passes import exact_passes, final_passes
+from spartanc.passes.manager import check_order
+from spartanc.passes.protocol import GraphPass
+from spartanc.runtime_py.bundle import Bundle
+from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.devices.device import Device
+from spartanc.runtime_py.devices.local import LocalDevice
+from spartanc.runtime_py.devices.stock import StockDevice
+
+_EMBEDDINGS = "quantize_embeddings"
+_CHUNK_BYTES = 64 << 20  # of traces that are held at a time
+# A process answers rows of one length, since a trace is as long as its row: rows are padded to a multiple of this, and
+# the mask leaves what stands at their true positions as it is.
+_LENGTH_STEP = 16
+
+Forward = Callable[[Sequence[Row]], list[np.ndarray]]
+
+
+def require_stages(bundle: Bundle) -> None:
+    """Raise UsageError where there is no pipeline to walk."""
+    if bundle.is_fleet:
+        raise UsageError(
+            f"`--stages` walks the pipeline of one model, and `{bundle.path}` holds several tasks",
+            hint="compile the task's model alone and walk that bundle's stages",
+        )
+    if bundle.manifest.get("program_format") == "torchscript":
+        raise UsageError(f"`{bundle.path}` holds TorchScript, whose one stage is tracing: there is nothing to walk")
+
+
+@dataclass
+class _Stage:
+    """One point of the pipeline: how to run rows there, what it may do, and what it did so far.
+
+    layout: None where the program gives logits alone.
+    """
+
+    name: str
+    where: str
+    forward: Forward
+    gates: Gates
+    layout: TraceLayout | None = None
+    logits: dict[int, np.ndarray] = field(default_factory=dict)
+    layers: list[_Layer] = field(default_factory=list)
+
+
+@dataclass
+class _Layer:
+    """Sums over all rows of one layer's output, and of the parents that its memory chose."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    choices: int = 0
+    flipped: int = 0
+
+    def add(self, eager: LayerTrace, got: LayerTrace, parents_EH: np.ndarray, top_k: int) -> None:
+        # Eager has no padding; the program has, and of the last layer perhaps the pooled position alone.
+        count = min(len(eager.given_PH), len(got.given_PH))
+        reference_PH = eager.given_PH[:count].astype(np.float64)
+        self.signal += float(np.square(reference_PH).sum())
+        self.noise += float(np.square(got.given_PH[:count] - reference_PH).sum())
+        before, after = (_chosen(each.taken_PH[:count], parents_EH, top_k) for each in (eager, got))
+        self.choices += count * top_k
+        self.flipped += int((before & ~after).sum())
+
+    def as_dict(self, number: int) -> dict[str, Any]:
+        ratio = self.signal / self.noise if self.noise > 0 else None
+        return {
+            "layer": number,
+            "snr_db": 10 * math.log10(ratio) if ratio else None,  # None: not a bit differs
+            "parents_chosen": self.choices,
+            "parents_flipped": self.flipped,
+        }
+
+
+def walk_stages(
+    bundle: Bundle,
+    model: TrainedModel,
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    got: Sequence[np.ndarray],
+    *,
+    gates: Gates,
+    device: Device,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """`stages`, one entry each in order, and `first_moved`: the first that moved results by more than it may, or None.
+
+    got: what the bundle on `device` gave for `rows`. gates: what the bundle has to reach.
+    """
+    order = sorted(range(len(rows)), key=lambda i: rows[i][0].shape[1])  # few lengths a chunk
+    with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch:
+        stages, parents = _build(bundle, model, Path(scratch), device, threads)
+        expected: dict[int, np.ndarray] = {}
+        with stage(f"run {len(rows)} inputs through {len(stages)} stages"):
+            for chunk in _chunks(order, rows, model):
+                chosen = [rows[i] for i in chunk]
+                traces = [eager_trace(model.module, row) for row in chosen]
+                expected |= {i: logits for i, (logits, _) in zip(chunk, traces, strict=True)}
+                for each in stages:
+                    lengths = [_padded_length(row, bundle.max_length) for row in chosen]
+                    eager = [layers for _, layers in traces]
+                    _add(each, chunk, each.forward(chosen), lengths, eager, parents, model.spartan.top_k)
+    whole = _Stage("bundle", device.name, lambda rows: [], gates)
+    whole.logits = dict(enumerate(got))
+    reference = [expected[i] for i in range(len(rows))]
+    found = [_summary(each, bundle, examples, reference) for each in (*stages, whole)]
+    moved = next((each["stage"] for each in found if not each["passed"]), None)
+    same = stages[-1].logits
+    return {
+        "stages": found,
+        "first_moved": moved,
+        # The traced program is the bundle's but for what is read from it: their logits show it.
+        "traced_vs_bundle_max_abs_diff": max(float(np.abs(same[i] - got[i]).max()) for i in range(len(rows))),
+    }
+
+
+def _build(
+    bundle: Bundle, model: TrainedModel, scratch: Path, device: Device, threads: int | None
+) -> tuple[list[_Stage], list[np.ndarray]]:
+    """Every stage up to the bundle, and the parents [E, H] of every memory."""
+    exact, quantized = DEFAULT_GATES["none"], DEFAULT_GATES[bundle.quantization]
+    pad_id = model.encoder_config.get("pad_token_id") or 0
+    portable = bundle.manifest["lowering"] == "portable"
+    here: Device = StockDevice() if portable else LocalDevice()
+    with stage("capture"):
+        program = capture(model.module, bundle.max_length)
+    stages = [_Stage("captured", "torch", _in_torch(program), exact)]
+    ordered = exact_passes()
+    check_order(ordered)
+    with stage("exact passes"):
+        for each in ordered:
+            program, _ = each.run(program)
+            stages.append(_Stage(each.name, "torch", _in_torch(program), exact))
+    traced, layout = trace_memories(program)
+    parents = [memory.parents.detach().float().numpy() for memory in model.module.memories()]
+    if len(layout.positions) != len(parents):
+        raise CompileError(
+            f"{len(layout.positions)} of {len(parents)} memories were fused, so layers can't be told apart"
+        )
+
+    def lowered(name: str, linears: bool, last: list[GraphPass], gates: Gates) -> _Stage:
+        with stage(name):
+            made = quantize_backbone(traced, bundle.max_length) if linears else traced
+            for each in last:
+                made, _ = each.run(made)
+            file = scratch / f"{len(list(scratch.iterdir()))}.pte"
+            file.write_bytes(lower(made).program)
+        return _Stage(name, here.name, _on(here, bundle, file, pad_id, threads), gates, layout)
+
+    plain = final_passes(bundle.manifest["lowering"], "none")
+    stages.append(lowered("lowered", False, plain, exact))
+    if bundle.quantization != "none":
+        final = final_passes(bundle.manifest["lowering"], bundle.quantization)
+        memories = [each for each in final if each.name != _EMBEDDINGS]
+        tables = [each for each in final if each.name == _EMBEDDINGS]
+        if not portable:  # whose memories stay in fp32
+            stages.append(lowered(f"memories {bundle.quantization}", False, memories, quantized))
+        stages.append(lowered("linears int8", True, plain, quantized))
+        stages.append(lowered("embeddings int8", False, [*plain, *tables], quantized))
+        stages.append(lowered("all", True, final, quantized))
+    if device.name != here.name:
+        file = max(scratch.iterdir(), key=lambda path: int(path.stem))
+        stages.append(
+            _Stage(f"all on {device.name}", device.name, _on(device, bundle, file, pad_id, threads), quantized, layout)
+        )
+    return stages, parents
+
+
+def _in_torch(program: ExportedProgram) -> Forward:
+    module = program.module()
+
+    def forward(rows: Sequence[Row]) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [module(torch.from_numpy(ids), torch.from_numpy(mask))[0].numpy() for ids, mask in rows]
+
+    return forward
+
+
+def _on(device: Device, bundle: Bundle, program: Path, pad_id: int, threads: int | None) -> Forward:
+    def forward(rows: Sequence[Row]) -> list[np.ndarray]:
+        long = [padded(row, _padded_length(row, bundle.max_length), pad_id) for row in rows]
+        return device.run(bundle.path, program, long, threads=threads, keep_padding=True)
+
+    return forward
+
+
+def _padded_length(row: Row, max_length: int) -> int:
+    return min(-(-row[0].shape[1] // _LENGTH_STEP) * _LENGTH_STEP, max_length)
+
+
+def _chunks(order: Sequence[int], rows: Sequence[Row], model: TrainedModel) -> Iterator[list[int]]:
+    """Indices of rows, `order` cut where traces of all layers would take too much memory."""
+    token = sum(8 * memory.parents.shape[1] for memory in model.module.memories())
+    chunk: list[int] = []
+    size = 0
+    for i in order:
+        own = token * rows[i][0].shape[1]
+        if chunk and size + own > _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(i)
+        size += own
+    if chunk:
+        yield chunk
+
+
+def _add(
+    each: _Stage,
+    chunk: Sequence[int],
+    outputs: Sequence[np.ndarray],
+    lengths: Sequence[int],
+    eager: Sequence[list[LayerTrace]],
+    parents: Sequence[np.ndarray],
+    top_k: int,
+) -> None:
+    """Keep the logits of a chunk's `outputs`, and add its traces, of rows padded to `lengths`, to the sums."""
+    each.layers = each.layers or [_Layer() for _ in parents if each.layout is not None]
+    for i, flat, length, reference in zip(chunk, outputs, lengths, eager, strict=True):
+        if each.layout is None:
+            each.logits[i] = flat
+            continue
+        each.logits[i] = each.layout.logits(flat).copy()
+        traces = each.layout.layers(flat, length)
+        for layer, expected, found, parents_EH in zip(each.layers, reference, traces, parents, strict=True):
+            layer.add(expected, found, parents_EH, top_k)
+
+
+def _chosen(taken_PH: np.ndarray, parents_EH: np.ndarray, top_k: int) -> np.ndarray:
+    """Which parents [P, E] the positions choose; ties take the lower index, as the kernels do."""
+    logits_PE = taken_PH.astype(np.float64) @ parents_EH.T.astype(np.float64)
+    order_PK = np.argsort(-logits_PE, axis=1, kind="stable")[:, :top_k]
+    chosen_PE = np.zeros(logits_PE.shape, bool)
+    np.put_along_axis(chosen_PE, order_PK, True, axis=1)
+    return chosen_PE
+
+
+def _summary(
+    each: _Stage, bundle: Bundle, examples: Sequence[Example], reference: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    logits = [each.logits[i] for i in range(len(reference))]
+    parity = compare(reference, logits)
+    ours, eager = quality(bundle, examples, logits), quality(bundle, examples, reference)
+    name = measure_name(bundle)
+    return {
+        "stage": each.name,
+        "where": each.where,
+        "max_abs_diff": parity.max_abs_diff,
+        "label_agreement": parity.label_agreement,
+        name: ours,
+        f"{name}_cost": None if ours is None or eager is None else eager - ours,
+        "layers": [layer.as_dict(number) for number, layer in enumerate(each.layers, 1)],
+        "gates": {"label_agreement": each.gates.label_agreement, "max_abs_diff": each.gates.max_abs_diff},
+        "passed": bool(passes(parity, each.gates)),
+    }

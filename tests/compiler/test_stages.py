@@ -1,0 +1,125 @@
+"""`spartanc verify --stages`: what every stage and every quantisation did, layer by layer."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from spartanc.compiler.capture import capture
+from spartanc.compiler.samples import row
+from spartanc.compiler.stages import _chosen, _Layer
+from spartanc.compiler.traced import LayerTrace, eager_trace, trace_memories
+from spartanc.models.checkpoint import save_model
+from spartanc.models.memory import SpartanConfig
+from spartanc.passes import exact_passes
+from support.cli import spartanc, spartanc_json
+from support.models import tiny_model
+
+TEXTS = [("where is the card", "a"), ("a good film", "b"), ("why does it rain in that city", "c"), ("who", "a")]
+EXACT = ["captured", "fuse_memories", "drop_noop_ops", "drop_batch_dimension", "drop_dead_tokens", "lowered"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stages")
+    save_model(tiny_model("bert", layers=2), folder / "model.pt")
+    lines = [json.dumps({"text": text, "label": label}) for text, label in TEXTS]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8_stages(folder):
+    options = ["--quantize", "int8", "--max-length", 24]
+    spartanc_json("compile", folder / "model.pt", "--target", "host", "--out", folder / "int8", *options)
+    return spartanc_json(
+        "verify", folder / "int8", "--model", folder / "model.pt", "--data", folder / "rows.jsonl", "--stages"
+    )
+
+
+def test_stages_follow_the_pipeline_and_take_each_quantisation_apart(int8_stages):
+    apart = ["memories int8", "linears int8", "embeddings int8", "all", "bundle"]
+    assert [each["stage"] for each in int8_stages["stages"]] == EXACT + apart
+    assert int8_stages["first_moved"] is None
+    by_name = {each["stage"]: each for each in int8_stages["stages"]}
+    for name in EXACT:
+        assert by_name[name]["max_abs_diff"] < 1e-5
+    for name in apart:
+        assert by_name[name]["max_abs_diff"] > 1e-5
+        assert by_name[name]["accuracy_cost"] is not None
+
+
+def test_every_layer_has_its_ratio_and_its_flipped_parents(int8_stages):
+    traced = {each["stage"]: each["layers"] for each in int8_stages["stages"] if each["layers"]}
+    assert list(traced) == ["lowered", "memories int8", "linears int8", "embeddings int8", "all"]
+    tokens = sum(len(text.split()) + 2 for text, _ in TEXTS)
+    for layers in traced.values():
+        # Two chosen parents a position; of the last layer only the pooled position is computed.
+        assert [layer["parents_chosen"] for layer in layers] == [2 * tokens, 2 * len(TEXTS)]
+    assert all(layer["snr_db"] > 100 and layer["parents_flipped"] == 0 for layer in traced["lowered"])
+    assert all(20 < layer["snr_db"] < 100 for layer in traced["all"])
+    # All quantisations together are noisier than any alone.
+    for name in ("memories int8", "linears int8", "embeddings int8"):
+        assert traced[name][-1]["snr_db"] > traced["all"][-1]["snr_db"]
+
+
+def test_the_traced_program_computes_what_the_bundle_does(int8_stages):
+    assert int8_stages["traced_vs_bundle_max_abs_diff"] < 1e-6
+
+
+def test_a_stage_that_moves_too_far_is_named(folder, int8_stages, tmp_path):
+    # The bundle of another model: all stages of this one are sound, the bundle is not.
+    save_model(tiny_model("bert", seed=3), tmp_path / "other.pt")
+    data = ["--data", folder / "rows.jsonl", "--stages", "--limit", 2, "--max-diff", 1e-4]
+    found = spartanc_json("verify", folder / "int8", "--model", tmp_path / "other.pt", *data, code=6)
+    assert found["first_moved"] == "bundle"
+    assert not found["passed"]
+
+
+def test_stages_are_printed_as_tables(folder, int8_stages):
+    done = spartanc(
+        "verify", folder / "int8", "--model", folder / "model.pt", "--data", folder / "rows.jsonl", "--stages"
+    )
+    assert "embeddings int8" in done.stdout
+    assert "parents that flipped" in done.stdout
+
+
+def test_stages_need_a_model_to_compile_again(folder, int8_stages, tmp_path):
+    done = spartanc("verify", folder / "int8", "--expected", tmp_path / "absent.safetensors", "--stages")
+    assert done.exit_code == 2
+    assert "--model" in done.stderr
+
+
+@pytest.mark.parametrize("layer_norm", ["none", "post"])
+def test_a_traced_program_gives_the_logits_and_what_memories_took_and_gave(layer_norm):
+    spartan = SpartanConfig(parents=4, cells=12, top_k=2, layer_norm=layer_norm)
+    model = tiny_model("roberta", layers=3, spartan=spartan)
+    program = capture(model.module, 16)
+    for each in exact_passes():
+        program, _ = each.run(program)
+    traced, layout = trace_memories(program)
+    ids, mask = row(range(5, 14))
+    with torch.no_grad():
+        flat = traced.module()(torch.from_numpy(ids), torch.from_numpy(mask))[0].numpy()
+    logits, layers = eager_trace(model.module, (ids, mask))
+    np.testing.assert_allclose(layout.logits(flat), logits, atol=1e-5)
+    assert np.abs(logits).max() > 0
+    found = list(layout.layers(flat, 9))
+    assert [len(each.given_PH) for each in found] == [9, 9, 1]
+    for mine, expected in zip(found, layers, strict=True):
+        np.testing.assert_allclose(mine.taken_PH, expected.taken_PH[: len(mine.taken_PH)], atol=1e-5)
+        np.testing.assert_allclose(mine.given_PH, expected.given_PH[: len(mine.given_PH)], atol=1e-5)
+
+
+def test_ratio_and_flips_of_a_layer_are_counted():
+    parents_EH = np.eye(4, dtype=np.float32)
+    eager = LayerTrace(np.array([[4.0, 3, 2, 1]]), np.array([[3.0, 4, 0, 0]]))
+    got = LayerTrace(np.array([[4.0, 1, 2, 3]]), np.array([[3.0, 4, 0.5, 0]]))
+    layer = _Layer()
+    layer.add(eager, got, parents_EH, top_k=2)
+    assert layer.as_dict(1) == {"layer": 1, "snr_db": pytest.approx(20), "parents_chosen": 2, "parents_flipped": 1}
+
+
+def test_ties_between_parents_take_the_lower_index():
+    assert _chosen(np.zeros((1, 4)), np.ones((3, 4)), 2).tolist() == [[True, True, False]]
