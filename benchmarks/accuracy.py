@@ -4,7 +4,7 @@
 
 MODELS holds a NAME.pt for each task (by `spartanc train`), DATA a NAME/test.jsonl (by
 `python -m spartanc.models.datasets`). Each model is compiled for `host` and proved on rows of NAME/dev.jsonl; the test
-split is seen once, here. With --bundles, bundles are kept in DIR, and those that are there already are taken as they are.
+split is seen once, here. With --bundles, they are kept in DIR, and those that are there already are taken as they are.
 
 Prints a Markdown table, or with --json one document. Exit code 1 where a goal is missed: int8 loses at most 0.3 points
 on each task and 0.1 on average, and gives eager's label on 99% of each split; int4 loses at most 0.2 on average.
