@@ -181,28 +181,29 @@ def print_stages(result: dict[str, Any]) -> None:
     console = _console()
     stages = result["stages"]
     measure = "accuracy" if "accuracy" in stages[0] else "correlation"
-    table = _table("stage", "runs in", "labels as eager's", "largest difference", measure, "lost", "")
+    lost_of = "points lost" if measure == "accuracy" else "lost"
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("stage", "same labels", "difference", measure, lost_of):
+        table.add_column(column, no_wrap=True)
     for each in stages:
-        lost = each[f"{measure}_cost"]
+        found, lost = each[measure], each[f"{measure}_cost"]
         table.add_row(
-            each["stage"],
-            each["where"],
+            each["stage"] if each["passed"] else f"[red]{each['stage']}[/red]",
             f"{each['label_agreement']:.2%}",
-            f"{each['max_abs_diff']:.2e}",
-            "" if each[measure] is None else f"{each[measure]:.4f}",
-            "" if lost is None else f"{100 * lost:+.2f} points" if measure == "accuracy" else f"{lost:+.4f}",
-            "[green]ok[/green]" if each["passed"] else "[red]moved too far[/red]",
+            f"{each['max_abs_diff']:.1e}",
+            "" if found is None else f"{found:.4f}",
+            "" if lost is None else f"{100 * lost:+.2f}" if measure == "accuracy" else f"{lost:+.4f}",
         )
     console.print(table)
     traced = [each for each in stages if each["layers"]]
-    console.print("Signal over noise of every layer's output in dB, and the share of chosen parents that flipped:")
-    table = _table("layer", *(each["stage"] for each in traced))
+    console.print("Of every layer's output: signal over noise in dB, and how many of the chosen parents flipped.")
+    table = Table("layer", *(each["stage"] for each in traced), box=box.SIMPLE_HEAD)
     for number in range(len(traced[0]["layers"]) if traced else 0):
         cells = []
         for each in traced:
             layer = each["layers"][number]
             snr = "exact" if layer["snr_db"] is None else f"{layer['snr_db']:.1f}"
-            cells.append(f"{snr}, {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
+            cells.append(f"{snr} {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
         table.add_row(str(number + 1), *cells)
     console.print(table)
     console.print(f"first stage that moved results too far: {result['first_moved'] or 'none'}")

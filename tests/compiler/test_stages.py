@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spartanc.compiler.capture import capture
+from spartanc.compiler.present import print_stages
 from spartanc.compiler.samples import row
 from spartanc.compiler.stages import _chosen, _Layer
 from spartanc.compiler.traced import LayerTrace, eager_trace, trace_memories
@@ -77,12 +78,14 @@ def test_a_stage_that_moves_too_far_is_named(folder, int8_stages, tmp_path):
     assert not found["passed"]
 
 
-def test_stages_are_printed_as_tables(folder, int8_stages):
-    done = spartanc(
-        "verify", folder / "int8", "--model", folder / "model.pt", "--data", folder / "rows.jsonl", "--stages"
-    )
-    assert "embeddings int8" in done.stdout
-    assert "parents that flipped" in done.stdout
+def test_stages_are_printed_as_tables(int8_stages, capsys):
+    print_stages(int8_stages)
+    said = capsys.readouterr().out
+    for each in int8_stages["stages"]:
+        assert f" {each['stage']} " in said
+    assert "chosen parents flipped" in said
+    assert f"{int8_stages['stages'][-2]['layers'][1]['snr_db']:.1f}" in said
+    assert "too far: none" in said
 
 
 def test_stages_need_a_model_to_compile_again(folder, int8_stages, tmp_path):
