@@ -83,7 +83,13 @@ class Fleet:
         try:
             for _ in range(sessions):
                 program = self.bundle.program
-                session = Session(program, library=where, threads=threads, weight_cache=sessions > 1)
+                session = Session(
+                    program,
+                    library=where,
+                    threads=threads,
+                    weight_cache=sessions > 1,
+                    manifest=self.bundle.manifest,
+                )
                 self._all.append(session)
                 self._free.put(session)
         except BaseException:

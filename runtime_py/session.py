@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ctypes import (
     POINTER,
     Structure,
@@ -23,6 +23,7 @@ from ctypes import (
 )
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,9 +149,11 @@ class Session:
         threads: int | None = None,
         weight_cache: bool = False,
         profile: bool = False,
+        manifest: Mapping[str, Any] | None = None,
     ):
         """Map and load `program`; `library` is libspartan.so.
 
+        `manifest` is that of the program's bundle: inputs are held to what it says of them, see `narrow_inputs`.
         `threads` sets the pool of the whole process, so it must be the same for all sessions that are open.
         Raises UsageError where the program is missing or not valid, MissingToolError where the library is.
         """
@@ -160,6 +163,12 @@ class Session:
         self._call("spartan_open", str(program).encode(), byref(options), byref(self._handle))
         self.inputs = self._describe("input")
         self.outputs = self._describe("output")
+        if manifest is not None:
+            try:
+                self.narrow_inputs(manifest)
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Session:
         return self
@@ -196,8 +205,30 @@ class Session:
     def set_bounds(self, index: int, dimension: int, least: int, most: int) -> None:
         """Narrow what a dimension of an input may be: a program states upper bounds only."""
         self._require_open()
-        self._call("spartan_set_bounds", self._handle, c_size_t(index), c_size_t(dimension), least, most)
+        self._narrow(index, dimension, least, most)
         self.inputs = self._describe("input")
+
+    def narrow_inputs(self, manifest: Mapping[str, Any]) -> None:
+        """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks.
+
+        A program states upper bounds only, a manifest knows that a batch is exactly 1 and a hidden size exactly 384.
+        Sizes that tasks may differ in are checked where a task is. Raises UsageError where manifest and program
+        contradict each other.
+        """
+        self._require_open()
+        described = [*manifest.get("inputs", ()), *manifest.get("fleet", {}).get("inputs", ())]
+        try:
+            for index, given in enumerate(described):
+                for dimension, size in enumerate(given["shape"]):
+                    least, most = (1, manifest["max_length"]) if size == "L" else (size, size)
+                    if isinstance(most, int):
+                        self._narrow(index, dimension, least, most)
+        except UsageError as error:
+            raise UsageError(f"the manifest does not describe its program: {error.message}") from error
+        self.inputs = self._describe("input")
+
+    def _narrow(self, index: int, dimension: int, least: int, most: int) -> None:
+        self._call("spartan_set_bounds", self._handle, c_size_t(index), c_size_t(dimension), least, most)
 
     @property
     def statistics(self) -> Statistics:

@@ -50,7 +50,8 @@ def main() -> int:
             raise UsageError(f"`{bundle.path}` holds one task, so `--task` has nothing to choose")
         encoder = TextEncoder(bundle.tokenizer, bundle.max_length)
         answers = []
-        with Session(bundle.program, library=HERE / "libspartan.so", threads=arguments.threads) as session:
+        library = HERE / "libspartan.so"
+        with Session(bundle.program, library=library, threads=arguments.threads, manifest=bundle.manifest) as session:
             for example in examples:
                 encoded = encoder.encode(example.text, example.text_pair)
                 ids = np.array([encoded.ids], np.int64)

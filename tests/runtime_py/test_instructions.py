@@ -41,7 +41,9 @@ def test_the_plugin_counts_a_loop_exactly(tmp_path):
     source = tmp_path / "loop.c"
     # Five instructions a turn, in the code itself, so that no compiler changes their number.
     turn = "1: nop\\n nop\\n nop\\n subs %0, %0, #1\\n b.ne 1b"
-    source.write_text(f'int main(int n, char **v) {{ long i = n * 100000L; __asm__("{turn}" : "+r"(i)); return 0; }}')
+    source.write_text(
+        f'int main(int n, char **v) {{ long i = n * 100000L; __asm__ volatile("{turn}" : "+r"(i)); return 0; }}'
+    )
     subprocess.run([compiler, "-O1", "-static", "-o", tmp_path / "loop", source], check=True)
     counts = []
     for words in ([], ["x"]):

@@ -101,6 +101,26 @@ print(json.dumps([failures, same]))
     assert same
 
 
+def test_inputs_are_held_to_the_manifest(tiny, library):
+    code = """
+said = lambda most, batch: {"max_length": most, "inputs": [{"shape": [batch, "L"]}] * 2}
+with Session(program, library=library, manifest=said(8, 1)) as session:
+    session.run(ones(8), ones(8))
+    found = {
+        "longer than the manifest says": attempt(lambda: session.run(ones(9), ones(9))),
+        "another program's manifest": attempt(lambda: session.narrow_inputs(said(999, 1))),
+        "another batch": attempt(lambda: session.narrow_inputs(said(8, 7))),
+        "too many inputs": attempt(lambda: session.narrow_inputs({"inputs": [{"shape": [1]}] * 3})),
+    }
+found["when it is opened"] = attempt(lambda: Session(program, library=library, manifest=said(8, 7)))
+print(json.dumps(found))
+"""
+    found = in_own_process(code, tiny[0], library)
+    assert {name: code for name, (code, _) in found.items()} == dict.fromkeys(found, 2)
+    assert "within 1 and 8" in found["longer than the manifest says"][1]
+    assert all("the manifest does not describe" in found[name][1] for name in list(found)[1:])
+
+
 def test_a_failed_run_does_not_spoil_the_next(tiny, library):
     code = """
 with Session(program, library=library) as session:
