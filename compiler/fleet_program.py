@@ -30,15 +30,15 @@ _PACKED_SIZES = {
         "logit_weights": {0: "parent_blocks"},
         "key_cells": {0: "cell_blocks"},
         "key_scales": {0: "cell_columns"},
-        "value_cells": {1: "cells"},
-        "value_scales": {0: "cells"},
+        "value_cells": {1: "cell_blocks"},
+        "value_scales": {0: "cell_columns"},
     },
     "int4": {
         "logit_weights": {0: "parent_blocks"},
         "key_cells": {0: "cell_blocks"},
         "key_scales": {0: "cell_blocks"},
-        "value_cells": {0: "cells"},
-        "value_scales": {0: "cells"},
+        "value_cells": {1: "cell_blocks"},
+        "value_scales": {1: "cell_columns"},
     },
 }
 _OPEN_SIZES = {

@@ -17,6 +17,10 @@ One lookup has several overloads, which differ in how the memory is laid out, no
     memory_lookup.int8       the same with keys and values in int8, a scale for each cell
     memory_lookup.int4       the same with keys and values in 4 bits, a scale for every 32 hidden of a cell
 
+The last two compute on the integers, as their kernels do: x becomes integers within -127 to 127 of a scale a position,
+and the weights of the cells times the cells' scales become integers within 0 to 127 of a scale a position (and group);
+sums of products are exact. Parents' logits are products in float32 of x as it is.
+
 Legend: B any leading dimensions, H hidden size, E parents, M cells in all (parent-major), C cells a parent,
 K top_k.
 The eager reference below is the definition: kernels are tested against it, and against float64.
@@ -24,13 +28,18 @@ The eager reference below is the definition: kernels are tested against it, and 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 NAMESPACE = "spartan"
 BLOCK_COLUMNS = 16  # columns of one packed block of logit weights; the kernels' kBlockColumns
 INT4_GROUP = 32  # hidden that share one scale of int4 cells; the kernels' kInt4Group
+QUAD = 4  # integers that one step of an integer product takes; the kernels' kQuad
 VALUE_COLUMNS = 64  # columns of one packed block of values; the kernels' kValueColumns
+_LARGEST = 127  # of the integers that activations and weights become
+_TOO_SMALL = 2.0**-100  # rows of smaller magnitude become zero
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 _ROWS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
@@ -116,29 +125,30 @@ def memory_lookup_int8(
 ) -> Tensor:
     """`memory_lookup_packed` with int8 keys and values, as `packing.pack_int8` makes them; parents in float32.
 
-    Packed: key_cells int8 [ceil(M / 16), ceil(H / 4), 16, 4], key_scales [ceil(M / 16) * 16], value_cells int8
-    [ceil(H / 64), M, 64], value_scales [M]. Rows: cells int8 [M, H], scales [M]. The temperature is in key_scales.
+    Packed: key_cells int8 [ceil(M / 16), ceil(H / 4), 16, 4], key_scales [ceil(M / 16) * 16]. Rows: key_cells int8
+    [M, ceil(H / 64) * 64], key_scales [M]. Both: value_cells int8 [ceil(H / 64), ceil(M / 16), 4, 64, 4], value_scales
+    [ceil(M / 16) * 16]. The temperature is in key_scales.
     """
     parent_count, cells, top_k = layout.tolist()
     hidden = x_BH.shape[-1]
     torch._check(cells % parent_count == 0, lambda: "M must be a multiple of E")
+    blocks, wide = -(-cells // BLOCK_COLUMNS), -(-hidden // VALUE_COLUMNS)
     if key_cells.dim() == 4:
-        blocks = -(-cells // BLOCK_COLUMNS)
-        _check_shape("key_cells", key_cells, blocks, -(-hidden // 4), BLOCK_COLUMNS, 4)
+        _check_shape("key_cells", key_cells, blocks, -(-hidden // QUAD), BLOCK_COLUMNS, QUAD)
         _check_shape("key_scales", key_scales, blocks * BLOCK_COLUMNS)
-        _check_shape("value_cells", value_cells, -(-hidden // VALUE_COLUMNS), cells, VALUE_COLUMNS)
-        keys_NH = key_cells.transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, -1)[:, :hidden]
-        keys_MH = _by_cell((keys_NH * key_scales.unsqueeze(1))[:cells], parent_count)
-        cells_MH = value_cells.transpose(0, 1).reshape(cells, -1)[:, :hidden]
+        keys_NH = key_cells.transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, -1)
+        keys_MH, key_scales_M = (_by_cell(each[:cells], parent_count) for each in (keys_NH, key_scales))
     else:
-        _check_shape("key_cells", key_cells, cells, hidden)
+        _check_shape("key_cells", key_cells, cells, wide * VALUE_COLUMNS)
         _check_shape("key_scales", key_scales, cells)
-        keys_MH, cells_MH = key_cells * key_scales.unsqueeze(1), value_cells
-    _check_shape("value_scales", value_scales, cells)
-    values_MH = cells_MH * value_scales.unsqueeze(1)
-    parents_EH = _parents(logit_weights, parent_count, hidden)
-    _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
-    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
+        keys_MH, key_scales_M = key_cells, key_scales
+    _check_shape("value_cells", value_cells, wide, blocks, BLOCK_COLUMNS // QUAD, VALUE_COLUMNS, QUAD)
+    _check_shape("value_scales", value_scales, blocks * BLOCK_COLUMNS)
+    memory = _Cells(
+        keys_MH[:, :hidden], key_scales_M.unsqueeze(1),
+        _unpack_quads(value_cells, cells, hidden), value_scales[:cells].unsqueeze(1),
+    )  # fmt: skip
+    y_BH = _integer_lookup(x_BH, _parents(logit_weights, parent_count, hidden), memory, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
 
 
@@ -158,8 +168,9 @@ def memory_lookup_int4(
 ) -> Tensor:
     """`memory_lookup_packed` with 4-bit keys and values, as `packing.pack_int4` makes them; parents in float32.
 
-    H is a multiple of group_size, which is 32. value_cells uint8 [M, H / 2], value_scales [M, H / 32]. Packed:
-    key_cells uint8 [ceil(M / 16), H / 8, 16, 4], key_scales [ceil(M / 16), H / 32, 16]. Rows: keys as values.
+    H is a multiple of group_size, which is 32. Packed: key_cells uint8 [ceil(M / 16), H / 8, 16, 4], key_scales
+    [ceil(M / 16), H / 32, 16]. Rows: key_cells uint8 [M, ceil(H / 64) * 32], key_scales [M, H / 32]. Both: value_cells
+    uint8 [ceil(H / 64), ceil(M / 16), 4, 32, 4], value_scales [H / 32, ceil(M / 16) * 16].
     """
     parent_count, cells, top_k = layout.tolist()
     hidden = x_BH.shape[-1]
@@ -167,21 +178,72 @@ def memory_lookup_int4(
     torch._check(hidden % INT4_GROUP == 0, lambda: f"int4 needs H to be a multiple of {INT4_GROUP}, got {hidden}")
     torch._check(cells % parent_count == 0, lambda: "M must be a multiple of E")
     groups = hidden // INT4_GROUP
+    blocks, wide = -(-cells // BLOCK_COLUMNS), -(-hidden // VALUE_COLUMNS)
     if key_cells.dim() == 4:
-        blocks = -(-cells // BLOCK_COLUMNS)
-        _check_shape("key_cells", key_cells, blocks, hidden // 8, BLOCK_COLUMNS, 4)
+        _check_shape("key_cells", key_cells, blocks, hidden // 8, BLOCK_COLUMNS, QUAD)
         _check_shape("key_scales", key_scales, blocks, groups, BLOCK_COLUMNS)
-        nibbles = torch.cat([key_cells & 15, key_cells >> 4], dim=-1).to(torch.int8) - 8
-        keys_NH = nibbles.transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, hidden)
+        keys_NH = _nibbles(key_cells, -1).transpose(1, 2).reshape(blocks * BLOCK_COLUMNS, hidden)
         scales_NG = key_scales.transpose(1, 2).reshape(-1, groups)
-        keys_MH = _by_cell((keys_NH * scales_NG.repeat_interleave(INT4_GROUP, 1))[:cells], parent_count)
+        keys_MH, key_scales_MG = (_by_cell(each[:cells], parent_count) for each in (keys_NH, scales_NG))
     else:
-        keys_MH = _int4_rows("key", key_cells, key_scales, cells, hidden)
-    values_MH = _int4_rows("value", value_cells, value_scales, cells, hidden)
-    parents_EH = _parents(logit_weights, parent_count, hidden)
-    _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
-    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
+        _check_shape("key_cells", key_cells, cells, wide * INT4_GROUP)
+        _check_shape("key_scales", key_scales, cells, groups)
+        keys_MH, key_scales_MG = _nibbles(key_cells.unflatten(1, (-1, INT4_GROUP)), -1).flatten(1), key_scales
+    _check_shape("value_cells", value_cells, wide, blocks, BLOCK_COLUMNS // QUAD, INT4_GROUP, QUAD)
+    _check_shape("value_scales", value_scales, groups, blocks * BLOCK_COLUMNS)
+    memory = _Cells(
+        keys_MH[:, :hidden], key_scales_MG,
+        _unpack_quads(_nibbles(value_cells, -2), cells, hidden), value_scales[:, :cells].T,
+    )  # fmt: skip
+    y_BH = _integer_lookup(x_BH, _parents(logit_weights, parent_count, hidden), memory, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
+
+
+class _Cells(NamedTuple):
+    """Integers int8 [M, H] and their scales float [M, G], G groups of H."""
+
+    keys: Tensor
+    key_scales: Tensor
+    values: Tensor
+    value_scales: Tensor
+
+
+def _integer_lookup(x_BH: Tensor, parents_EH: Tensor, memory: _Cells, top_k: int) -> Tensor:
+    _check(x_BH, parents_EH, memory.keys, memory.values, top_k)
+    groups = memory.key_scales.shape[1]
+    rows_BH, row_scales_B = _to_integers(x_BH)
+    # Integers in float64: every sum of products is exact.
+    rows_BGW = rows_BH.double().unflatten(-1, (groups, -1))
+    keys_MGW = memory.keys.double().unflatten(-1, (groups, -1))
+    sums_BMG = torch.einsum("...gw,mgw->...mg", rows_BGW, keys_MGW).to(x_BH.dtype)
+    child_logits_BM = (sums_BMG * memory.key_scales).sum(-1) * row_scales_B
+    weights_BM = _cell_weights(x_BH @ parents_EH.T, child_logits_BM, top_k)
+    weights_BGM, weight_scales_BG = _to_integers(weights_BM.unsqueeze(-2) * memory.value_scales.T)
+    values_MGW = memory.values.double().unflatten(-1, (groups, -1))
+    y_BGW = torch.einsum("...gm,mgw->...gw", weights_BGM.double(), values_MGW).to(x_BH.dtype) * weight_scales_BG
+    return y_BGW.flatten(-2)
+
+
+def _to_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows as integers within -127 to 127, ties rounded to even, and their scales [..., 1].
+
+    A row that is not finite is zeros with a scale of NaN.
+    """
+    largest = rows.abs().amax(-1, keepdim=True)
+    usable = largest.isfinite() & (largest >= _TOO_SMALL)
+    integers = torch.where(usable, (rows * (_LARGEST / largest)).round(), 0.0)
+    unusable = torch.where(largest.isfinite(), 0.0, torch.nan)
+    return integers, torch.where(usable, largest / _LARGEST, unusable)
+
+
+def _nibbles(halves: Tensor, dim: int) -> Tensor:
+    """Integers within -8 to 7: along `dim` the low halves of all bytes, then the high ones."""
+    return torch.cat([halves & 15, halves >> 4], dim=dim).to(torch.int8) - 8
+
+
+def _unpack_quads(quads: Tensor, cells: int, hidden: int) -> Tensor:
+    """Values [M, H] from `packing.pack_value_quads`."""
+    return quads.permute(1, 2, 4, 0, 3).flatten(0, 2).flatten(1)[:cells, :hidden]
 
 
 def _parents(logit_weights: Tensor, parent_count: int, hidden: int) -> Tensor:
@@ -194,14 +256,6 @@ def _by_cell(rows_NH: Tensor, parent_count: int) -> Tensor:
     return rows_NH.unflatten(0, (-1, parent_count)).transpose(0, 1).flatten(0, 1)
 
 
-def _int4_rows(name: str, rows: Tensor, scales: Tensor, cells: int, hidden: int) -> Tensor:
-    _check_shape(f"{name}_cells", rows, cells, hidden // 2)
-    _check_shape(f"{name}_scales", scales, cells, hidden // INT4_GROUP)
-    groups = rows.unflatten(1, (-1, INT4_GROUP // 2))
-    nibbles = torch.cat([groups & 15, groups >> 4], dim=-1).to(torch.int8) - 8
-    return (nibbles * scales.unsqueeze(2)).flatten(1)
-
-
 def _check_shape(name: str, tensor: Tensor, *expected: int) -> None:
     torch._check(
         tuple(tensor.shape) == expected,
@@ -210,6 +264,11 @@ def _check_shape(name: str, tensor: Tensor, *expected: int) -> None:
 
 
 def _lookup(logits_BE: Tensor, child_logits_BM: Tensor, values_MH: Tensor, top_k: int) -> Tensor:
+    return _cell_weights(logits_BE, child_logits_BM, top_k) @ values_MH
+
+
+def _cell_weights(logits_BE: Tensor, child_logits_BM: Tensor, top_k: int) -> Tensor:
+    """Weights [..., M] of all cells, 0 for those of parents that are not chosen."""
     parent_count, cells = logits_BE.shape[-1], child_logits_BM.shape[-1]
     # A stable descending sort gives ties to the lower index; torch.topk does not.
     chosen_BK = torch.sort(logits_BE, dim=-1, descending=True, stable=True).indices[..., :top_k]
@@ -217,7 +276,7 @@ def _lookup(logits_BE: Tensor, child_logits_BM: Tensor, values_MH: Tensor, top_k
     weights_BE = torch.zeros_like(logits_BE).scatter(-1, chosen_BK, parent_weights_BK)
     child_logits_BEC = child_logits_BM.unflatten(-1, (parent_count, cells // parent_count))
     child_weights_BEC = child_logits_BEC.softmax(-1) * weights_BE.unsqueeze(-1)
-    return child_weights_BEC.flatten(-2) @ values_MH
+    return child_weights_BEC.flatten(-2)
 
 
 def _epilogue(

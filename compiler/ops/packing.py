@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS, INT4_GROUP, VALUE_COLUMNS
+from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS, INT4_GROUP, QUAD, VALUE_COLUMNS
 
 
 class PackedMemory(NamedTuple):
@@ -82,6 +82,17 @@ def pack_values(values_MH: Tensor) -> Tensor:
     return padded.view(cells, blocks, VALUE_COLUMNS).transpose(0, 1).contiguous()
 
 
+def pack_value_quads(values_MH: Tensor) -> Tensor:
+    """[ceil(H / 64), ceil(M / 16), 4, 64, 4]: values_MH[m, h] at [h // 64, m // 16, m // 4 % 4, h % 64, m % 4].
+
+    Four cells stand together because one step of an integer product takes four; zeros past M and H.
+    """
+    cells, hidden = values_MH.shape
+    padded = torch.nn.functional.pad(values_MH, (0, -hidden % VALUE_COLUMNS, 0, -cells % BLOCK_COLUMNS))
+    split = padded.view(-1, BLOCK_COLUMNS // QUAD, QUAD, padded.shape[1] // VALUE_COLUMNS, VALUE_COLUMNS)
+    return split.permute(3, 0, 1, 4, 2).contiguous()
+
+
 def pack_int8(
     parents_EH: Tensor,
     keys_MH: Tensor,
@@ -95,22 +106,22 @@ def pack_int8(
 ) -> QuantizedMemory:
     """A memory with int8 cells for `spartan::memory_lookup.int8`; key = keys_MH * key_scales_M, values alike.
 
-    With `pack_keys=False` cells stay row-major, for memories with many more cells than a position uses.
+    With `pack_keys=False` keys stay row-major, for memories with many more cells than a position uses.
     """
     layout = torch.tensor([len(parents_EH), len(keys_MH), top_k], dtype=torch.int64)
     parents = pack_logit_weights(parents_EH)
-    keys_MH, values_MH = keys_MH.to(torch.int8), values_MH.to(torch.int8)
     key_scales = key_scales_M.reshape(-1).float() / temperature
-    value_scales = value_scales_M.reshape(-1).float().contiguous()
+    values = pack_value_quads(values_MH.to(torch.int8))
+    value_scales = _whole_blocks(value_scales_M.reshape(-1).float())
+    keys_MH = keys_MH.to(torch.int8)
+    hidden = keys_MH.shape[1]
     if not pack_keys:
-        return QuantizedMemory(layout, parents, keys_MH.contiguous(), key_scales, values_MH.contiguous(), value_scales)
-    columns = _padded_columns(keys_MH, len(parents_EH))
-    count, hidden = columns.shape
-    quads = -(-hidden // 4)
-    padded = torch.nn.functional.pad(columns, (0, quads * 4 - hidden))
-    key_cells = padded.view(count // BLOCK_COLUMNS, BLOCK_COLUMNS, quads, 4).transpose(1, 2).contiguous()
+        rows = torch.nn.functional.pad(keys_MH, (0, -hidden % VALUE_COLUMNS)).contiguous()
+        return QuantizedMemory(layout, parents, rows, key_scales, values, value_scales)
+    columns = torch.nn.functional.pad(_padded_columns(keys_MH, len(parents_EH)), (0, -hidden % QUAD))
+    key_cells = columns.view(-1, BLOCK_COLUMNS, columns.shape[1] // QUAD, QUAD).transpose(1, 2).contiguous()
     packed_scales = _padded_columns(key_scales.unsqueeze(1), len(parents_EH)).flatten()
-    return QuantizedMemory(layout, parents, key_cells, packed_scales, pack_values(values_MH), value_scales)
+    return QuantizedMemory(layout, parents, key_cells, packed_scales, values, value_scales)
 
 
 def pack_int4(
@@ -134,13 +145,17 @@ def pack_int4(
     layout = torch.tensor([len(parents_EH), len(keys_MH), top_k], dtype=torch.int64)
     parents = pack_logit_weights(parents_EH)
     key_scales = key_scales_MG.float() / temperature
-    value_cells, value_scales = _nibble_rows(values_MH), value_scales_MG.float().contiguous()
+    quads = pack_value_quads(values_MH.to(torch.int8))
+    value_cells = _nibbles(quads[..., :INT4_GROUP, :], quads[..., INT4_GROUP:, :])
+    value_scales = _whole_blocks(value_scales_MG.float().T)
     if not pack_keys:
-        return QuantizedMemory(layout, parents, _nibble_rows(keys_MH), key_scales, value_cells, value_scales)
-    # Padding columns hold zeros (nibble 8), as the kernels ask.
-    columns = (_padded_columns(keys_MH.to(torch.int8), len(parents_EH)) + 8).to(torch.uint8)
-    octets = columns.view(-1, BLOCK_COLUMNS, hidden // 8, 2, 4)
-    key_cells = (octets[..., 0, :] | octets[..., 1, :] << 4).transpose(1, 2).contiguous()
+        rows = torch.nn.functional.pad(keys_MH.to(torch.int8), (0, -hidden % VALUE_COLUMNS))
+        chunks = rows.unflatten(1, (-1, 2, INT4_GROUP))
+        key_cells = _nibbles(chunks[:, :, 0], chunks[:, :, 1]).flatten(1)
+        return QuantizedMemory(layout, parents, key_cells, key_scales.contiguous(), value_cells, value_scales)
+    columns = _padded_columns(keys_MH.to(torch.int8), len(parents_EH))
+    octets = columns.view(-1, BLOCK_COLUMNS, hidden // 8, 2, QUAD)
+    key_cells = _nibbles(octets[..., 0, :], octets[..., 1, :]).transpose(1, 2).contiguous()
     packed_scales = _padded_columns(key_scales, len(parents_EH)).view(-1, BLOCK_COLUMNS, hidden // INT4_GROUP)
     return QuantizedMemory(
         layout, parents, key_cells, packed_scales.transpose(1, 2).contiguous(), value_cells, value_scales
@@ -153,7 +168,11 @@ def _padded_columns(rows_MH: Tensor, parent_count: int) -> Tensor:
     return torch.nn.functional.pad(columns, (0, 0, 0, -len(columns) % BLOCK_COLUMNS))
 
 
-def _nibble_rows(cells_MH: Tensor) -> Tensor:
-    """uint8 [M, H / 2]: in every 16 bytes, byte i holds h % 32 = i (low) and i + 16 (high), both plus 8."""
-    groups = (cells_MH.to(torch.int8) + 8).to(torch.uint8).unflatten(1, (-1, 2, INT4_GROUP // 2))
-    return (groups[:, :, 0] | groups[:, :, 1] << 4).flatten(1).contiguous()
+def _nibbles(low: Tensor, high: Tensor) -> Tensor:
+    """uint8 of integers within -8 to 7: `low` plus 8 in the low half of each byte, `high` plus 8 in the other."""
+    return ((low + 8).to(torch.uint8) | (high + 8).to(torch.uint8) << 4).contiguous()
+
+
+def _whole_blocks(last_M: Tensor) -> Tensor:
+    """Filled up with zeros along the last dimension to whole blocks of cells."""
+    return torch.nn.functional.pad(last_M, (0, -last_M.shape[-1] % BLOCK_COLUMNS)).contiguous()

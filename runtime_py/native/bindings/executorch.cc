@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <type_traits>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
 #include <executorch/runtime/core/exec_aten/util/tensor_util.h>
@@ -227,27 +228,27 @@ struct QuantizedTensors {
   const Tensor& value_scales;
 };
 
-// The shapes that Int8Memory and Int4Memory state; which of the two forms it is, the rank of key_cells says.
+// The shapes that Int8Memory and Int4Memory state; which form the keys have, the rank of key_cells says.
 void check_int8(Checks& checks, const MemoryShape& shape, const QuantizedTensors& t) {
   const std::int64_t h = shape.hidden, m = shape.cells;
-  const std::int64_t blocks = (m + kBlockColumns - 1) / kBlockColumns;
+  const std::int64_t wide = (h + kValueColumns - 1) / kValueColumns, blocks = (m + kBlockColumns - 1) / kBlockColumns;
   if (t.key_cells.dim() == 4) {
     checks.that(is_shape(t.key_cells, ScalarType::Char, {blocks, (h + 3) / 4, kBlockColumns, std::int64_t{4}}),
                 "packed key_cells must be int8 [ceil(M / 16), ceil(H / 4), 16, 4]");
     checks.that(is_vector(t.key_scales, blocks * kBlockColumns), "key_scales must be float [ceil(M / 16) * 16]");
-    checks.that(is_shape(t.value_cells, ScalarType::Char, {(h + kValueColumns - 1) / kValueColumns, m, kValueColumns}),
-                "packed value_cells must be int8 [ceil(H / 64), M, 64]");
   } else {
-    checks.that(is_matrix(t.key_cells, ScalarType::Char, m, h), "key_cells must be int8 [M, H], or packed");
+    checks.that(is_matrix(t.key_cells, ScalarType::Char, m, wide * kValueColumns),
+                "key_cells must be int8 [M, ceil(H / 64) * 64], or packed");
     checks.that(is_vector(t.key_scales, m), "key_scales must be float [M]");
-    checks.that(is_matrix(t.value_cells, ScalarType::Char, m, h), "value_cells must be int8 [M, H]");
   }
-  checks.that(is_vector(t.value_scales, m), "value_scales must be float [M]");
+  checks.that(is_shape(t.value_cells, ScalarType::Char, {wide, blocks, std::int64_t{4}, kValueColumns, std::int64_t{4}}),
+              "value_cells must be int8 [ceil(H / 64), ceil(M / 16), 4, 64, 4]");
+  checks.that(is_vector(t.value_scales, blocks * kBlockColumns), "value_scales must be float [ceil(M / 16) * 16]");
 }
 
 void check_int4(Checks& checks, const MemoryShape& shape, const QuantizedTensors& t) {
-  const std::int64_t h = shape.hidden, m = shape.cells;
-  const std::int64_t blocks = (m + kBlockColumns - 1) / kBlockColumns;
+  const std::int64_t h = shape.hidden, m = shape.cells, half = kValueColumns / 2;
+  const std::int64_t wide = (h + kValueColumns - 1) / kValueColumns, blocks = (m + kBlockColumns - 1) / kBlockColumns;
   if (h % kInt4Group != 0) checks.status(Status::kBadGroups);
   if (t.key_cells.dim() == 4) {
     checks.that(is_shape(t.key_cells, ScalarType::Byte, {blocks, h / 8, kBlockColumns, std::int64_t{4}}),
@@ -255,11 +256,14 @@ void check_int4(Checks& checks, const MemoryShape& shape, const QuantizedTensors
     checks.that(is_shape(t.key_scales, ScalarType::Float, {blocks, h / kInt4Group, kBlockColumns}),
                 "packed key_scales must be float [ceil(M / 16), H / 32, 16]");
   } else {
-    checks.that(is_matrix(t.key_cells, ScalarType::Byte, m, h / 2), "key_cells must be uint8 [M, H / 2], or packed");
+    checks.that(is_matrix(t.key_cells, ScalarType::Byte, m, wide * half),
+                "key_cells must be uint8 [M, ceil(H / 64) * 32], or packed");
     checks.that(is_matrix(t.key_scales, ScalarType::Float, m, h / kInt4Group), "key_scales must be float [M, H / 32]");
   }
-  checks.that(is_matrix(t.value_cells, ScalarType::Byte, m, h / 2), "value_cells must be uint8 [M, H / 2]");
-  checks.that(is_matrix(t.value_scales, ScalarType::Float, m, h / kInt4Group), "value_scales must be float [M, H / 32]");
+  checks.that(is_shape(t.value_cells, ScalarType::Byte, {wide, blocks, std::int64_t{4}, half, std::int64_t{4}}),
+              "value_cells must be uint8 [ceil(H / 64), ceil(M / 16), 4, 32, 4]");
+  checks.that(is_matrix(t.value_scales, ScalarType::Float, h / kInt4Group, blocks * kBlockColumns),
+              "value_scales must be float [H / 32, ceil(M / 16) * 16]");
 }
 
 Status lookup(const MemoryShape& shape, const Int8Memory& memory, const Epilogue& epilogue, const float* x,
@@ -300,7 +304,7 @@ Tensor& quantized_out(KernelRuntimeContext& context, Checks& checks,
   const Epilogue epilogue = make_epilogue(norm_weight, norm_bias, norm_eps, residual);
   const float* input = x.const_data_ptr<float>();
   float* output = out.mutable_data_ptr<float>();
-  const std::size_t scratch_size = scratch_bytes(shape, rows ? Cells::kQuantizedRows : Cells::kQuantizedPacked);
+  const std::size_t scratch_size = scratch_bytes(shape, std::is_same_v<Cell, std::int8_t> ? Cells::kInt8 : Cells::kInt4);
   for_positions(context, checks, shape, x.numel() / hidden, scratch_size,
                 [&](std::int64_t begin, std::int64_t end, void* scratch, std::size_t size) {
                   return lookup(shape, memory, epilogue, input, begin, end, output, scratch, size);

@@ -12,7 +12,10 @@ std::uint32_t detect() {
 #if defined(__x86_64__)
   // The compiler's run-time library reads cpuid and checks that the system saves the wide registers.
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) features |= kCpuAvx2Fma;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    features |= kCpuAvx2Fma;
+    if (__builtin_cpu_supports("avxvnni")) features |= kCpuAvxVnni;
+  }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {
     features |= kCpuAvx512;

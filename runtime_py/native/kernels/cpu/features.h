@@ -13,6 +13,7 @@ enum CpuFeature : std::uint32_t {
   kCpuNeon = 1u << 3,
   kCpuNeonDot = 1u << 4,     // sdot
   kCpuNeonI8mm = 1u << 5,    // smmla
+  kCpuAvxVnni = 1u << 6,     // dot products of 256 bits without AVX-512
 };
 
 // Bit set of CpuFeature.

@@ -41,11 +41,6 @@ struct F32Kernels {
   void (*shift_logits)(float* logits, float* child, std::size_t parents, std::size_t children);
   void (*weights_of_chosen)(const float* exponentials, const float* child, std::size_t parents, std::size_t children,
                             const std::uint32_t* chosen, std::size_t top_k, float* weights, float* sums);
-  // See dequantize.inl.
-  void (*expand_int8_row)(const std::int8_t* cells, float scale, std::size_t hidden, float* out);
-  void (*expand_int8_columns)(const std::int8_t* cells, const float* scales, std::size_t hidden, float* out);
-  void (*expand_int4_row)(const std::uint8_t* cells, const float* scales, std::size_t hidden, float* out);
-  void (*expand_int4_columns)(const std::uint8_t* cells, const float* scales, std::size_t hidden, float* out);
 };
 
 #define SPARTAN_F32(isa, suffix, features) extern const F32Kernels kMemoryLookupF32_##suffix;

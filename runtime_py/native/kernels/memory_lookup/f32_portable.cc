@@ -73,14 +73,12 @@ void normalize(float* row, std::size_t hidden, const float* weight, const float*
   }
 }
 
-#include "memory_lookup/dequantize.inl"
 #include "memory_lookup/select.inl"
 
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_portable = {
     logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_largest, shift_logits,  weights_of_chosen,
-    expand_int8_row, expand_int8_columns, expand_int4_row, expand_int4_columns};
+    normalize, select_largest, shift_logits,  weights_of_chosen};
 
 }  // namespace spartan

@@ -9,6 +9,7 @@
 
 #include "cpu/features.h"
 #include "memory_lookup/f32_kernels.h"
+#include "memory_lookup/quantized_kernels.h"
 #include "spartan/memory_lookup.h"
 
 namespace {
@@ -76,5 +77,36 @@ int main(int argc, char** argv) {
   }
 #include "memory_lookup/f32_kernels.inc"
 #undef SPARTAN_F32
+  // Integers of any value cost the same.
+  const auto bytes = [&](std::int64_t count) {
+    std::vector<std::int8_t> v(static_cast<std::size_t>(count));
+    for (std::int8_t& value : v) value = static_cast<std::int8_t>(random());
+    return v;
+  };
+  const std::int64_t wide = (h + 63) / 64 * 64, columns = (shape.cells + 15) / 16 * 16;
+  const auto key_cells = bytes(columns * wide), value_cells = bytes(columns * wide);
+  const std::vector<float> scales(static_cast<std::size_t>(columns * ((h + 31) / 32)), 0.01f);
+  const auto* key_nibbles = reinterpret_cast<const std::uint8_t*>(key_cells.data());
+  const auto* value_nibbles = reinterpret_cast<const std::uint8_t*>(value_cells.data());
+  std::vector<char> scratch8(scratch_bytes(shape, spartan::Cells::kInt8));
+  std::vector<char> scratch4(scratch_bytes(shape, spartan::Cells::kInt4));
+#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed)                                                        \
+  if ((spartan::cpu_features() & (needed)) == (needed)) {                                                             \
+    const spartan::Isa isa = spartan::Isa::enumerator;                                                                \
+    for (const bool rows : {false, true}) {                                                                           \
+      report(rows ? "int8_" #suffix " rows" : "int8_" #suffix " packed", macs, [&] {                                  \
+        memory_lookup_int8(shape,                                                                                     \
+                           {packed.data(), key_cells.data(), scales.data(), value_cells.data(), scales.data(), rows}, \
+                           epilogue, x.data(), 0, positions, out.data(), scratch8.data(), scratch8.size(), isa);      \
+      });                                                                                                             \
+      if (h % 32 != 0) continue;                                                                                      \
+      report(rows ? "int4_" #suffix " rows" : "int4_" #suffix " packed", macs, [&] {                                  \
+        memory_lookup_int4(shape, {packed.data(), key_nibbles, scales.data(), value_nibbles, scales.data(), rows},    \
+                           epilogue, x.data(), 0, positions, out.data(), scratch4.data(), scratch4.size(), isa);      \
+      });                                                                                                             \
+    }                                                                                                                 \
+  }
+#include "memory_lookup/quantized_kernels.inc"
+#undef SPARTAN_QUANTIZED
   return 0;
 }

@@ -26,18 +26,26 @@ inline double dot_error(double square_sum, double value, std::size_t n) {
   return kEpsilon * (4.0 * std::sqrt(static_cast<double>(n) * square_sum) + std::fabs(value));
 }
 
-// One position. logit_error: what each logit may be off by besides float32 rounding (quantised forms).
-// value_error[h] likewise for the weighted sum.
+// What a quantised form rounds on purpose. Child logits come from a row that is already rounded, so that they are exact
+// but for float32; weights times scales are rounded to 0 .. 127 of the largest one of a position and group.
+struct Rounding {
+  const float* x;          // [H] the row that child logits come from
+  const int* values;       // [M, H] integers
+  const float* scales;     // [M, groups]
+  std::size_t groups;
+};
+
+// One position.
 inline Reference reference_lookup(const spartan::MemoryShape& shape, const float* x, const double* parents,
                                   const double* scaled_keys, const double* values, const spartan::Epilogue& epilogue,
-                                  const double* child_error = nullptr, const double* value_error = nullptr) {
+                                  const Rounding* rounding = nullptr) {
   const auto hidden = static_cast<std::size_t>(shape.hidden);
   const auto parent_count = static_cast<std::size_t>(shape.parents);
   const auto cells = static_cast<std::size_t>(shape.cells);
   const auto top_k = static_cast<std::size_t>(shape.top_k);
   const std::size_t children = cells / parent_count;
 
-  const auto dot = [&](const double* row, double* error) {
+  const auto dot = [&](const float* x, const double* row, double* error) {
     double sum = 0;
     double squares = 0;
     for (std::size_t h = 0; h < hidden; ++h) {
@@ -51,7 +59,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
 
   std::vector<double> logits(parent_count);
   std::vector<double> errors(parent_count);
-  for (std::size_t e = 0; e < parent_count; ++e) logits[e] = dot(parents + e * hidden, &errors[e]);
+  for (std::size_t e = 0; e < parent_count; ++e) logits[e] = dot(x, parents + e * hidden, &errors[e]);
   std::vector<std::size_t> order(parent_count);
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
@@ -71,6 +79,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
   for (std::size_t k = 0; k < top_k; ++k) total += std::exp(logits[order[k]] - logits[order[0]]);
   std::vector<double> y(hidden, 0.0);
   std::vector<double> magnitude(hidden, 0.0);
+  std::vector<double> cell_weights(cells, 0.0);
   std::vector<double> smallest(hidden, 0.0);  // times the least that exp gives: weights end there, not at zero
   double relative = 0;
   for (std::size_t k = 0; k < top_k; ++k) {
@@ -81,10 +90,9 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
     double worst = 0;
     for (std::size_t c = 0; c < children; ++c) {
       double error;
-      child[c] = dot(scaled_keys + (e * children + c) * hidden, &error);
-      // One more rounding where the kernel multiplies by 1 / temperature.
-      error += kEpsilon * std::fabs(child[c]);
-      if (child_error != nullptr) error += child_error[e * children + c];
+      child[c] = dot(rounding != nullptr ? rounding->x : x, scaled_keys + (e * children + c) * hidden, &error);
+      // Two more roundings where the kernel multiplies by 1 / temperature, or by scales.
+      error += 2 * kEpsilon * std::fabs(child[c]);
       worst = std::max(worst, error);
       largest = std::max(largest, child[c]);
     }
@@ -94,6 +102,7 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
     relative = std::max(relative, std::expm1(2 * (parent_error + worst)));
     for (std::size_t c = 0; c < children; ++c) {
       const double cell_weight = weight * std::exp(child[c] - largest) / sum;
+      cell_weights[e * children + c] = cell_weight;
       for (std::size_t h = 0; h < hidden; ++h) {
         const double term = cell_weight * values[(e * children + c) * hidden + h];
         y[h] += term;
@@ -110,7 +119,22 @@ inline Reference reference_lookup(const spartan::MemoryShape& shape, const float
   for (std::size_t h = 0; h < hidden; ++h) {
     result.out[h] = (epilogue.residual ? x[h] : 0.0) + y[h];
     result.tolerance[h] = magnitude[h] * relative + kEpsilon * std::fabs(result.out[h]) + 2e-38 * smallest[h] + 1e-37;
-    if (value_error != nullptr) result.tolerance[h] += value_error[h];
+  }
+  for (std::size_t g = 0; rounding != nullptr && g < rounding->groups; ++g) {
+    double largest = 0;
+    for (std::size_t m = 0; m < cells; ++m) {
+      largest = std::max(largest, cell_weights[m] * rounding->scales[m * rounding->groups + g]);
+    }
+    // Half a step each, and what the weights themselves are off by before they are rounded: a step may flip.
+    const double error = largest / 127 * (0.5 + 127 * (relative + 4 * kEpsilon));
+    const std::size_t width = hidden / rounding->groups;
+    for (std::size_t h = g * width; h < (g + 1) * width; ++h) {
+      double sum = 0;
+      for (std::size_t m = 0; m < cells; ++m) {
+        if (cell_weights[m] > 0) sum += std::abs(rounding->values[m * hidden + h]);
+      }
+      result.tolerance[h] += error * sum;
+    }
   }
   if (epilogue.norm_weight == nullptr) return result;
 

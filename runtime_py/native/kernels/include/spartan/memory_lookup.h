@@ -69,12 +69,14 @@ struct Epilogue {
   float norm_eps = 1e-5f;
 };
 
-// Instruction sets, from plain to best. `kBest` is the best one of this machine.
-enum class Isa : std::int32_t { kBest = 0, kPortable, kAvx2, kAvx512, kNeon };
+// Instruction sets, from plain to best; not every one has loops of its own for fp32 and for integers. `kBest` is the
+// best one of this machine that has.
+enum class Isa : std::int32_t { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kNeon, kNeonDot, kNeonI8mm };
 
 const char* isa_name(Isa isa);
-// The one that kBest stands for on this machine.
+// The ones that kBest stands for on this machine.
 Isa best_isa_f32();
+Isa best_isa_quantized();
 
 // All tensors row-major, as the operator `spartan::memory_lookup` has them.
 struct RowsF32 {
@@ -106,17 +108,18 @@ struct PackedF32 {
   const float* values;
 };
 
-// Quantised cells: keys and values, the parents staying in float32 because a flipped parent is a jump. The two forms
-// are those of PackedF32; cell m = e*C + c is at column n = c*E + e of packed keys. Parents' logit weights are always
-// packed alone: float [ceil(E / 16), H, 16].
+// Quantised cells: keys and values, the parents staying in float32 because a flipped parent is a jump. x is quantised
+// by row and weights by position, and products are those of integers: see memory_lookup/quantized_kernels.h for what is
+// rounded where. Parents' logit weights are always packed alone: float [ceil(E / 16), H, 16]. Scales are not negative.
+// Keys come in the two forms of PackedF32 (`rows` says which; cell m = e*C + c is at column n = c*E + e of packed keys),
+// values always in quads of consecutive cells, Q = 4 ceil(M / 16) of them:
 //
 // int8, a scale a cell: key = key_cells * key_scale (which has 1 / temperature in it), value = value_cells * value_scale.
 //   packed   key_cells    int8 [ceil(M / 16), ceil(H / 4), 16, 4]   (n / 16, h / 4, n % 16, h % 4)
 //            key_scales   float [ceil(M / 16) * 16] by column n
-//            value_cells  int8 [ceil(H / 64), M, 64]                (h / 64, m, h % 64)
-//            value_scales float [M]
-//   rows     key_cells, value_cells int8 [M, H];  key_scales, value_scales float [M]
-// Packed padding must be zero.
+//   rows     key_cells    int8 [M, ceil(H / 64) * 64];  key_scales float [M]
+//            value_cells  int8 [ceil(H / 64), Q, 64, 4]             (h / 64, m / 4, h % 64, m % 4)
+//            value_scales float [Q * 4]
 struct Int8Memory {
   const float* logit_weights;
   const std::int8_t* key_cells;
@@ -130,10 +133,12 @@ struct Int8Memory {
 //   packed   key_cells    bytes [ceil(M / 16), H / 8, 16, 4]: byte j of (n / 16, h / 8, n % 16) holds h % 8 = j in its
 //                         low and j + 4 in its high nibble
 //            key_scales   float [ceil(M / 16), H / 32, 16]          (n / 16, h / 32, n % 16)
-//            value_cells  bytes [M, H / 2], as rows
-//            value_scales float [M, H / 32]
-//   rows     key_cells, value_cells bytes [M, H / 2]: in every 16 bytes, byte i holds h % 32 = i in its low and i + 16
-//            in its high nibble;  key_scales, value_scales float [M, H / 32]
+//   rows     key_cells    bytes [M, ceil(H / 64) * 32]: in every 32 bytes, byte i holds h % 64 = i in its low and i + 32
+//                         in its high nibble;  key_scales float [M, H / 32]
+//            value_cells  bytes [ceil(H / 64), Q, 32, 4]: byte (h / 64, m / 4, i, m % 4) holds h % 64 = i in its low
+//                         and i + 32 in its high nibble
+//            value_scales float [H / 32, Q * 4]
+// Padding of cells must stand for zero (nibble 8), padding of scales must be finite.
 struct Int4Memory {
   const float* logit_weights;
   const std::uint8_t* key_cells;
@@ -146,10 +151,10 @@ struct Int4Memory {
 constexpr std::int64_t kInt4Group = 32;
 
 // How cells are stored, for scratch_bytes.
-enum class Cells : std::int32_t { kF32 = 0, kQuantizedPacked, kQuantizedRows };
+enum class Cells : std::int32_t { kF32 = 0, kInt8, kInt4 };
 
 // Bytes of scratch that one thread needs for a valid shape, of any alignment; 0 for an invalid one. Does not grow with
-// the number of positions. Packed quantised cells are expanded there once a call: 8 H (M + 16) bytes.
+// the number of positions.
 std::size_t scratch_bytes(const MemoryShape& shape, Cells cells = Cells::kF32);
 
 // x and out are [P, H] row-major, of which rows [begin, end) are read and written.

@@ -1,0 +1,40 @@
+// For processors with sdot, from Cortex-A55 and A75 on.
+#include "memory_lookup/quantized_kernels.h"
+#include "simd/neon_bytes.h"
+
+namespace spartan {
+namespace {
+
+using V = Neon;
+
+struct Q : NeonBytes {
+  using Acc = int32x4_t;
+  static Acc start(std::int32_t) { return vdupq_n_s32(0); }
+  static Acc dot(Acc a, Cells c, Bytes b) { return vdotq_s32(a, c, b); }
+  static Acc dot_small(Acc a, Bytes small, Bytes b) { return vdotq_s32(a, small, b); }
+  static Acc weigh(Acc a, Bytes values, Bytes weights) { return vdotq_s32(a, values, weights); }
+  static Acc all(std::int32_t i) { return vdupq_n_s32(i); }
+  static Acc first(std::int32_t i) { return vsetq_lane_s32(i, vdupq_n_s32(0), 0); }
+  static V::Reg to_float(Acc a) { return vcvtq_f32_s32(a); }
+  static std::int32_t sum(Acc a) { return vaddvq_s32(a); }
+};
+using R = Q;
+
+// 24 sums, 4 keys and a broadcast of the 32 registers.
+constexpr std::size_t kKeyBlocks = 1;
+template <std::size_t Blocks>
+constexpr std::size_t kKeyPositions = 6;
+constexpr std::size_t kNibblePositions = 2;
+constexpr std::size_t kDotPositions = 6;
+constexpr std::size_t kWeightBlocks = 1;
+
+#include "memory_lookup/quantize.inl"
+#include "memory_lookup/quantized_vector.inl"
+
+}  // namespace
+
+const QuantizedKernels kMemoryLookupQuantized_neondot = {
+    quantize_rows, key_logits_int8,  key_logits_int4, key_dots_int8,
+    key_dots_int4, quantize_weights, weighted_int8,   weighted_int4};
+
+}  // namespace spartan

@@ -1,0 +1,47 @@
+// Vectors of floats with NEON, as f32_vector.inl asks for them. In an anonymous namespace: each source file that
+// includes this is compiled for that instruction set, and none of it may be linked into another's path.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace spartan {
+namespace {
+
+struct Neon {
+  using Reg = float32x4_t;
+  static constexpr std::size_t kLanes = 4;
+  static Reg zero() { return vdupq_n_f32(0); }
+  static Reg set1(float v) { return vdupq_n_f32(v); }
+  static Reg load(const float* p) { return vld1q_f32(p); }
+  static Reg load_part(const float* p, std::size_t n) {  // n < 4
+    Reg r = vdupq_n_f32(0);
+    if (n > 0) r = vld1q_lane_f32(p, r, 0);
+    if (n > 1) r = vld1q_lane_f32(p + 1, r, 1);
+    if (n > 2) r = vld1q_lane_f32(p + 2, r, 2);
+    return r;
+  }
+  static void store(float* p, Reg r) { vst1q_f32(p, r); }
+  static void store_part(float* p, Reg r, std::size_t n) {
+    if (n > 0) vst1q_lane_f32(p, r, 0);
+    if (n > 1) vst1q_lane_f32(p + 1, r, 1);
+    if (n > 2) vst1q_lane_f32(p + 2, r, 2);
+  }
+  static Reg add(Reg a, Reg b) { return vaddq_f32(a, b); }
+  static Reg sub(Reg a, Reg b) { return vsubq_f32(a, b); }
+  static Reg mul(Reg a, Reg b) { return vmulq_f32(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) { return vfmaq_f32(c, a, b); }
+  static Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }  // NaN where either is
+  static Reg round(Reg a) { return vrndnq_f32(a); }
+  // n >= -126: the exponent field stays normal. A NaN in n gives a power of two; NaN stays NaN in `a`.
+  static Reg scale2(Reg a, Reg n) {
+    const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
+  }
+  static float sum(Reg r) { return vaddvq_f32(r); }
+};
+
+}  // namespace
+}  // namespace spartan
