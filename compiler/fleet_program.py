@@ -38,7 +38,7 @@ _PACKED_SIZES = {
         "key_cells": {0: "cell_blocks"},
         "key_scales": {0: "cell_blocks"},
         "value_cells": {1: "cell_blocks"},
-        "value_scales": {1: "cell_columns"},
+        "value_scales": {0: "cell_columns"},
     },
 }
 _OPEN_SIZES = {

@@ -170,7 +170,7 @@ def memory_lookup_int4(
 
     H is a multiple of group_size, which is 32. Packed: key_cells uint8 [ceil(M / 16), H / 8, 16, 4], key_scales
     [ceil(M / 16), H / 32, 16]. Rows: key_cells uint8 [M, ceil(H / 64) * 32], key_scales [M, H / 32]. Both: value_cells
-    uint8 [ceil(H / 64), ceil(M / 16), 4, 32, 4], value_scales [H / 32, ceil(M / 16) * 16].
+    uint8 [ceil(H / 64), ceil(M / 16), 4, 32, 4], value_scales [ceil(M / 16) * 16, H / 32].
     """
     parent_count, cells, top_k = layout.tolist()
     hidden = x_BH.shape[-1]
@@ -190,10 +190,10 @@ def memory_lookup_int4(
         _check_shape("key_scales", key_scales, cells, groups)
         keys_MH, key_scales_MG = _nibbles(key_cells.unflatten(1, (-1, INT4_GROUP)), -1).flatten(1), key_scales
     _check_shape("value_cells", value_cells, wide, blocks, BLOCK_COLUMNS // QUAD, INT4_GROUP, QUAD)
-    _check_shape("value_scales", value_scales, groups, blocks * BLOCK_COLUMNS)
+    _check_shape("value_scales", value_scales, blocks * BLOCK_COLUMNS, groups)
     memory = _Cells(
         keys_MH[:, :hidden], key_scales_MG,
-        _unpack_quads(_nibbles(value_cells, -2), cells, hidden), value_scales[:, :cells].T,
+        _unpack_quads(_nibbles(value_cells, -2), cells, hidden), value_scales[:cells],
     )  # fmt: skip
     y_BH = _integer_lookup(x_BH, _parents(logit_weights, parent_count, hidden), memory, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)

@@ -112,7 +112,7 @@ def pack_int8(
     parents = pack_logit_weights(parents_EH)
     key_scales = key_scales_M.reshape(-1).float() / temperature
     values = pack_value_quads(values_MH.to(torch.int8))
-    value_scales = _whole_blocks(value_scales_M.reshape(-1).float())
+    value_scales = _whole_blocks(value_scales_M.reshape(-1, 1).float()).flatten()
     keys_MH = keys_MH.to(torch.int8)
     hidden = keys_MH.shape[1]
     if not pack_keys:
@@ -147,7 +147,7 @@ def pack_int4(
     key_scales = key_scales_MG.float() / temperature
     quads = pack_value_quads(values_MH.to(torch.int8))
     value_cells = _nibbles(quads[..., :INT4_GROUP, :], quads[..., INT4_GROUP:, :])
-    value_scales = _whole_blocks(value_scales_MG.float().T)
+    value_scales = _whole_blocks(value_scales_MG.float())
     if not pack_keys:
         rows = torch.nn.functional.pad(keys_MH.to(torch.int8), (0, -hidden % VALUE_COLUMNS))
         chunks = rows.unflatten(1, (-1, 2, INT4_GROUP))
@@ -173,6 +173,6 @@ def _nibbles(low: Tensor, high: Tensor) -> Tensor:
     return ((low + 8).to(torch.uint8) | (high + 8).to(torch.uint8) << 4).contiguous()
 
 
-def _whole_blocks(last_M: Tensor) -> Tensor:
-    """Filled up with zeros along the last dimension to whole blocks of cells."""
-    return torch.nn.functional.pad(last_M, (0, -last_M.shape[-1] % BLOCK_COLUMNS)).contiguous()
+def _whole_blocks(rows_MG: Tensor) -> Tensor:
+    """Filled up with rows of zeros to whole blocks of cells."""
+    return torch.nn.functional.pad(rows_MG, (0, 0, 0, -len(rows_MG) % BLOCK_COLUMNS)).contiguous()

@@ -262,8 +262,8 @@ void check_int4(Checks& checks, const MemoryShape& shape, const QuantizedTensors
   }
   checks.that(is_shape(t.value_cells, ScalarType::Byte, {wide, blocks, std::int64_t{4}, half, std::int64_t{4}}),
               "value_cells must be uint8 [ceil(H / 64), ceil(M / 16), 4, 32, 4]");
-  checks.that(is_matrix(t.value_scales, ScalarType::Float, h / kInt4Group, blocks * kBlockColumns),
-              "value_scales must be float [H / 32, ceil(M / 16) * 16]");
+  checks.that(is_matrix(t.value_scales, ScalarType::Float, blocks * kBlockColumns, h / kInt4Group),
+              "value_scales must be float [ceil(M / 16) * 16, H / 32]");
 }
 
 Status lookup(const MemoryShape& shape, const Int8Memory& memory, const Epilogue& epilogue, const float* x,

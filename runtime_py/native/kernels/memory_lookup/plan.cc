@@ -55,7 +55,7 @@ Plan make_plan(const MemoryShape& shape, Cells cells, void* scratch) {
     plan.quads = layout.take<std::uint32_t>(plan.tile * plan.quad_stride);
     plan.quad_counts = layout.take<std::uint32_t>(plan.tile);
     plan.quad_weights = layout.take<float>(kQuad * plan.quad_stride);
-    plan.scaled_weights = layout.take<float>(kQuad * plan.quad_stride);
+    plan.scaled_weights = layout.take<float>(kQuad * plan.quad_stride * kWeightGroups);
     plan.weight_cells = layout.take<std::int8_t>(plan.tile * plan.groups * kQuad * plan.quad_stride);
     plan.weight_scales = layout.take<float>(plan.tile * plan.groups);
     plan.weight_sums = layout.take<std::int32_t>(plan.tile * plan.groups);

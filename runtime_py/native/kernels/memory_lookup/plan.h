@@ -11,6 +11,7 @@ namespace spartan {
 constexpr std::size_t kGroupRows = 64;  // keys of one parent that are multiplied at a time
 constexpr std::size_t kQuad = 4;        // integers that one step of an integer product takes
 constexpr std::size_t kRowBytes = 64;   // quantised rows are filled up with zeros to a multiple of this
+constexpr std::size_t kWeightGroups = 8;  // groups of which weights are quantised at a time
 
 constexpr std::size_t round_up(std::size_t count, std::size_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
@@ -46,8 +47,8 @@ struct Plan {
   std::uint32_t* quads;         // [tile, quad_stride] quads that hold a chosen cell
   std::uint32_t* quad_counts;   // [tile]
   float* quad_weights;          // [quad_stride * 4] of one position
-  float* scaled_weights;        // [quad_stride * 4] of one position
-  std::int8_t* weight_cells;    // [tile, groups, quad_stride * 4]
+  float* scaled_weights;        // [quad_stride * 4, kWeightGroups] of one position
+  std::int8_t* weight_cells;    // [tile, quad_stride, groups, 4]
   float* weight_scales;         // [tile, groups]
   std::int32_t* weight_sums;    // [tile, groups]
 

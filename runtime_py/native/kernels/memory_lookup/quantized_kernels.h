@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "cpu/features.h"
 #include "memory_lookup/plan.h"
@@ -34,7 +35,7 @@ struct QuantizedWeights {
   const std::uint32_t* quads;   // [P, stride]
   const std::uint32_t* counts;  // [P]
   std::size_t stride;
-  const std::int8_t* cells;     // [P, G, stride, 4], 0 .. 127
+  const std::int8_t* cells;     // [P, stride, G, 4], 0 .. 127
   const float* scales;          // [P, G]
   const std::int32_t* sums;     // [P, G] of the integers
 };
@@ -55,10 +56,15 @@ struct QuantizedKernels {
   void (*key_dots_int4)(const QuantizedRows& x, const std::uint32_t* positions, std::size_t position_count,
                         std::size_t hidden, const std::uint8_t* keys, const float* key_scales, std::size_t count,
                         float* out);
-  // cells[4 i + j] = round(w / s), w = weights[4 i + j] * value_scales[4 quads[i] + j], s = max w / 127; returns their
-  // sum. Where w is not finite all are 0 and s is NaN. scratch: 4 count floats.
-  std::int32_t (*quantize_weights)(const float* weights, const float* value_scales, const std::uint32_t* quads,
-                                   std::size_t count, float* scratch, std::int8_t* cells, float* scale);
+  // One position's weights: round(w / s), w = weights[4 i + j] * value_scales[4 quads[i] + j], s = max w / 127. Where w
+  // is not finite all are 0 and s is NaN. int8: returns their sum, scratch is 4 count floats.
+  std::int32_t (*quantize_weights_int8)(const float* weights, const float* value_scales, const std::uint32_t* quads,
+                                        std::size_t count, float* scratch, std::int8_t* cells, float* scale);
+  // int4: value_scales [4 Q, G]; cells [count, G, 4]; scales and sums [G]; scratch is 4 count
+  // kWeightGroups floats.
+  void (*quantize_weights_int4)(const float* weights, const float* value_scales, const std::uint32_t* quads,
+                                std::size_t count, std::size_t groups, float* scratch, std::int8_t* cells,
+                                float* scales, std::int32_t* sums);
   // out[p][h] = addend[p][h] (or 0) + scale * sum over quads and their cells of weight * value; addend may be out.
   void (*weighted_int8)(const std::int8_t* values, std::size_t value_quads, const QuantizedWeights& weights,
                         const float* addend, std::size_t positions, std::size_t hidden, float* out);

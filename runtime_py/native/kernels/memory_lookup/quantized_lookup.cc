@@ -47,20 +47,13 @@ struct QuantizedCells {
   }
 
   void weighted(const Plan& plan, const float*, std::size_t positions, const float* addend, float* out) const {
-    const std::size_t scale_stride = round_up(plan.cells, kBlockColumns);
     for (std::size_t p = 0; p < positions; ++p) {
-      const std::size_t count = collect_quads(plan, p);
-      const std::uint32_t* quads = plan.quads + p * plan.quad_stride;
-      for (std::size_t g = 0; g < plan.groups; ++g) {
-        const std::size_t at = p * plan.groups + g;
-        plan.weight_sums[at] = kernels->quantize_weights(
-            plan.quad_weights, memory.value_scales + g * scale_stride, quads, count, plan.scaled_weights,
-            plan.weight_cells + at * plan.quad_stride * kQuad, plan.weight_scales + at);
-      }
+      Width::quantize_weights(*kernels, plan, memory.value_scales, p, collect_quads(plan, p));
     }
+    const std::size_t value_quads = round_up(plan.cells, kBlockColumns) / kQuad;
     const QuantizedWeights weights{plan.quads,        plan.quad_counts,   plan.quad_stride,
                                    plan.weight_cells, plan.weight_scales, plan.weight_sums};
-    (kernels->*Width::kWeighted)(memory.value_cells, scale_stride / kQuad, weights, addend, positions, plan.hidden,
+    (kernels->*Width::kWeighted)(memory.value_cells, value_quads, weights, addend, positions, plan.hidden,
                                  out);
   }
 
@@ -105,6 +98,13 @@ struct Width8 {
   static constexpr auto kKeyDots = &QuantizedKernels::key_dots_int8;
   static constexpr auto kWeighted = &QuantizedKernels::weighted_int8;
   static std::size_t row_bytes(const Plan& plan) { return plan.row_stride; }
+  static void quantize_weights(const QuantizedKernels& kernels, const Plan& plan, const float* value_scales,
+                               std::size_t p, std::size_t count) {
+    const std::size_t first = p * plan.quad_stride;
+    plan.weight_sums[p] =
+        kernels.quantize_weights_int8(plan.quad_weights, value_scales, plan.quads + first, count, plan.scaled_weights,
+                                      plan.weight_cells + first * kQuad, plan.weight_scales + p);
+  }
 };
 
 struct Width4 {
@@ -114,6 +114,13 @@ struct Width4 {
   static constexpr auto kKeyDots = &QuantizedKernels::key_dots_int4;
   static constexpr auto kWeighted = &QuantizedKernels::weighted_int4;
   static std::size_t row_bytes(const Plan& plan) { return plan.row_stride / 2; }
+  static void quantize_weights(const QuantizedKernels& kernels, const Plan& plan, const float* value_scales,
+                               std::size_t p, std::size_t count) {
+    const std::size_t first = p * plan.quad_stride, group = p * plan.groups;
+    kernels.quantize_weights_int4(plan.quad_weights, value_scales, plan.quads + first, count, plan.groups,
+                                  plan.scaled_weights, plan.weight_cells + first * plan.groups * kQuad,
+                                  plan.weight_scales + group, plan.weight_sums + group);
+  }
 };
 
 template <typename Width>

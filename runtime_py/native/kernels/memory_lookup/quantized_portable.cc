@@ -104,17 +104,17 @@ void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const Qu
   constexpr std::size_t kHalf = kValueColumns / 2;
   for (std::size_t p = 0; p < positions; ++p) {
     for (std::size_t h = 0; h < hidden; ++h) {
-      const std::size_t group = p * groups + h / kInt4Group;
-      const std::int8_t* w = weights.cells + group * weights.stride * kQuad;
+      const std::size_t group = h / kInt4Group;
       std::int32_t sum = 0;
       for (std::size_t i = 0; i < weights.counts[p]; ++i) {
         const std::size_t quad = h / kValueColumns * value_quads + weights.quads[p * weights.stride + i];
         const std::uint8_t* value = values + (quad * kHalf + h % kHalf) * kQuad;
         for (std::size_t j = 0; j < kQuad; ++j) {
-          sum += w[i * kQuad + j] * nibble(value[j], h % kValueColumns >= kHalf);
+          const std::size_t weight = ((p * weights.stride + i) * groups + group) * kQuad + j;
+          sum += weights.cells[weight] * nibble(value[j], h % kValueColumns >= kHalf);
         }
       }
-      const float y = static_cast<float>(sum) * weights.scales[group];
+      const float y = static_cast<float>(sum) * weights.scales[p * groups + group];
       out[p * hidden + h] = addend != nullptr ? addend[p * hidden + h] + y : y;
     }
   }
@@ -123,7 +123,7 @@ void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const Qu
 }  // namespace
 
 const QuantizedKernels kMemoryLookupQuantized_portable = {
-    quantize_rows, key_logits_int8,  key_logits_int4, key_dots_int8,
-    key_dots_int4, quantize_weights, weighted_int8,   weighted_int4};
+    quantize_rows,         key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
+    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4};
 
 }  // namespace spartan

@@ -321,8 +321,8 @@ void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const Qu
     for (std::size_t p = 0; p < positions; ++p) {
       const std::size_t group = p * groups + h / kInt4Group;
       const std::size_t other = whole ? group + 1 : group;
-      const std::int8_t* w_low = weights.cells + group * weights.stride * kQuad;
-      const std::int8_t* w_high = weights.cells + other * weights.stride * kQuad;
+      const std::int8_t* w_low = weights.cells + (p * weights.stride * groups + h / kInt4Group) * kQuad;
+      const std::int8_t* w_high = whole ? w_low + kQuad : w_low;
       const std::uint32_t* quads = weights.quads + p * weights.stride;
       typename Q::Acc low[kHalfRegs], high[kHalfRegs];
 SPARTAN_UNROLL
@@ -332,7 +332,7 @@ SPARTAN_UNROLL
       }
       for (std::size_t i = 0; i < weights.counts[p]; ++i) {
         const std::int8_t* quad = as_signed(values) + quads[i] * kQuadBytes;
-        const typename Q::Bytes wl = Q::quad(w_low + i * kQuad), wh = Q::quad(w_high + i * kQuad);
+        const typename Q::Bytes wl = Q::quad(w_low + i * groups * kQuad), wh = Q::quad(w_high + i * groups * kQuad);
 SPARTAN_UNROLL
         for (std::size_t r = 0; r < kHalfRegs; ++r) {
           const typename Q::Bytes bytes = Q::load(quad + r * kBytes);

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   };
   const std::int64_t wide = (h + 63) / 64 * 64, columns = (shape.cells + 15) / 16 * 16;
   const auto key_cells = bytes(columns * wide), value_cells = bytes(columns * wide);
-  const std::vector<float> scales(static_cast<std::size_t>(columns * ((h + 31) / 32)), 0.01f);
+  const std::vector<float> scales(static_cast<std::size_t>(columns * ((h + 31) / 32)), 0.0003f);
   const auto* key_nibbles = reinterpret_cast<const std::uint8_t*>(key_cells.data());
   const auto* value_nibbles = reinterpret_cast<const std::uint8_t*>(value_cells.data());
   std::vector<char> scratch8(scratch_bytes(shape, spartan::Cells::kInt8));

@@ -113,7 +113,7 @@ struct Memory {
         }
       }
       for (std::size_t g = 0; g < keys.groups; ++g) {
-        value_scales[g * quads * 4 + m] = values.scales[m * keys.groups + g];
+        value_scales[m * keys.groups + g] = values.scales[m * keys.groups + g];
         if (!rows) key_scales[bits == 8 ? n : (n / 16 * keys.groups + g) * 16 + n % 16] = keys.scales[m * keys.groups + g];
       }
     }
@@ -324,36 +324,44 @@ void test_loops(const QuantizedKernels& kernels, Random& random, std::size_t hid
 
     // Every second quad is used, with weights of very different size.
     const std::size_t used = (quads + 1) / 2;
-    Guarded<float> weights(4 * used), value_scales(4 * quads * groups), scratch(4 * used);
+    Guarded<float> weights(4 * used), value_scales(4 * quads * groups), scratch(4 * used * spartan::kWeightGroups);
     for (float& w : weights) w = static_cast<float>(random() % 1000) / static_cast<float>(1 + random() % 1000);
     for (float& scale : value_scales) scale = 0.001f + 0.01f * static_cast<float>(random() % 100);
     Guarded<std::uint32_t> lists(positions * used), counts(positions);
-    Guarded<std::int8_t> cells_of_weights(positions * groups * used * 4), own_cells(4 * used);
-    Guarded<float> weight_scales(positions * groups);
-    Guarded<std::int32_t> weight_sums(positions * groups);
+    struct Weights {
+      Weights(std::size_t p, std::size_t u, std::size_t g) : cells(p * u * g * 4), scales(p * g), sums(p * g) {}
+      Guarded<std::int8_t> cells;
+      Guarded<float> scales;
+      Guarded<std::int32_t> sums;
+    } own_weights(positions, used, groups), plain_weights(positions, used, groups);
+    const auto quantize = [&](const QuantizedKernels& k, Weights& to, std::size_t p) {
+      std::int8_t* target = to.cells.data() + p * used * groups * 4;
+      const std::uint32_t* list = lists.data() + p * used;
+      std::fill_n(target, used * groups * 4, 0);
+      if (nibbles) {
+        k.quantize_weights_int4(weights.data(), value_scales.data(), list, counts[p], groups, scratch.data(), target,
+                                to.scales.data() + p * groups, to.sums.data() + p * groups);
+      } else {
+        to.sums[p] = k.quantize_weights_int8(weights.data(), value_scales.data(), list, counts[p], scratch.data(),
+                                             target, to.scales.data() + p);
+      }
+    };
     for (std::size_t p = 0; p < positions; ++p) {
       counts[p] = static_cast<std::uint32_t>(p % 4 == 3 ? used : test::pick(random, 1, used));
       for (std::size_t i = 0; i < used; ++i) lists[p * used + i] = static_cast<std::uint32_t>(2 * i);
-      for (std::size_t g = 0; g < groups; ++g) {
-        const std::size_t at = p * groups + g;
-        if (p == 1) weights[0] = std::nanf("");
-        if (p == 2) weights[0] = 1.0f;
-        std::int8_t* target = cells_of_weights.data() + at * used * 4;
-        std::fill_n(target, used * 4, 0);
-        float own_scale;
-        const float* scales_of_group = value_scales.data() + g * 4 * quads;
-        const std::uint32_t* list = lists.data() + p * used;
-        weight_sums[at] = plain.quantize_weights(weights.data(), scales_of_group, list, counts[p], scratch.data(), target,
-                                                 weight_scales.data() + at);
-        std::fill_n(own_cells.data(), used * 4, 0);
-        const std::int32_t sum = kernels.quantize_weights(weights.data(), scales_of_group, list, counts[p],
-                                                          scratch.data(), own_cells.data(), &own_scale);
-        CHECK(sum == weight_sums[at] && std::memcmp(target, own_cells.data(), used * 4) == 0);
-        CHECK(std::memcmp(&own_scale, weight_scales.data() + at, sizeof own_scale) == 0);
-      }
+      weights[0] = p == 1 ? std::nanf("") : 1.0f;
+      quantize(kernels, own_weights, p);
+      quantize(plain, plain_weights, p);
     }
-    const QuantizedWeights w{lists.data(), counts.data(), used, cells_of_weights.data(), weight_scales.data(),
-                             weight_sums.data()};
+    same(own_weights.cells, plain_weights.cells, "quantize_weights");
+    same(own_weights.scales, plain_weights.scales, "quantize_weights, scales");
+    same(own_weights.sums, plain_weights.sums, "quantize_weights, sums");
+    const QuantizedWeights w{lists.data(),
+                             counts.data(),
+                             used,
+                             plain_weights.cells.data(),
+                             plain_weights.scales.data(),
+                             plain_weights.sums.data()};
     Guarded<std::uint8_t> values((hidden + 63) / 64 * quads * (nibbles ? 128 : 256));
     fill_bytes(random, values);
     Guarded<float> y(positions * hidden), plain_y(y.size());

@@ -137,7 +137,7 @@ struct Int8Memory {
 //                         in its high nibble;  key_scales float [M, H / 32]
 //            value_cells  bytes [ceil(H / 64), Q, 32, 4]: byte (h / 64, m / 4, i, m % 4) holds h % 64 = i in its low
 //                         and i + 32 in its high nibble
-//            value_scales float [H / 32, Q * 4]
+//            value_scales float [Q * 4, H / 32]
 // Padding of cells must stand for zero (nibble 8), padding of scales must be finite.
 struct Int4Memory {
   const float* logit_weights;
