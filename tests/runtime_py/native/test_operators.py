@@ -89,7 +89,7 @@ def run(program, batches, directory) -> list:
 
 
 def assert_agrees(got, expected):
-    """Where a float lies on a half before it becomes an integer, rounding may take it either way: one step of a weight."""
+    """A float on a half before it becomes an integer may be rounded either way: one step of one weight."""
     difference = (got - expected).abs()
     assert (difference < 2e-5).double().mean() > 0.97
     assert difference.max() < 0.05
