@@ -57,7 +57,7 @@ template <std::size_t Blocks>
 constexpr std::size_t kKeyPositions = Blocks == 3 ? 8 : 12;
 constexpr std::size_t kNibblePositions = 8;
 constexpr std::size_t kDotPositions = 8;
-constexpr std::size_t kWeightBlocks = 2;
+constexpr std::size_t kWeightRegs = 8;
 
 #include "memory_lookup/quantize.inl"
 #include "memory_lookup/quantized_vector.inl"

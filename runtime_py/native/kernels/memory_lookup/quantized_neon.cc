@@ -35,7 +35,7 @@ template <std::size_t Blocks>
 constexpr std::size_t kKeyPositions = 2;
 constexpr std::size_t kNibblePositions = 1;
 constexpr std::size_t kDotPositions = 4;
-constexpr std::size_t kWeightBlocks = 1;
+constexpr std::size_t kWeightRegs = 8;
 
 #include "memory_lookup/quantize.inl"
 #include "memory_lookup/quantized_vector.inl"

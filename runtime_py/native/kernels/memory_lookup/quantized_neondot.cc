@@ -4,6 +4,7 @@
 
 namespace spartan {
 namespace {
+namespace dotprod {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
 using V = Neon;
 
@@ -20,21 +21,23 @@ struct Q : NeonBytes {
 };
 using R = Q;
 
-// 24 sums, 4 keys and a broadcast of the 32 registers.
+// 20 sums, 4 keys and a broadcast of the 32 registers.
 constexpr std::size_t kKeyBlocks = 1;
 template <std::size_t Blocks>
-constexpr std::size_t kKeyPositions = 6;
+constexpr std::size_t kKeyPositions = 5;
 constexpr std::size_t kNibblePositions = 2;
 constexpr std::size_t kDotPositions = 6;
-constexpr std::size_t kWeightBlocks = 1;
+constexpr std::size_t kWeightRegs = 16;
 
 #include "memory_lookup/quantize.inl"
 #include "memory_lookup/quantized_vector.inl"
 
+}  // namespace dotprod
 }  // namespace
 
 const QuantizedKernels kMemoryLookupQuantized_neondot = {
-    quantize_rows,         key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
-    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4};
+    dotprod::quantize_rows,         dotprod::key_logits_int8,       dotprod::key_logits_int4,
+    dotprod::key_dots_int8,         dotprod::key_dots_int4,         dotprod::quantize_weights_int8,
+    dotprod::quantize_weights_int4, dotprod::weighted_int8,         dotprod::weighted_int4};
 
 }  // namespace spartan

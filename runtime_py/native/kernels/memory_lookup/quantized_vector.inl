@@ -15,7 +15,7 @@
 //   kKeyPositions<blocks>    positions beside `blocks` blocks of 16 in it
 //   kNibblePositions         positions of one tile of key_logits_int4, which takes one block
 //   kDotPositions            positions of one tile of key_dots_int8
-//   kWeightBlocks            blocks of 64 columns whose sums weighted_int8 keeps in registers
+//   kWeightRegs              registers of consecutive columns whose sums weighted_int8 keeps: blocks of 64, or parts
 //   R                        Q, or one with half its lanes where 32 bytes are less than a register
 //
 // Sums of integers are exact, so how they are tiled changes nothing; floats are made of them in one order.
@@ -261,33 +261,35 @@ SPARTAN_UNROLL
   }
 }
 
-template <std::size_t Blocks>
-inline void weigh_blocks_int8(const std::int8_t* values, std::size_t value_quads, const QuantizedWeights& weights,
-                              const float* addend, std::size_t positions, std::size_t hidden, std::size_t columns,
-                              float* out) {
+// `Registers` vectors of consecutive columns from `first` on in a block of 64, going on into the blocks that follow.
+template <std::size_t Registers>
+inline void weigh_columns_int8(const std::int8_t* values, std::size_t first, std::size_t value_quads,
+                               const QuantizedWeights& weights, const float* addend, std::size_t positions,
+                               std::size_t hidden, std::size_t columns, float* out) {
   constexpr std::size_t kQuadBytes = kValueColumns * kQuad;
   const std::uint32_t* quads = weights.quads;
   const std::int8_t* cells = weights.cells;
+  values += first * kQuad;
   for (std::size_t p = 0; p < positions; ++p, quads += weights.stride, cells += weights.stride * kQuad) {
     if (p + 1 < positions) {  // the next row's part, which lies a whole row away
-      for (std::size_t h = 0; h < Blocks * kValueColumns; h += 16) {
+      for (std::size_t h = 0; h < Registers * Q::kLanes; h += 16) {
         if (addend != nullptr) __builtin_prefetch(addend + hidden + h);
         __builtin_prefetch(out + hidden + h, 1);
       }
     }
-    typename Q::Acc sum[Blocks * kValueRegs];
+    typename Q::Acc sum[Registers];
 SPARTAN_UNROLL
-    for (std::size_t r = 0; r < Blocks * kValueRegs; ++r) sum[r] = Q::all(0);
+    for (std::size_t r = 0; r < Registers; ++r) sum[r] = Q::all(0);
     for (std::size_t i = 0; i < weights.counts[p]; ++i) {
       const typename Q::Bytes w = Q::quad(cells + i * kQuad);
       const std::int8_t* quad = values + quads[i] * kQuadBytes;
 SPARTAN_UNROLL
-      for (std::size_t r = 0; r < Blocks * kValueRegs; ++r) {
+      for (std::size_t r = 0; r < Registers; ++r) {
         const std::size_t at = r / kValueRegs * value_quads * kQuadBytes + r % kValueRegs * kBytes;
         sum[r] = Q::weigh(sum[r], Q::load(quad + at), w);
       }
     }
-    scale_and_store<Blocks * kValueRegs>(sum, weights.scales[p], addend, columns, out);
+    scale_and_store<Registers>(sum, weights.scales[p], addend, columns, out);
     if (addend != nullptr) addend += hidden;
     out += hidden;
   }
@@ -295,19 +297,20 @@ SPARTAN_UNROLL
 
 void weighted_int8(const std::int8_t* values, std::size_t value_quads, const QuantizedWeights& weights,
                    const float* addend, std::size_t positions, std::size_t hidden, float* out) {
+  static_assert(kWeightRegs % kValueRegs == 0 || kValueRegs % kWeightRegs == 0, "whole blocks, or parts of one");
   const std::size_t block = value_quads * kQuad * kValueColumns;
+  const auto columns_from = [&](auto registers, std::size_t h, std::size_t columns) {
+    weigh_columns_int8<decltype(registers)::value>(values + h / kValueColumns * block, h % kValueColumns, value_quads,
+                                                   weights, addend != nullptr ? addend + h : nullptr, positions,
+                                                   hidden, columns, out + h);
+  };
   std::size_t h = 0;
-  if constexpr (kWeightBlocks > 1) {
-    for (; h + kWeightBlocks * kValueColumns <= hidden; h += kWeightBlocks * kValueColumns) {
-      weigh_blocks_int8<kWeightBlocks>(values + h / kValueColumns * block, value_quads, weights,
-                                       addend != nullptr ? addend + h : nullptr, positions, hidden,
-                                       kWeightBlocks * kValueColumns, out + h);
-    }
-  }
-  for (; h < hidden; h += kValueColumns) {
-    const std::size_t columns = hidden - h < kValueColumns ? hidden - h : kValueColumns;
-    weigh_blocks_int8<1>(values + h / kValueColumns * block, value_quads, weights,
-                         addend != nullptr ? addend + h : nullptr, positions, hidden, columns, out + h);
+  constexpr std::size_t kWhole = kWeightRegs * Q::kLanes;
+  for (; h + kWhole <= hidden; h += kWhole) columns_from(std::integral_constant<std::size_t, kWeightRegs>{}, h, kWhole);
+  // What is left, block by block or part by part: values past the row are there, and not used.
+  constexpr std::size_t kLess = kWeightRegs < kValueRegs ? kWeightRegs : kValueRegs;
+  for (; h < hidden; h += kLess * Q::kLanes) {
+    columns_from(std::integral_constant<std::size_t, kLess>{}, h, hidden - h);
   }
 }
 
