@@ -17,21 +17,23 @@ from typing import Any
 
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, MANIFEST_DIGEST, TOKENIZER, Bundle, file_digest, open_bundle
+from spartanc.runtime_py.signature import SIGNATURE
 
 FOLDER = "bundles"
-SIGNATURE = "manifest.sig"
 # Gradle leaves out of an APK what begins with a dot or an underscore.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def write_android_assets(bundle: Path, out: Path, name: str | None = None) -> dict[str, Any]:
+def write_android_assets(
+    bundle: Path, out: Path, name: str | None = None, require_signature: Path | None = None
+) -> dict[str, Any]:
     """Copy the bundle at `bundle` to `out`/bundles/`name` (its directory's name without one).
 
     An earlier one of that name is replaced; others stay, and the app lists them all. Raises UsageError for
     a bundle that is altered, or that the stock archive cannot run. Returns `{"assets": path, "files":
     {name: bytes}}`.
     """
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, require_signature=require_signature)
     name = name or bundle.resolve().name
     if not _NAME.fullmatch(name):
         raise UsageError(

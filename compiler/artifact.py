@@ -31,6 +31,8 @@ from spartanc.runtime_py.bundle import (
     file_digest,
     manifest_digest_line,
 )
+from spartanc.runtime_py.signature import SIGNATURE, read_private_key
+from spartanc.runtime_py.signature import sign as signature_of
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -84,8 +86,8 @@ def replaced_whole(bundle: Path) -> Iterator[Path]:
             with _terminate_as_interrupt():
                 staging = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))
                 shutil.copytree(bundle, staging, copy_function=_link_or_copy, dirs_exist_ok=True)
-                for name in (MANIFEST, MANIFEST_DIGEST):
-                    (staging / name).unlink()
+                for name in (MANIFEST, MANIFEST_DIGEST, SIGNATURE):
+                    (staging / name).unlink(missing_ok=True)
                 yield staging
                 staging.chmod(stat.S_IMODE(bundle.stat().st_mode))
                 _sync(staging)
@@ -140,8 +142,9 @@ def _exchange(one: Path, other: Path) -> None:
     os.rename(aside, one)
 
 
-def write_manifest(directory: Path, manifest: dict[str, Any]) -> dict[str, int]:
-    """Add format and the digest of every file in `directory`; write manifest and its digest.
+def write_manifest(directory: Path, manifest: dict[str, Any], sign: Path | None = None) -> dict[str, int]:
+    """Add format and the digest of every file in `directory`; write manifest, its digest and, with the key `sign`, its
+    signature.
 
     Returns the size in bytes of every file of the bundle, the manifest's own among them.
     """
@@ -155,7 +158,11 @@ def write_manifest(directory: Path, manifest: dict[str, Any]) -> dict[str, int]:
     data = text.encode()
     (directory / MANIFEST).write_bytes(data)
     (directory / MANIFEST_DIGEST).write_text(manifest_digest_line(hashlib.sha256(data).hexdigest()))
-    return {name: (directory / name).stat().st_size for name in (*files, MANIFEST, MANIFEST_DIGEST)}
+    names = [*files, MANIFEST, MANIFEST_DIGEST]
+    if sign is not None:
+        (directory / SIGNATURE).write_bytes(signature_of(data, read_private_key(sign)))
+        names.append(SIGNATURE)
+    return {name: (directory / name).stat().st_size for name in names}
 
 
 @contextmanager

@@ -33,6 +33,17 @@ device_option = click.option(
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
+signature_option = click.option(
+    "--require-signature",
+    type=click.Path(path_type=Path),
+    metavar="PUB",
+    help="Refuse a bundle that is not signed with the other half of this key.",
+)
+sign_option = click.option(
+    "--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign the bundle; `spartanc keygen` makes keys."
+)
+
+
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """End the process with one clear message and the error's exit code."""
 
@@ -112,6 +123,19 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("key", type=click.Path(path_type=Path))
+@json_option
+@reports_errors
+def keygen(key: Path, as_json: bool) -> None:
+    """Make a pair of keys: KEY to sign bundles with, KEY.pub to check them with."""
+    from spartanc.runtime_py.signature import write_key_pair
+
+    public = write_key_pair(key)
+    result = {"private": str(key), "public": str(public)}
+    print_json(result) if as_json else click.echo(f"wrote {key} (keep it to yourself) and {public}")
+
+
+@main.command()
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
 @click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
@@ -155,14 +179,21 @@ def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_
 @click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the result on, in place of the model's.")
 @click.option("--shared-backbone", is_flag=True, help="One program for all models, and a small file for each task.")
 @click.option("--no-runtime", is_flag=True, help="Leave the native runtime of a device target out.")
+@click.option("--check-reproducible", is_flag=True, help="Compile twice; write nothing unless every byte is the same.")
+@sign_option
 @json_option
 @reports_errors
-def compile_command(as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, **options: Any) -> None:
+def compile_command(
+    as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, check_reproducible: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Compile MODELS to a proved bundle."""
     from spartanc.compiler.pipeline import CompileRequest, compile_model
     from spartanc.compiler.present import print_compile
+    from spartanc.compiler.sealing import compile_twice
 
-    result = compile_model(CompileRequest(models=models, format=format_, runtime=not no_runtime, **options))
+    request = CompileRequest(models=models, format=format_, runtime=not no_runtime, **options)
+    result = compile_twice(request) if check_reproducible else compile_model(request)
     print_json(result) if as_json else print_compile(result)
 
 
@@ -175,6 +206,7 @@ def compile_command(as_json: bool, models: tuple[Path, ...], format_: str, no_ru
 @click.option("--task", help="The task of a bundle with a shared backbone.")
 @device_option
 @threads_option
+@signature_option
 @json_option
 @reports_errors
 def run(bundle: Path, as_json: bool, **options: Any) -> None:
@@ -203,6 +235,7 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.option("--stages", is_flag=True, help="Compile again stage by stage, and say what each stage costs.")
 @device_option
 @threads_option
+@signature_option
 @json_option
 @reports_errors
 def verify(bundle: Path, as_json: bool, **options: Any) -> None:
@@ -225,6 +258,8 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--name", help="The task's name; the model's file name without `.pt` if absent.")
 @click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the task on, in place of the model's.")
+@sign_option
+@signature_option
 @json_option
 @reports_errors
 def add_task_command(fleet: Path, model: Path, as_json: bool, **options: Any) -> None:
@@ -239,26 +274,29 @@ def add_task_command(fleet: Path, model: Path, as_json: bool, **options: Any) ->
 @main.command("remove-task")
 @click.argument("fleet", type=click.Path(path_type=Path))
 @click.argument("name")
+@sign_option
+@signature_option
 @json_option
 @reports_errors
-def remove_task_command(fleet: Path, name: str, as_json: bool) -> None:
+def remove_task_command(fleet: Path, name: str, as_json: bool, **options: Any) -> None:
     """Take the task NAME out of FLEET."""
     from spartanc.compiler.fleet import remove_task
 
-    result = remove_task(fleet, name)
+    result = remove_task(fleet, name, **options)
     print_json(result) if as_json else click.echo(f"removed {name} from {fleet}")
 
 
 @main.command("list")
 @click.argument("fleet", type=click.Path(path_type=Path))
+@signature_option
 @json_option
 @reports_errors
-def list_command(fleet: Path, as_json: bool) -> None:
+def list_command(fleet: Path, as_json: bool, require_signature: Path | None) -> None:
     """List the tasks of FLEET with their sizes."""
     from spartanc.compiler.fleet import list_tasks
     from spartanc.compiler.present import print_fleet
 
-    result = list_tasks(fleet)
+    result = list_tasks(fleet, require_signature)
     print_json(result) if as_json else print_fleet(result)
 
 
@@ -274,6 +312,7 @@ def list_command(fleet: Path, as_json: bool) -> None:
 @click.option("--weight-cache", is_flag=True, help="Switch XNNPACK's weight cache on.")
 @device_option
 @threads_option
+@signature_option
 @json_option
 @reports_errors
 def bench(
@@ -285,6 +324,7 @@ def bench(
     lengths: tuple[int, ...],
     sweep_threads: tuple[int, ...],
     operators: bool,
+    require_signature: Path | None,
     **options: Any,
 ) -> None:
     """Measure a bundle's latency, memory and load time, and say how far to trust them."""
@@ -294,20 +334,23 @@ def bench(
 
     plan = BenchPlan(lengths=lengths, thread_counts=sweep_threads, operators=operators or html is not None, **options)
     with stage(f"measure on {device}"):
-        result = bench_bundle(bundle, device=device, baseline=baseline, plan=plan, html=html)
+        result = bench_bundle(
+            bundle, device=device, baseline=baseline, plan=plan, html=html, require_signature=require_signature
+        )
     print_json(result) if as_json else click.echo(text_summary(result))
 
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@signature_option
 @json_option
 @reports_errors
-def inspect(path: Path, as_json: bool) -> None:
+def inspect(path: Path, as_json: bool, require_signature: Path | None) -> None:
     """Show what a bundle or a model is made of."""
     from spartanc.compiler.inspection import inspect_path
     from spartanc.compiler.present import print_inspection
 
-    found = inspect_path(path)
+    found = inspect_path(path, require_signature)
     print_json(found) if as_json else print_inspection(found)
 
 
@@ -315,13 +358,14 @@ def inspect(path: Path, as_json: bool) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The app's assets directory.")
 @click.option("--name", help="What the app calls it; the bundle's directory name by default.")
+@signature_option
 @json_option
 @reports_errors
-def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool) -> None:
+def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool, require_signature: Path | None) -> None:
     """Copy a checked bundle into the assets of the Android demo."""
     from spartanc.compiler.android_assets import write_android_assets
 
-    result = write_android_assets(bundle, out, name)
+    result = write_android_assets(bundle, out, name, require_signature)
     print_json(result) if as_json else click.echo(f"wrote {len(result['files'])} files to {result['assets']}")
 
 

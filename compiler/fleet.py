@@ -12,7 +12,6 @@ assumed: every tensor of the backbone, the computation, the tokenizer, and wheth
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-import spartanc
 from spartanc.compiler import pipeline
 from spartanc.compiler.artifact import replaced_whole, whole_or_nothing, write_manifest
 from spartanc.compiler.backbone import Backbone, describe_backbone, require_equal, require_equal_tensors
@@ -31,6 +29,8 @@ from spartanc.compiler.lower import Lowered
 from spartanc.compiler.progress import stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
 from spartanc.compiler.samples import Samples
+from spartanc.compiler.sealing import seal
+from spartanc.compiler.versions import versions
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes.protocol import PassReport
 from spartanc.runtime_py.build import install_runtime
@@ -39,6 +39,7 @@ from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.devices.stock import StockDevice
+from spartanc.runtime_py.signature import SIGNATURE, read_private_key
 from spartanc.runtime_py.task_file import (
     NAME,
     SUFFIX,
@@ -55,7 +56,6 @@ TASKS = "tasks"
 # with these, so they are generous.
 LEAST_BOUNDS = {"parents": 64, "cells": 512, "classes": 128}
 EMULATED_ROWS = 2  # a task
-_SHORTEST_PROBE = 4  # tokens
 
 
 @dataclass
@@ -142,8 +142,8 @@ def compile_fleet(request: pipeline.CompileRequest, plan: pipeline.Plan) -> dict
                     _prove_emulated(QemuDevice(plan.target), directory, plan.program, task, plan.quantization)
         rows = {task.name: _write(directory, task, fleet) for task in made}
         done = _what_was_done(plan, lowered, [*first.reports, *reports], made)
-        manifest = _manifest(plan.program, max_length, made[0]) | facts | done | {"fleet": fleet | {"tasks": rows}}
-        files = write_manifest(directory, manifest)
+        manifest = _manifest(plan, max_length, made[0]) | facts | done | {"fleet": fleet | {"tasks": rows}}
+        files = seal(directory, manifest, request)
         _check_all(directory, native=plan.lowering == "fused")
 
     return {
@@ -157,10 +157,18 @@ def compile_fleet(request: pipeline.CompileRequest, plan: pipeline.Plan) -> dict
     }
 
 
-def add_task(path: Path, source: Path, name: str | None = None, data: Path | None = None) -> dict[str, Any]:
+def add_task(
+    path: Path,
+    source: Path,
+    name: str | None = None,
+    data: Path | None = None,
+    sign: Path | None = None,
+    require_signature: Path | None = None,
+) -> dict[str, Any]:
     """Add the task of a model to the fleet at `path`; the program stays as it is, byte by byte."""
     start = time.monotonic()
-    bundle, fleet = open_fleet(path)
+    bundle, fleet = open_fleet(path, require_signature)
+    _check_sign(bundle, sign)
     name = task_name(source) if name is None else _checked_name(name)
     if name in fleet["tasks"]:
         raise UsageError(f"the fleet `{path}` has a task `{name}` already", hint="give another one with `--name`")
@@ -179,14 +187,17 @@ def add_task(path: Path, source: Path, name: str | None = None, data: Path | Non
     with replaced_whole(path) as directory:
         row = _write(directory, task, fleet)
         tasks = fleet["tasks"] | {name: row}
-        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}})
+        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
         _check_one(directory, name, native=lowering == "fused")
     return {"fleet": str(path), "added": name, **row, "seconds": round(time.monotonic() - start, 3)}
 
 
-def remove_task(path: Path, name: str) -> dict[str, Any]:
+def remove_task(
+    path: Path, name: str, sign: Path | None = None, require_signature: Path | None = None
+) -> dict[str, Any]:
     """Take the task `name` out of the fleet at `path`."""
-    bundle, fleet = open_fleet(path)
+    bundle, fleet = open_fleet(path, require_signature)
+    _check_sign(bundle, sign)
     if name not in fleet["tasks"]:
         raise UsageError(
             f"the fleet `{path}` has no task `{name}`", hint=f"it has {', '.join(fleet['tasks']) or 'none'}"
@@ -194,13 +205,13 @@ def remove_task(path: Path, name: str) -> dict[str, Any]:
     tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
     with replaced_whole(path) as directory:
         (directory / fleet["tasks"][name]["file"]).unlink()
-        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}})
+        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
     return {"fleet": str(path), "removed": name, "tasks": list(tasks)}
 
 
-def list_tasks(path: Path) -> dict[str, Any]:
+def list_tasks(path: Path, require_signature: Path | None = None) -> dict[str, Any]:
     """What the fleet at `path` holds: the JSON of `spartanc list`."""
-    bundle, fleet = open_fleet(path)
+    bundle, fleet = open_fleet(path, require_signature)
     return {
         "fleet": str(path),
         "target": bundle.target,
@@ -212,9 +223,9 @@ def list_tasks(path: Path) -> dict[str, Any]:
     }
 
 
-def open_fleet(path: Path) -> tuple[Bundle, dict[str, Any]]:
+def open_fleet(path: Path, require_signature: Path | None = None) -> tuple[Bundle, dict[str, Any]]:
     """The bundle at `path`, checked whole, and the part of its manifest that makes it a fleet."""
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, require_signature=require_signature)
     if not bundle.is_fleet:
         raise UsageError(
             f"`{path}` holds one task over a backbone of its own",
@@ -222,6 +233,17 @@ def open_fleet(path: Path) -> tuple[Bundle, dict[str, Any]]:
         )
     read_interface(bundle.manifest, path)
     return bundle, bundle.manifest["fleet"]
+
+
+def _check_sign(bundle: Bundle, sign: Path | None) -> None:
+    """A change ends the signature that there was, so a signed fleet is changed by whoever can sign it again."""
+    if sign is not None:
+        read_private_key(sign)
+    elif bundle.is_signed:
+        raise UsageError(
+            f"the fleet `{bundle.path}` is signed, and a change ends its signature",
+            hint=f"`--sign KEY` signs it again; or remove its `{SIGNATURE}` first",
+        )
 
 
 def task_name(path: Path) -> str:
@@ -299,8 +321,7 @@ def _prove(device: Device, directory: Path, program: str, task: _Made, quantizat
     got = device.run(directory, directory / program, rows, keep_padding=True, inputs=task.tensors)
     task.parity = compare(task.expected, got)
     require(task.parity, DEFAULT_GATES[quantization], f"{device.name}, task {task.name}")
-    lengths = [each[0].shape[1] for each in rows]
-    chosen = min(range(len(rows)), key=lambda i: (lengths[i] < _SHORTEST_PROBE, lengths[i]))
+    chosen = pipeline.probe_index(rows)
     task.probe = pipeline._probe(rows[chosen], got[chosen], quantization)
 
 
@@ -347,12 +368,11 @@ def _what_was_done(
     return pipeline._made(plan, lowered, reports, worst)
 
 
-def _manifest(program: str, max_length: int, first: _Made) -> dict[str, Any]:
+def _manifest(plan: pipeline.Plan, max_length: int, first: _Made) -> dict[str, Any]:
     assert first.probe is not None
     return {
-        "versions": {"spartanc": spartanc.__version__}
-        | {package: importlib.metadata.version(package) for package in pipeline.VERSIONED},
-        "program": program,
+        "versions": versions(plan.target if plan.runtime else None),
+        "program": plan.program,
         "program_format": "executorch",
         "problem": "fleet",
         "labels": [],

@@ -6,13 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, open_bundle
 
 
-def inspect_path(path: Path) -> dict[str, Any]:
+def inspect_path(path: Path, require_signature: Path | None = None) -> dict[str, Any]:
     """The manifest of a bundle (its files checked), or the shape of a model."""
     if (path / MANIFEST).exists():
-        return {"kind": "bundle", "path": str(path), **open_bundle(path).manifest}
+        bundle = open_bundle(path, require_signature=require_signature)
+        signature = "none" if not bundle.is_signed else "not checked" if require_signature is None else "good"
+        return {"kind": "bundle", "path": str(path), "signature": signature, **bundle.manifest}
+    if require_signature is not None:
+        raise UsageError(f"`{path}` is no bundle, and nothing but bundles is signed")
     from spartanc.models.checkpoint import load_model
 
     model = load_model(path)

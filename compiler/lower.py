@@ -16,6 +16,7 @@ from executorch.exir import (
     EdgeCompileConfig,
     EdgeProgramManager,
     ExecutorchBackendConfig,
+    ExecutorchProgramManager,
     to_edge_transform_and_lower,
 )
 from executorch.exir.passes import MemoryPlanningPass
@@ -45,7 +46,8 @@ class Lowered:
 
     delegated_nodes: operators inside XNNPACK; delegates: how many pieces they form;
     fallback_ops: operators outside, by name, with their count (ours among them);
-    costs: what every operator costs, by its length (spartanc.compiler.costs).
+    costs: what every operator costs, by its length (spartanc.compiler.costs);
+    operators, backends: what a runtime must have to load the program, by ExecuTorch's names.
     """
 
     program: bytes
@@ -53,6 +55,8 @@ class Lowered:
     delegates: int
     fallback_ops: dict[str, int]
     costs: list[dict[str, Any]] = field(default_factory=list)
+    operators: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
 
     @property
     def memory_lookups(self) -> int:
@@ -80,7 +84,8 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
             memory_planning_pass=MemoryPlanningPass(alloc_graph_input=not inputs_in_place),
         )
         emitted = edge.to_executorch(config)
-        return Lowered(emitted.buffer, delegated, delegates, fallback)
+        operators, backends = _needs(emitted)
+        return Lowered(emitted.buffer, delegated, delegates, fallback, operators=operators, backends=backends)
     except Exception as error:
         raise CompileError(f"ExecuTorch could not lower the program: {error}") from error
 
@@ -99,6 +104,15 @@ def _census(edge: EdgeProgramManager) -> tuple[int, int, dict[str, int]]:
         elif "getitem" not in str(node.target) and not str(node.target).startswith("sym_size"):
             fallback[_operator_name(node.target)] += 1
     return delegated, delegates, dict(sorted(fallback.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _needs(emitted: ExecutorchProgramManager) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the kernels and of the backends that the emitted program calls, sorted."""
+    operators, backends = set(), set()
+    for plan in emitted.executorch_program.execution_plan:
+        operators |= {f"{each.name}.{each.overload}" if each.overload else each.name for each in plan.operators}
+        backends |= {each.id for each in plan.delegates}
+    return tuple(sorted(operators)), tuple(sorted(backends))
 
 
 def _operator_name(target: object) -> str:

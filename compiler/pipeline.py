@@ -5,7 +5,6 @@ Each stage is one call. Whatever fails ends the compile with its reason, and no 
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-import spartanc
-from spartanc.compiler.artifact import check_output, whole_or_nothing, write_manifest
+from spartanc.compiler.artifact import check_output, whole_or_nothing
 from spartanc.compiler.capture import capture
 from spartanc.compiler.costs import operator_costs
 from spartanc.compiler.errors import UsageError
@@ -24,9 +22,11 @@ from spartanc.compiler.progress import say, stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
 from spartanc.compiler.quantize import quantize_backbone
 from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, length_sweep, random_rows
+from spartanc.compiler.sealing import check_request, seal
 from spartanc.compiler.targets.catalogue import find_target
 from spartanc.compiler.targets.target import QUANTIZATIONS, Target
 from spartanc.compiler.torchscript import emit_torchscript
+from spartanc.compiler.versions import versions
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import run_passes
@@ -42,7 +42,7 @@ from spartanc.runtime_py.devices.stock import StockDevice
 FUSION = "fuse_memories"
 QUANTIZED_TOLERANCE = 0.1  # of the spread of a probe's logits
 EMULATED_ROWS = 3  # emulation takes seconds an input
-VERSIONED = ("torch", "executorch", "torchao", "transformers")
+SHORTEST_PROBE = 4  # tokens
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class CompileRequest:
     data: Path | None = None
     shared_backbone: bool = False
     runtime: bool = True
+    sign: Path | None = None  # a private key
+    twin: Path | None = None  # a bundle from the same request, which this one must equal byte by byte
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,17 @@ def compile_model(request: CompileRequest) -> dict[str, Any]:
                 install_runtime(plan.target, directory)
 
         with stage(f"prove on {len(samples.rows)} inputs"):
-            parity = _prove(plan.local_device, directory, plan, samples.rows, expected)
+            parity, got = _prove(plan.local_device, directory, plan, samples.rows, expected)
         if plan.runtime and plan.target.runs_under_qemu:
             with stage(f"prove on {plan.target.qemu_cpu} under qemu"):
                 few = _shortest(samples.rows, EMULATED_ROWS)
                 rows, logits = [samples.rows[i] for i in few], [expected[i] for i in few]
                 _prove(QemuDevice(plan.target), directory, plan, rows, logits)
 
-        probe = _probe(samples.rows[0], expected[0], plan.quantization)
+        i = probe_index(samples.rows)
+        probe = _probe(samples.rows[i], (expected if plan.quantization == "none" else got)[i], plan.quantization)
         made = _made(plan, lowered, reports, parity)
-        files = write_manifest(directory, _manifest(plan, model, max_length) | made | {"probe": probe})
+        files = seal(directory, _manifest(plan, model, max_length) | made | {"probe": probe}, request)
 
     return {
         "bundle": str(request.out),
@@ -185,6 +188,7 @@ def _plan(request: CompileRequest) -> Plan:
         )
     runtime = request.runtime and not script and not target.is_host and target.has_native_runtime
     check_output(request.out)
+    check_request(request)
     return Plan(target, quantization, lowering, request.format, runtime)
 
 
@@ -223,20 +227,21 @@ def _shortest(rows: list[Row], count: int) -> list[int]:
     return [0, *sorted(range(1, len(rows)), key=lambda i: rows[i][0].shape[1])][:count]
 
 
-def _prove(device: Device, directory: Path, plan: Plan, rows: list[Row], expected: list[np.ndarray]) -> Parity:
+def _prove(
+    device: Device, directory: Path, plan: Plan, rows: list[Row], expected: list[np.ndarray]
+) -> tuple[Parity, list[np.ndarray]]:
     """Every row as it stands, padding included, against eager; GateError where the gates are missed."""
     got = device.run(directory, directory / plan.program, rows, keep_padding=True)
     parity = compare(expected, got)
     require(parity, DEFAULT_GATES[plan.quantization], device.name)
-    return parity
+    return parity, got
 
 
 def _manifest(plan: Plan, model: TrainedModel, max_length: int) -> dict[str, Any]:
     """What the program is and takes; the writer adds format and files."""
     ids_and_mask = ("input_ids", "attention_mask")
     return {
-        "versions": {"spartanc": spartanc.__version__}
-        | {package: importlib.metadata.version(package) for package in VERSIONED},
+        "versions": versions(plan.target if plan.runtime else None),
         "program": plan.program,
         "program_format": plan.format,
         "architecture": model.encoder_config["model_type"],
@@ -261,16 +266,24 @@ def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity
         "delegated_nodes": lowered.delegated_nodes if lowered else 0,
         "delegates": lowered.delegates if lowered else 0,
         "fallback_ops": lowered.fallback_ops if lowered else {},
+        "operators": list(lowered.operators) if lowered else [],
+        "backends": list(lowered.backends) if lowered else [],
         "costs": lowered.costs if lowered else [],
         "parity": parity.as_dict(),
         "passes": [{"name": each.name, "changes": each.changes, "notes": each.notes} for each in reports],
     }
 
 
-def _probe(row: Row, expected: np.ndarray, quantization: str) -> dict[str, Any]:
-    """One row with eager's logits: whoever loads the bundle can see that it computes what it should.
+def probe_index(rows: list[Row]) -> int:
+    """The row that is cheapest to run at every opening, of those that say something."""
+    lengths = [row[0].shape[1] for row in rows]
+    return min(range(len(rows)), key=lambda i: (lengths[i] < SHORTEST_PROBE, lengths[i]))
 
-    An int8 program differs between processors by its nature, so its logits are held loosely and its label exactly.
+
+def _probe(row: Row, expected: np.ndarray, quantization: str) -> dict[str, Any]:
+    """One row with its logits: whoever loads the bundle sees that it computes what it should.
+
+    An int8 program differs between processors by its nature: it is held to its own logits of here, and loosely.
     """
     allowed = DEFAULT_GATES[quantization].max_abs_diff
     return {

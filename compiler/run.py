@@ -25,9 +25,10 @@ def run_bundle(
     task: str | None = None,
     device: str = "local",
     threads: int | None = None,
+    require_signature: Path | None = None,
 ) -> list[dict[str, Any]]:
     """One prediction a row: text, label and scores of a classifier; text and score of a regression."""
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, require_signature=require_signature)
     chosen = choose_task(bundle, task)
     if chosen is not None:
         bundle = bundle.for_task(chosen.problem, chosen.labels)

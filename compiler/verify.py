@@ -32,6 +32,7 @@ def verify_bundle(
     device: str = "local",
     threads: int | None = None,
     stages: bool = False,
+    require_signature: Path | None = None,
 ) -> dict[str, Any]:
     """The JSON of `spartanc verify`; `passed` says whether the gates were met.
 
@@ -41,7 +42,7 @@ def verify_bundle(
         raise UsageError("give either `--model` and `--data`, or `--expected`")
     if stages and expected is not None:
         raise UsageError("`--stages` compiles the model again stage by stage", hint="give `--model` and `--data`")
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, require_signature=require_signature, recheck=True)
     if stages:
         # Lowering takes seconds to import, and only this part of the command needs it.
         from spartanc.compiler.stages import require_stages, walk_stages

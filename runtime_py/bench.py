@@ -72,6 +72,7 @@ def bench_bundle(
     inputs: Mapping[str, np.ndarray] | None = None,
     html: Path | None = None,
     verification: dict[str, Any] | None = None,
+    require_signature: Path | None = None,
 ) -> dict[str, Any]:
     """The JSON of `spartanc bench`. `inputs` follow ids and mask, where the program takes more than those two.
 
@@ -80,12 +81,15 @@ def bench_bundle(
     plan = plan or BenchPlan()
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"`{html}` can't be written: it is a directory, or its folder does not exist")
-    bundle = open_bundle(path)
-    other = None if baseline is None else open_bundle(baseline)
+    bundle = open_bundle(path, require_signature=require_signature)
+    other = None if baseline is None else open_bundle(baseline, require_signature=require_signature)
     if other is not None and other.path.resolve() == bundle.path.resolve():
         raise UsageError("a bundle can't be its own baseline")
     length = _length(plan, bundle, other)
     chosen = find_device(device, bundle.target)
+    for each in (bundle, other):
+        if each is not None:
+            chosen.check_probe(each)
     with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, chosen.place(bundle.path) as place:
         common = common_arguments(place, Path(scratch), None, inputs, plan.weight_cache)
         bench = _Bench(chosen, place, plan, common, bundle, Path(scratch))

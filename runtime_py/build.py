@@ -52,11 +52,17 @@ _BOARD_MODULES = (
     "runtime_py/__init__.py",
     "runtime_py/answer.py",
     "runtime_py/bundle.py",
+    "runtime_py/cache.py",
     "runtime_py/data.py",
     "runtime_py/fleet.py",
+    "runtime_py/probe.py",
     "runtime_py/session.py",
+    "runtime_py/signature.py",
+    "runtime_py/strict_json.py",
     "runtime_py/task_file.py",
     "runtime_py/text.py",
+    "runtime_py/trial.py",
+    "runtime_py/verified.py",
 )
 
 
@@ -92,6 +98,14 @@ def build_runtime(target: Target | str) -> Path:
             _build(recipe, cache, finished)
             print(f"built in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return finished
+
+
+def runtime_versions(target: Target) -> dict[str, str]:
+    """What the target's runtime is built with: compiler, CMake, Ninja."""
+    recipe = _recipe(target)
+    said = subprocess.run([recipe.compiler, "--version"], capture_output=True, text=True).stdout
+    tools = {name: importlib.metadata.version(name) for name in ("cmake", "ninja")}
+    return {"compiler": said.partition("\n")[0], **tools}
 
 
 def install_runtime(target: Target, directory: Path) -> None:

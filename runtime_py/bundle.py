@@ -4,15 +4,16 @@
     tokenizer.json            where the model has a tokenizer
     manifest.json             what the bundle is, with the SHA-256 and size of every other file
     manifest.sha256           the digest of manifest.json, in the form that `sha256sum -c` reads
+    manifest.sig              signed bundles: see `spartanc.runtime_py.signature`
     runtime/                  device targets: native library, `spartan`, `run.py`
 
-Digests guard against accidents: whoever can change a file can change its digest too.
+Digests guard against accidents: whoever can change a file can change its digest too. Signatures guard against people,
+where one is asked for: a signature that nobody asked for is not looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -22,6 +23,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.probe import Probe, read_probe
+from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
+from spartanc.runtime_py.strict_json import parse_object
+from spartanc.runtime_py.verified import Record
 
 FORMAT = "spartanc-bundle"
 FORMAT_VERSION = 1
@@ -29,7 +34,12 @@ MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
 TOKENIZER = "tokenizer.json"
 MANIFEST_LIMIT = 4 << 20  # bytes; a real one holds a few kilobytes
+LONGEST_INPUT = 1 << 16  # tokens
+QUANTIZATIONS = ("none", "int8", "int4")
+LOWERINGS = ("fused", "portable")
+PROBLEMS = ("classification", "regression", "fleet")
 _CHUNK = 1 << 20
+_RESERVED = (MANIFEST, MANIFEST_DIGEST, SIGNATURE)
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _REQUIRED = {
     "target": str,
@@ -74,6 +84,16 @@ class Bundle:
         """Whether the program takes the tensors of a task, of which the bundle holds several."""
         return "fleet" in self.manifest
 
+    @property
+    def probe(self) -> Probe:
+        """Of a bundle with one task; the tasks of a fleet bring their own."""
+        return read_probe(self.manifest["probe"], len(self.labels) or 1)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether there is a signature; it says nothing of whose, or of whether it is one of this manifest."""
+        return (self.path / SIGNATURE).exists()
+
     def for_task(self, problem: str, labels: Sequence[str]) -> Bundle:
         """The bundle as it answers with one of its tasks."""
         return Bundle(self.path, self.manifest | {"problem": problem, "labels": list(labels)})
@@ -99,15 +119,28 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | Path, *, require_signature: Path | None = None, recheck: bool = False) -> Bundle:
     """Check the bundle at `path` whole, manifest first, and return it.
 
-    Raises UsageError (exit 2) for anything missing, altered, out of place, or of another format.
+    require_signature: a public key; the manifest must be signed with its other half.
+    recheck: hash every file again, though this user's cache says that these very files were found good before.
+    Raises UsageError (exit 2) for anything missing, altered, out of place, of another format, or not signed.
     """
     path = Path(path)
-    manifest = _read_manifest(path)
+    data = _read_manifest(path)
+    if require_signature is not None:
+        _check_signature(path, data, require_signature)
+    manifest = _parse_manifest(path, data)
     _check_fields(path, manifest)
-    _check_files(path, manifest["files"])
+    _check_names(path, manifest["files"])
+    try:
+        record = Record(path, hashlib.sha256(data).hexdigest(), manifest["files"])
+        known = not recheck and record.holds()
+        _check_files(path, manifest["files"], hash_them=not known)
+        if not known:
+            record.keep()
+    except OSError as error:
+        raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
     return Bundle(path, manifest)
 
 
@@ -118,27 +151,51 @@ def _altered(path: Path, what: str) -> UsageError:
     )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> bytes:
+    """The bytes of manifest.json, which its digest agrees with."""
     if not path.is_dir():
         raise UsageError(f"`{path}` is not a bundle directory", hint="`spartanc compile` writes one")
-    for name in (MANIFEST, MANIFEST_DIGEST):
-        if not _is_plain_file(path / name):
-            raise _altered(path, f"`{name}` is missing or not a plain file")
-    try:
-        if (path / MANIFEST).stat().st_size > MANIFEST_LIMIT:
-            raise _altered(path, f"`{MANIFEST}` is larger than {MANIFEST_LIMIT} bytes")
-        data = (path / MANIFEST).read_bytes()
-        expected = (path / MANIFEST_DIGEST).read_bytes()[:200].decode("ascii", "replace")
-    except OSError as error:
-        raise UsageError(f"bundle `{path}` can't be read: {error.strerror}") from error
+    data = _read_small(path, MANIFEST, MANIFEST_LIMIT)
+    expected = _read_small(path, MANIFEST_DIGEST, 200).decode("ascii", "replace")
     got = hashlib.sha256(data).hexdigest()
     if expected != manifest_digest_line(got):
         raise _altered(path, f"`{MANIFEST}` has digest `{got}`, which is not what `{MANIFEST_DIGEST}` says")
+    return data
+
+
+def _read_small(path: Path, name: str, limit: int) -> bytes:
+    if not _is_plain_file(path / name):
+        raise _altered(path, f"`{name}` is missing or not a plain file")
     try:
-        manifest = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        with (path / name).open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"bundle `{path}`: `{name}` can't be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise _altered(path, f"`{name}` is larger than {limit} bytes")
+    return data
+
+
+def _check_signature(path: Path, manifest: bytes, require_signature: Path) -> None:
+    key = read_public_key(require_signature)
+    if not (path / SIGNATURE).exists():
+        raise UsageError(
+            f"bundle `{path}` is not signed, and `{require_signature}` asks for a signature",
+            hint="`spartanc compile --sign KEY` signs a bundle; nothing in it was loaded",
+        )
+    if not is_signed(manifest, _read_small(path, SIGNATURE, SIGNATURE_LIMIT), key):
+        raise UsageError(
+            f"bundle `{path}` is not signed with the key that `{require_signature}` asks for",
+            hint="it was altered after it was signed, or somebody else signed it; nothing in it was loaded",
+        )
+
+
+def _parse_manifest(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        manifest = parse_object(data)
+    except ValueError as error:
         raise _altered(path, f"`{MANIFEST}` is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if manifest.get("format") != FORMAT:
         raise _altered(path, f"`{MANIFEST}` does not say format `{FORMAT}`")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise UsageError(
@@ -159,15 +216,37 @@ def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
         value = manifest.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise _altered(path, f"`{MANIFEST}` has no valid `{field}`")
-    if not all(isinstance(label, str) for label in manifest["labels"]):
-        raise _altered(path, f"`{MANIFEST}` has a label that is not text")
-    if manifest["max_length"] < 1:
+    for field in ("labels", "operators", "backends"):
+        if not all(isinstance(each, str) for each in _texts(path, manifest, field)):
+            raise _altered(path, f"`{MANIFEST}` has an entry of `{field}` that is not text")
+    for field, known in (("quantization", QUANTIZATIONS), ("lowering", LOWERINGS), ("problem", PROBLEMS)):
+        if manifest[field] not in known:
+            raise _altered(path, f"`{MANIFEST}` has the {field} `{manifest[field]}`, which is none")
+    if not 1 <= manifest["max_length"] <= LONGEST_INPUT:
         raise _altered(path, f"`{MANIFEST}` has `max_length` {manifest['max_length']}")
     if manifest["program"] not in manifest["files"]:
         raise _altered(path, f"`{MANIFEST}` does not list its program `{manifest['program']}`")
+    if "fleet" in manifest:
+        if manifest["problem"] != "fleet" or not isinstance(manifest["fleet"], dict):
+            raise _altered(path, f"`{MANIFEST}` has a `fleet` that is none")
+        return
+    try:
+        probe = read_probe(manifest["probe"], len(manifest["labels"]) or 1)
+    except UsageError as error:
+        raise _altered(path, f"`{MANIFEST}` {error.message}") from error
+    if probe.input_ids.shape[1] > manifest["max_length"]:
+        raise _altered(path, f"`{MANIFEST}` has a probe that is longer than its `max_length`")
 
 
-def _check_files(path: Path, files: dict[str, Any]) -> None:
+def _texts(path: Path, manifest: dict[str, Any], field: str) -> list[Any]:
+    found = manifest.get(field, [])
+    if not isinstance(found, list):
+        raise _altered(path, f"`{MANIFEST}` has no valid `{field}`")
+    return found
+
+
+def _check_names(path: Path, files: dict[str, Any]) -> None:
+    """Every file of the manifest is there, under a name that stays inside, and no other is."""
     for name, entry in files.items():
         _check_name(path, name)
         if (
@@ -178,20 +257,22 @@ def _check_files(path: Path, files: dict[str, Any]) -> None:
         ):
             raise _altered(path, f"`{MANIFEST}` has no valid size and digest of `{name}`")
     present = {str(file.relative_to(path).as_posix()) for file in _walk(path)}
-    extra = present - set(files) - {MANIFEST, MANIFEST_DIGEST}
+    extra = present - set(files) - {MANIFEST, MANIFEST_DIGEST, SIGNATURE}
     if extra:
         raise _altered(path, f"`{min(extra)}` does not stand in `{MANIFEST}`")
-    for name, entry in files.items():
-        file = path / name
-        if not _is_plain_file(file):
+    for name in files:
+        if not _is_plain_file(path / name):
             raise _altered(path, f"`{name}` is missing or not a plain file")
-        size = file.stat().st_size
+
+
+def _check_files(path: Path, files: dict[str, Any], hash_them: bool) -> None:
+    for name, entry in files.items():
+        size = (path / name).stat().st_size
         if size != entry["bytes"]:
             raise _altered(path, f"`{name}` has {size} bytes, its manifest says {entry['bytes']}")
-        try:
-            digest = file_digest(file)
-        except OSError as error:
-            raise UsageError(f"bundle `{path}`: `{name}` can't be read: {error.strerror}") from error
+        if not hash_them:
+            continue
+        digest = file_digest(path / name)
         if digest != entry["sha256"]:
             raise _altered(path, f"`{name}` has digest `{digest}`, its manifest says `{entry['sha256']}`")
 
@@ -199,7 +280,7 @@ def _check_files(path: Path, files: dict[str, Any]) -> None:
 def _check_name(path: Path, name: str) -> None:
     parts = PurePosixPath(name)
     plain = bool(parts.parts) and "\\" not in name and "\0" not in name and not parts.is_absolute()
-    if not plain or ".." in parts.parts or str(parts) != name or name in (MANIFEST, MANIFEST_DIGEST):
+    if not plain or ".." in parts.parts or str(parts) != name or name in _RESERVED:
         raise _altered(path, f"`{MANIFEST}` lists `{name}`, which is no file of a bundle")
 
 

@@ -30,6 +30,7 @@ from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.session import BoundInputs, Session, SessionError
 from spartanc.runtime_py.task_file import TaskFile, check_probe, find_task
 from spartanc.runtime_py.text import TextEncoder
+from spartanc.runtime_py.trial import COMMAND, try_apart
 
 LIBRARY = "libspartan.so"
 
@@ -60,16 +61,18 @@ class Fleet:
         library: str | Path | None = None,
         threads: int | None = None,
         sessions: int = 1,
+        require_signature: Path | None = None,
     ):
         """Check the bundle at `path` whole and load its program.
 
         library: libspartan.so; the one of this machine, built if need be, where none is given.
         threads: of the pool that all sessions of this process share.
+        require_signature: a public key, with whose other half the bundle must be signed.
         Raises UsageError where the bundle is altered or no fleet.
         """
         if sessions < 1:
             raise UsageError(f"`sessions` must be at least 1, got `{sessions}`")
-        self.bundle = open_bundle(path)
+        self.bundle = open_bundle(path, require_signature=require_signature)
         if not self.bundle.is_fleet:
             raise UsageError(f"`{path}` holds one task over a backbone of its own, so it is no fleet")
         self._open: dict[str, OpenTask] = {}
@@ -78,6 +81,7 @@ class Fleet:
             None if self.bundle.tokenizer is None else TextEncoder(self.bundle.tokenizer, self.bundle.max_length)
         )
         where = _host_library() if library is None else Path(library)
+        try_apart(self.bundle, where.with_name(COMMAND))
         self._all: list[Session] = []
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
         try:

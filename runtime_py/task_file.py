@@ -48,6 +48,8 @@ import numpy as np
 
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle
+from spartanc.runtime_py.probe import Probe, is_number, read_probe
+from spartanc.runtime_py.strict_json import parse_object
 
 FORMAT = "spartanc-task"
 FORMAT_VERSION = "1"
@@ -61,7 +63,6 @@ _DIGEST_AT = 8 + len(_PREFIX)
 _DIGITS = 64
 _ALIGNMENT = 64
 _HEADER_LIMIT = 4 << 20
-_SHORT = 1 << 16  # entries of a probe
 _HEX = re.compile(rb"[0-9a-f]{64}")
 _DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
 _FORMAT_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
@@ -74,16 +75,6 @@ class MemoryShape:
     top_k: int
     temperature: float
     layer_norm: str
-
-
-@dataclass(frozen=True)
-class Probe:
-    """ids and mask int64 [1, L]; logits float32 [1, C]."""
-
-    input_ids: np.ndarray
-    attention_mask: np.ndarray
-    logits: np.ndarray
-    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -279,15 +270,12 @@ def check_task(task: TaskFile, fleet: FleetInterface) -> None:
 
 def check_probe(task: TaskFile, logits: np.ndarray) -> None:
     """Check 4: UsageError unless `logits`, of the probe's input, are the expected ones."""
-    expected = task.probe.logits.reshape(-1)
-    found = np.asarray(logits, np.float32).reshape(-1)
-    if found.shape == expected.shape and np.all(np.abs(found - expected) <= task.probe.tolerance):
-        return
-    raise UsageError(
-        f"task file `{task.path}`: its probe gives the logits `{_rounded(found)}`, expected `{_rounded(expected)}` to"
-        f" within {task.probe.tolerance:g}",
-        hint="the task does not have the effect that it was written with; make it again with `spartanc add-task`",
-    )
+    wrong = task.probe.misses(logits)
+    if wrong is not None:
+        raise UsageError(
+            f"task file `{task.path}`: {wrong}",
+            hint="the task does not have the effect that it was written with; make it again with `spartanc add-task`",
+        )
 
 
 _BOUNDED = ("parents", "cells", "classes")
@@ -343,7 +331,7 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
     if len(set(labels)) != len(labels) or (len(labels) < 2 if problem == "classification" else len(labels) > 0):
         raise UsageError(f"has {len(labels)} labels for {problem}, or one twice")
     memory = _memory(task["memory"])
-    probe = _probe(task["probe"], max(len(labels), 1))
+    probe = read_probe(task["probe"], max(len(labels), 1))
     return TaskFile(
         path=path,
         name=name,
@@ -371,22 +359,11 @@ def _digest(data: np.ndarray) -> str:
 
 
 def _json(text: bytes | str, what: str) -> dict[str, Any]:
-    def no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name stands twice in an object")
-        return found
-
-    def no_constant(name: str) -> Any:
-        raise ValueError(f"{name} is no JSON")
-
     try:
-        if isinstance(text, bytes):
-            text = text.decode()
-        found = json.loads(text, object_pairs_hook=no_name_twice, parse_constant=no_constant)
-    except (ValueError, RecursionError, TypeError) as error:
+        found = parse_object(text)
+    except ValueError as error:
         raise UsageError(f"has a {what} that is no JSON: {error}") from error
-    if not isinstance(found, dict) or (what == "header" and not _is_metadata(found.get("__metadata__"))):
+    if what == "header" and not _is_metadata(found.get("__metadata__")):
         raise UsageError(f"has a {what} without the entries of one")
     return found
 
@@ -431,36 +408,13 @@ def _memory(value: Any) -> MemoryShape:
         all(_is_count(each) and each >= 1 for each in counts)
         and value["cells"] % value["parents"] == 0
         and value["top_k"] <= value["parents"]
-        and _is_number(temperature)
+        and is_number(temperature)
         and temperature > 0
         and isinstance(value["layer_norm"], str)
     )
     if not sound:
         raise UsageError(f"has a memory that can't be: `{value}`")
     return MemoryShape(*counts, float(temperature), value["layer_norm"])
-
-
-def _probe(value: Any, classes: int) -> Probe:
-    _require_keys("probe", value, ("input_ids", "attention_mask", "logits", "tolerance"))
-    rows = [value[name] for name in ("input_ids", "attention_mask", "logits")]
-    if not all(isinstance(row, list) and len(row) == 1 and isinstance(row[0], list) for row in rows):
-        raise UsageError("has a probe without one row of ids, mask and logits")
-    ids, mask, logits = (row[0] for row in rows)
-    sound = (
-        _are_counts(ids, _SHORT)
-        and _are_counts(mask, _SHORT)
-        and len(ids) == len(mask) > 0
-        and all(each < 1 << 31 for each in [*ids, *mask])
-        and len(logits) == classes
-        and all(_is_number(each) and abs(each) < 1e30 for each in logits)
-        and _is_number(value["tolerance"])
-        and value["tolerance"] >= 0
-    )
-    if not sound:
-        raise UsageError("has a probe that is not one row of ids, its mask, a logit for every class and a tolerance")
-    return Probe(
-        np.array([ids], np.int64), np.array([mask], np.int64), np.array([logits], np.float32), float(value["tolerance"])
-    )
 
 
 def _require_keys(what: str, value: Any, keys: tuple[str, ...]) -> None:
@@ -476,15 +430,5 @@ def _are_counts(value: Any, most: int) -> bool:
     return isinstance(value, list) and len(value) <= most and all(map(_is_count, value))
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return -1e300 < value < 1e300  # NaN is not, nor is a whole number that no float holds
-
-
 def _or_nothing(name: str | None) -> str:
     return "nothing" if name is None else f"`{name}`"
-
-
-def _rounded(values: np.ndarray) -> str:
-    return ", ".join(f"{value:.4g}" for value in values[:6]) + (", …" if len(values) > 6 else "")

@@ -32,10 +32,11 @@ def main() -> int:
     from spartanc.runtime_py.data import Example, read_examples
     from spartanc.runtime_py.session import Session
     from spartanc.runtime_py.text import TextEncoder
+    from spartanc.runtime_py.trial import COMMAND, try_apart
 
     arguments = parse_arguments()
     try:
-        bundle = open_bundle(arguments.bundle)
+        bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature)
         if bundle.tokenizer is None:
             raise UsageError(
                 f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
@@ -51,7 +52,12 @@ def main() -> int:
         encoder = TextEncoder(bundle.tokenizer, bundle.max_length)
         answers = []
         library = HERE / "libspartan.so"
+        try_apart(bundle, HERE / COMMAND)
         with Session(bundle.program, library=library, threads=arguments.threads, manifest=bundle.manifest) as session:
+            probe = bundle.probe
+            wrong = probe.misses(session.run(probe.input_ids, probe.attention_mask, keep_padding=True))
+            if wrong is not None:
+                raise UsageError(f"bundle `{bundle.path}`: {wrong}")
             for example in examples:
                 encoded = encoder.encode(example.text, example.text_pair)
                 ids = np.array([encoded.ids], np.int64)
@@ -68,7 +74,12 @@ def answer_with_task(arguments: argparse.Namespace, examples: list[Any]) -> list
     from spartanc.compiler.errors import UsageError
     from spartanc.runtime_py.fleet import Fleet
 
-    with Fleet(arguments.bundle, library=HERE / "libspartan.so", threads=arguments.threads) as fleet:
+    with Fleet(
+        arguments.bundle,
+        library=HERE / "libspartan.so",
+        threads=arguments.threads,
+        require_signature=arguments.require_signature,
+    ) as fleet:
         if arguments.task is None:
             names = ", ".join(fleet.tasks)
             raise UsageError(f"`{arguments.bundle}` holds several tasks: {names}; name one with `--task`")
@@ -86,6 +97,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--task", help="of a bundle with a shared backbone: the task's name, or its file")
     parser.add_argument("--threads", type=int, help="threads; one a processor without it")
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")
+    parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUB",
+        help="refuse a bundle that is not signed with this key; needs the package cryptography",
+    )
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
+from spartanc.runtime_py.bundle import MANIFEST, Bundle
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
 
 Row = tuple[np.ndarray, np.ndarray]  # ids int64 [1, L], mask int64 [1, L]
@@ -84,7 +85,8 @@ class Device(ABC):
 
         `task` is for a bundle with a shared backbone: a task's name, or the path of its file.
 
-        `program` is the bundle's program file. Trailing padding is cut off unless `keep_padding`; `inputs`
+        `program` is the bundle's program file; where the bundle has its manifest already, the device checks the bundle
+        and runs its probe first. Trailing padding is cut off unless `keep_padding`; `inputs`
         follow ids and mask, in their order. Raises UsageError where the program refuses an input,
         DeviceError where the device fails.
         """
@@ -93,8 +95,8 @@ class Device(ABC):
         results: list[np.ndarray | None] = [None] * len(rows)
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, self.place(bundle) as place:
             arguments = common_arguments(place, Path(scratch), threads, inputs, weight_cache)
-            # A task is checked against its bundle's manifest, so the whole bundle goes there.
-            remote_program = place.put(program if task is None else bundle)
+            # What has a manifest is checked against it there too, so the whole bundle goes there.
+            remote_program = place.put(bundle if (bundle / MANIFEST).is_file() else program)
             if task is not None:
                 arguments += ["--task", place.put(task) if isinstance(task, Path) else task]
             for number, indices in enumerate(_groups(rows, keep_padding)):
@@ -109,6 +111,12 @@ class Device(ABC):
                 for i, row in zip(indices, logits, strict=True):
                     results[i] = row
         return [row for row in results if row is not None]
+
+    def check_probe(self, bundle: Bundle) -> None:
+        """Run the bundle's probe; UsageError where the program gives other logits. A fleet's tasks have their own."""
+        if not bundle.is_fleet:
+            probe = bundle.probe
+            self.run(bundle.path, bundle.program, [(probe.input_ids, probe.attention_mask)])
 
     def command_json(self, place: Place, arguments: Sequence[str]) -> Any:
         """The JSON that `spartan` with `arguments` printed."""

@@ -16,7 +16,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.bundle import MANIFEST, open_bundle
 from spartanc.runtime_py.devices.device import Device, DeviceError, Place, Row, device_errors
+from spartanc.runtime_py.probe import Probe
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
 
 # Prints a JSON line that names what was loaded there besides the stock packages.
@@ -68,6 +70,9 @@ class StockDevice(Device):
     ) -> list[np.ndarray]:
         if task is not None:
             raise UsageError("stock runtimes check no task; give its tensors as `inputs`")
+        probe = _probe(bundle)
+        if probe is not None:
+            rows = [(probe.input_ids, probe.attention_mask), *rows]
         tensors = {f"input.{i}": np.asarray(each) for i, each in enumerate((inputs or {}).values())}
         for i, (ids, mask) in enumerate(rows):
             tensors |= {f"{i}.ids": ids, f"{i}.mask": mask}
@@ -90,4 +95,18 @@ class StockDevice(Device):
             if ours:
                 raise AssertionError(f"the process that was to be stock has `{ours[0]}` loaded")
             found = read_tensors(results)
-        return [found[str(i)] for i in range(len(rows))]
+        answers = [found[str(i)] for i in range(len(rows))]
+        if probe is None:
+            return answers
+        wrong = probe.misses(answers[0])
+        if wrong is not None:
+            raise UsageError(f"bundle `{bundle}`: {wrong}")
+        return answers[1:]
+
+
+def _probe(path: Path) -> Probe | None:
+    """The probe of the bundle at `path`; none while it is being made, and none of a fleet."""
+    if not (path / MANIFEST).is_file():
+        return None
+    bundle = open_bundle(path)
+    return None if bundle.is_fleet else bundle.probe

@@ -29,7 +29,7 @@ def make_bundle(path, **changes):
         "max_length": 16,
         "quantization": "none",
         "lowering": "portable",
-        "probe": {},
+        "probe": {"input_ids": [[1]], "attention_mask": [[1]], "logits": [[0.5, -0.5]], "tolerance": 1e-4},
     }
     write_manifest(path, manifest | changes)
     return path

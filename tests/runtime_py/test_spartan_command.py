@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from spartanc.runtime_py.build import COMMAND, build_runtime
+from support.bundles import make_bundle, probe_of, seal
 from support.programs import CLASSES, MAX_LENGTH, eager_logits, tiny_rows
 
 
@@ -181,26 +182,30 @@ def test_mutated_programs_never_crash_silently(tiny, spartan, tmp_path, ids):
 
 @pytest.fixture
 def bundle(tiny, tmp_path):
-    from spartanc.runtime_py.bundle import FORMAT, FORMAT_VERSION, file_digest, manifest_digest_line
-
-    folder = tmp_path / "bundle"
-    (folder / "runtime").mkdir(parents=True)
-    (folder / "model.pte").write_bytes(tiny[0].read_bytes())
+    folder = make_bundle(tmp_path / "bundle", tiny[0])
+    (folder / "runtime").mkdir()
     (folder / "runtime" / "note").write_text("a file in a folder")
-    files = {
-        name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in ("model.pte", "runtime/note")
-    }
-    manifest = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "program": "model.pte",
-        "labels": ["a", 'bé "c"', "d"],
-        "files": files,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "manifest.sha256").write_text(manifest_digest_line(file_digest(folder / "manifest.json")))
-    return folder
+    return seal(folder, labels=["a", 'bé "c"', "d"])
+
+
+@pytest.mark.parametrize(("field", "kind"), [("operators", "operator"), ("backends", "backend")])
+def test_what_this_runtime_lacks_is_named_before_anything_is_loaded(bundle, spartan, ids, field, kind):
+    seal(bundle, **{field: ["another::one.out"]})
+    done = spartan("run", bundle, "--ids", ids)
+    assert done.returncode == 2
+    assert f"needs the {kind} `another::one.out`" in done.stderr
+    seal(bundle, operators=["aten::embedding.out"], backends=["XnnpackBackend"])
+    assert spartan("run", bundle, "--ids", ids).returncode == 0
+
+
+def test_a_program_without_its_effect_is_refused_at_the_probe(bundle, spartan, ids, tiny):
+    probe = probe_of(tiny[0])
+    probe["logits"][0][1] += 0.01
+    seal(bundle, probe=probe)
+    done = spartan("run", bundle, "--ids", ids)
+    assert done.returncode == 2
+    assert "its probe gives logits that are 0.0" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
@@ -209,7 +214,9 @@ def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
     assert {row["label"] for row in json.loads(done.stdout)["rows"]} <= {"a", 'bé "c"', "d"}
 
 
-@pytest.mark.parametrize("change", ["program", "manifest", "other file", "missing", "link", "no digest", "escape"])
+@pytest.mark.parametrize(
+    "change", ["program", "manifest", "other file", "missing", "too many", "link", "no digest", "escape", "own"]
+)
 def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
     from spartanc.runtime_py.bundle import file_digest, manifest_digest_line
 
@@ -223,13 +230,16 @@ def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
         (bundle / "runtime" / "note").write_text("a file in a FOLDER")
     elif change == "missing":
         (bundle / "runtime" / "note").unlink()
+    elif change == "too many":
+        (bundle / "runtime" / "more").write_text("?")
     elif change == "link":
         (bundle / "model.pte").rename(bundle.parent / "elsewhere")
         (bundle / "model.pte").symlink_to(bundle.parent / "elsewhere")
     elif change == "no digest":
         (bundle / "manifest.sha256").unlink()
     else:
-        text = (bundle / "manifest.json").read_text().replace("runtime/note", "../ids.safetensors")
+        other = "../ids.safetensors" if change == "escape" else "manifest.sig"
+        text = (bundle / "manifest.json").read_text().replace("runtime/note", other)
         (bundle / "manifest.json").write_text(text)
         digest = file_digest(bundle / "manifest.json")
         (bundle / "manifest.sha256").write_text(manifest_digest_line(digest))

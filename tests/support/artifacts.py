@@ -12,7 +12,7 @@ MANIFEST = {
     "max_length": 16,
     "quantization": "none",
     "lowering": "fused",
-    "probe": {},
+    "probe": {"input_ids": [[1]], "attention_mask": [[1]], "logits": [[0.5, -0.5]], "tolerance": 1e-4},
 }
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spartanc.runtime_py.bundle import (
     FORMAT,
     FORMAT_VERSION,
@@ -14,6 +16,7 @@ from spartanc.runtime_py.bundle import (
     file_digest,
     manifest_digest_line,
 )
+from spartanc.runtime_py.devices.local import LocalDevice
 
 
 def seal(folder: Path, **fields: Any) -> Path:
@@ -35,12 +38,25 @@ def seal(folder: Path, **fields: Any) -> Path:
         "max_length": 24,
         "quantization": "none",
         "lowering": "fused",
-        "probe": {"input_ids": [[3, 1, 4, 1, 5]]},
+        "probe": fields.get("probe") or probe_of(folder / fields.get("program", "model.pte")),
         "files": files,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest | fields))
     (folder / MANIFEST_DIGEST).write_text(manifest_digest_line(file_digest(folder / MANIFEST)))
     return folder
+
+
+def probe_of(program: Path) -> dict[str, Any]:
+    """What the program says to one row, as its manifest has it."""
+    ids, mask = [[3, 1, 4, 1, 5]], [[1] * 5]
+    row = (np.array(ids, np.int64), np.array(mask, np.int64))
+    logits = LocalDevice().run(program.parent / "none", program, [row])[0]
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "logits": [[float(each) for each in logits]],
+        "tolerance": 1e-4,
+    }
 
 
 def make_bundle(folder: Path, program: Path, **fields: Any) -> Path:

@@ -9,6 +9,7 @@ namespace spartan {
 
 constexpr int kExitInternal = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitMissing = 5;
 
 class CommandError : public std::runtime_error {
  public:

@@ -64,6 +64,9 @@ all of them:
   --threads N        threads of the pool; one a processor without it
   --weight-cache     XNNPACK shares packed weights between programs
   --profile FILE     (not info) writes the time of every operator (ETDump)
+  --require-signature PUB
+                     refuses a bundle that is not signed with the other half of this key; needs the system's libcrypto.
+                     Without it a signature is not looked at: digests alone guard against accidents, not against people
 )";
 
 struct Options {
@@ -101,11 +104,11 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   static const std::map<std::string, std::vector<std::string>> kWithValue = {
-      {"run", {"--ids", "--out", "--task", "--inputs", "--threads", "--profile"}},
+      {"run", {"--ids", "--out", "--task", "--inputs", "--threads", "--profile", "--require-signature"}},
       {"bench",
        {"--baseline", "--length", "--ids", "--warmup", "--min-runs", "--max-runs", "--min-seconds", "--seconds", "--precision",
-        "--task", "--inputs", "--threads", "--profile"}},
-      {"info", {"--threads"}},
+        "--task", "--inputs", "--threads", "--profile", "--require-signature"}},
+      {"info", {"--threads", "--require-signature"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
       {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {"--weight-cache", "--cold"}}};
@@ -300,6 +303,7 @@ class ExtraInputs {
   }
 
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
+  bool given() const { return file_ != nullptr; }
 
  private:
   std::unique_ptr<Safetensors> file_;
@@ -330,17 +334,18 @@ class MoreInputs {
   const std::vector<spartan_tensor>& tensors() const { return task_ ? task_->tensors() : extra_.tensors(); }
   const std::vector<std::string>& labels(const Bundle& bundle) const { return task_ ? task_->labels() : bundle.labels; }
 
-  // A task answers only after its probe gave what it should.
-  void check_probe(Session& session) const {
-    if (task_) {
-      const Row probe = {task_->probe_ids(), task_->probe_mask()};
-      try {
-        session.run(inputs_of(probe, tensors()));
-      } catch (const CommandError& error) {
-        throw CommandError(std::string("the task's probe cannot be run: ") + error.what());
-      }
-      task_->check_probe(session.logits());
+  // A bundle, or a task, answers only after its probe gave what it should.
+  void check_probe(Session& session, const Bundle& bundle) const {
+    if (!task_ && (!bundle.probe || extra_.given())) {
+      return;
     }
+    const spartan::Probe& probe = task_ ? task_->probe() : *bundle.probe;
+    try {
+      session.run(inputs_of({probe.ids(), probe.mask()}, tensors()));
+    } catch (const CommandError& error) {
+      throw CommandError(std::string("the probe cannot be run: ") + error.what());
+    }
+    probe.check(session.logits());
   }
 
  private:
@@ -364,11 +369,11 @@ int run(const Options& options) {
   if (!options.has("--ids")) {
     throw CommandError("`spartan run` needs `--ids FILE.safetensors`");
   }
-  const Bundle bundle = spartan::open_bundle(options.bundle);
+  const Bundle bundle = spartan::open_bundle(options.bundle, options.text("--require-signature"));
   const std::vector<Row> rows = read_rows(options.text("--ids"), options.has("--keep-padding"));
   const MoreInputs more(bundle, options);
   Session session(bundle.program, options);
-  more.check_probe(session);
+  more.check_probe(session, bundle);
   std::vector<float> logits;
   std::vector<double> run_ms;
   size_t classes = 0;
@@ -489,7 +494,7 @@ int bench(const Options& options) {
   }
   std::vector<Bundle> bundles;
   for (const std::string& path : paths) {
-    bundles.push_back(spartan::open_bundle(path));
+    bundles.push_back(spartan::open_bundle(path, options.text("--require-signature")));
   }
   // `--task` is for those of the two that have a shared backbone.
   Options without_task = options;
@@ -507,7 +512,7 @@ int bench(const Options& options) {
     contenders[i].path = paths[i];
     contenders[i].session = std::make_unique<Session>(bundles[i].program, options);
     contenders[i].load_ns = contenders[i].session->statistics().load_ns;
-    more[i].check_probe(*contenders[i].session);
+    more[i].check_probe(*contenders[i].session, bundles[i]);
     contenders[i].inputs = inputs_of(row, more[i].tensors());
   }
   for (int64_t i = 0; i < std::max<int64_t>(warmup, 1); ++i) {
@@ -569,7 +574,7 @@ std::string info_text(const spartan_tensor_info& info) {
 }
 
 int info(const Options& options) {
-  const Bundle bundle = spartan::open_bundle(options.bundle);
+  const Bundle bundle = spartan::open_bundle(options.bundle, options.text("--require-signature"));
   if (options.has("--cold")) {
     spartan::drop_from_page_cache(bundle.program);
   }
@@ -584,12 +589,13 @@ int info(const Options& options) {
   }
   const spartan_statistics statistics = session.statistics();
   printf("{\"inputs\":[%s],\"outputs\":[%s],\"program_bytes\":%llu,\"planned_bytes\":%llu,\"load_ms\":%s,"
-         "\"peak_rss_mb\":%s,\"threads\":%u}\n",
+         "\"peak_rss_mb\":%s,\"threads\":%u,\"signature\":\"%s\"}\n",
          joined(inputs, info_text).c_str(), joined(outputs, info_text).c_str(),
          static_cast<unsigned long long>(statistics.program_bytes),
          static_cast<unsigned long long>(statistics.planned_bytes),
          json_number(milliseconds(statistics.load_ns)).c_str(), json_number(megabytes(statistics.peak_rss_bytes)).c_str(),
-         statistics.threads);
+         statistics.threads,
+         bundle.signature_checked ? "good" : bundle.has_signature ? "not checked" : "none");
   return 0;
 }
 

@@ -23,6 +23,7 @@
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/backend/options.h>
 #include <executorch/runtime/executor/program.h>
+#include <executorch/runtime/kernel/operator_registry.h>
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
 
@@ -509,6 +510,16 @@ void require(bool condition, const char* message) {
 extern "C" {
 
 int32_t spartan_api_version(void) { return SPARTAN_API_VERSION; }
+
+int32_t spartan_has_operator(const char* name) {
+  initialize_once();
+  return name != nullptr && runtime::registry_has_op_function(name) ? 1 : 0;
+}
+
+int32_t spartan_has_backend(const char* name) {
+  initialize_once();
+  return name != nullptr && runtime::get_backend_class(name) != nullptr ? 1 : 0;
+}
 
 int32_t spartan_open(const char* path, const spartan_options* options, spartan_session** session, char* message,
                      size_t message_size) {

@@ -1,5 +1,8 @@
 #include "sha256.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace spartan {
 
 namespace {
@@ -56,47 +59,53 @@ void add_block(uint32_t state[8], const uint8_t* block) {
 
 }  // namespace
 
-std::string sha256_hex(const uint8_t* data, size_t size) { return sha256_hex_blanked(data, size, 0, 0); }
+void Sha256::update(const void* data, size_t size) {
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  total_ += size;
+  if (held_ > 0) {
+    const size_t taken = std::min(size, sizeof block_ - held_);
+    memcpy(block_ + held_, bytes, taken);
+    held_ += taken;
+    bytes += taken;
+    size -= taken;
+    if (held_ < sizeof block_) {
+      return;
+    }
+    add_block(state_, block_);
+    held_ = 0;
+  }
+  for (; size >= sizeof block_; bytes += sizeof block_, size -= sizeof block_) {
+    add_block(state_, bytes);
+  }
+  if (size > 0) {
+    memcpy(block_, bytes, size);
+    held_ = size;
+  }
+}
 
-std::string sha256_hex_blanked(const uint8_t* data, size_t size, size_t begin, size_t end) {
-  // `count` bytes from `at` on, with those in the range replaced.
-  const auto copy = [&](uint8_t* to, size_t at, size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      to[i] = at + i >= begin && at + i < end ? '0' : data[at + i];
-    }
-  };
-  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  size_t done = 0;
-  for (; size - done >= 64; done += 64) {
-    if (done < end && done + 64 > begin) {
-      uint8_t block[64];
-      copy(block, done, sizeof block);
-      add_block(state, block);
-    } else {
-      add_block(state, data + done);
-    }
+std::string Sha256::hex() {
+  // What is left, a one bit, zeros, and the length in bits as 64 big-endian bits.
+  const uint64_t bits = total_ * 8;
+  const size_t zeros = (held_ < 56 ? 56 : 120) - held_ - 1;
+  uint8_t tail[128] = {0x80};
+  for (size_t i = 0; i < 8; ++i) {
+    tail[1 + zeros + i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
   }
-  // The rest, a one bit, zeros, and the length in bits as 64 big-endian bits.
-  uint8_t tail[128] = {};
-  const size_t rest = size - done;
-  copy(tail, done, rest);
-  tail[rest] = 0x80;
-  const size_t padded = rest < 56 ? 64 : 128;
-  const uint64_t bits = static_cast<uint64_t>(size) * 8;
-  for (int i = 0; i < 8; ++i) {
-    tail[padded - 1 - i] = static_cast<uint8_t>(bits >> (8 * i));
-  }
-  for (size_t i = 0; i < padded; i += 64) {
-    add_block(state, tail + i);
-  }
+  update(tail, 1 + zeros + 8);
   static const char* const kHex = "0123456789abcdef";
   std::string text;
-  for (const uint32_t word : state) {
+  for (const uint32_t word : state_) {
     for (int shift = 28; shift >= 0; shift -= 4) {
       text += kHex[(word >> shift) & 15];
     }
   }
   return text;
+}
+
+std::string sha256_hex(const uint8_t* data, size_t size) {
+  Sha256 digest;
+  digest.update(data, size);
+  return digest.hex();
 }
 
 }  // namespace spartan

@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bundle.h"
+#include "probe.h"
 #include "safetensors.h"
 #include "spartan/session.h"
 
@@ -25,11 +27,7 @@ class Task {
   // Views of the mapped file, in the program's order.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
   const std::vector<std::string>& labels() const { return labels_; }
-  const std::vector<int64_t>& probe_ids() const { return probe_ids_; }
-  const std::vector<int64_t>& probe_mask() const { return probe_mask_; }
-
-  // Throws CommandError unless `logits`, the program's for the probe, are the expected ones.
-  void check_probe(const std::vector<float>& logits) const;
+  const Probe& probe() const { return *probe_; }
 
  private:
   void check_against(const Json& manifest, const Json& task);
@@ -38,10 +36,7 @@ class Task {
   std::unique_ptr<Safetensors> file_;
   std::vector<spartan_tensor> tensors_;
   std::vector<std::string> labels_;
-  std::vector<int64_t> probe_ids_;
-  std::vector<int64_t> probe_mask_;
-  std::vector<float> probe_logits_;
-  double tolerance_ = 0;
+  std::optional<Probe> probe_;
 };
 
 }  // namespace spartan

@@ -90,6 +90,10 @@ typedef struct spartan_statistics {
 
 SPARTAN_API int32_t spartan_api_version(void);
 
+// Whether this library can run the operator ("aten::add.out") or the backend ("XnnpackBackend") of that name: 1 or 0.
+SPARTAN_API int32_t spartan_has_operator(const char* name);
+SPARTAN_API int32_t spartan_has_backend(const char* name);
+
 // Opens `path`, mapped and not copied, with the strongest verification of the program that ExecuTorch has.
 SPARTAN_API int32_t spartan_open(const char* path, const spartan_options* options, spartan_session** session,
                                  char* message, size_t message_size);

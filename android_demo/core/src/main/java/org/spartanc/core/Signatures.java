@@ -4,7 +4,6 @@ import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.PublicKey;
 import java.security.Signature;
-import java.security.interfaces.ECPublicKey;
 import java.security.spec.X509EncodedKeySpec;
 import java.util.Base64;
 
@@ -12,7 +11,9 @@ import java.util.Base64;
 public final class Signatures {
   private static final String HEAD = "-----BEGIN PUBLIC KEY-----";
   private static final String TAIL = "-----END PUBLIC KEY-----";
-  private static final int FIELD_BITS = 256;
+  // RFC 5480: id-ecPublicKey on secp256r1, then the point as 4 and two numbers of 32 bytes: the one form that is taken.
+  private static final String DER_HEAD = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
+  private static final int DER_SIZE = 91;
 
   private Signatures() {}
 
@@ -21,11 +22,11 @@ public final class Signatures {
     if (!text.startsWith(HEAD) || !text.endsWith(TAIL)) throw new InputException("the public key is not a PEM file");
     String body = text.substring(HEAD.length(), text.length() - TAIL.length()).replaceAll("\\s", "");
     try {
-      PublicKey key = KeyFactory.getInstance("EC").generatePublic(new X509EncodedKeySpec(Base64.getDecoder().decode(body)));
-      if (((ECPublicKey) key).getParams().getCurve().getField().getFieldSize() != FIELD_BITS) {
+      byte[] der = Base64.getDecoder().decode(body);
+      if (der.length != DER_SIZE || !Digests.hex(der).startsWith(DER_HEAD)) {
         throw new InputException("the public key is not of the curve P-256");
       }
-      return key;
+      return KeyFactory.getInstance("EC").generatePublic(new X509EncodedKeySpec(der));
     } catch (GeneralSecurityException | IllegalArgumentException e) {
       throw new InputException("the public key can't be read", e);
     }

@@ -1,0 +1,34 @@
+// A bundle's probe: one input with the logits that the program has to answer it with.
+#ifndef SPARTAN_SESSION_PROBE_H
+#define SPARTAN_SESSION_PROBE_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace spartan {
+
+class Probe {
+ public:
+  // `value` is the probe of a manifest or of a task's file; `what` names that in messages. Throws CommandError unless
+  // it holds one row of ids, its mask, `classes` logits and a tolerance.
+  Probe(const Json& value, uint64_t classes, const std::string& what);
+
+  const std::vector<int64_t>& ids() const { return ids_; }
+  const std::vector<int64_t>& mask() const { return mask_; }
+
+  // Throws CommandError unless `logits` are the expected ones.
+  void check(const std::vector<float>& logits) const;
+
+ private:
+  std::string what_;
+  std::vector<int64_t> ids_;
+  std::vector<int64_t> mask_;
+  std::vector<float> logits_;
+  double tolerance_ = 0;
+};
+
+}  // namespace spartan
+#endif
