@@ -28,6 +28,7 @@ import json
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,7 +42,7 @@ from spartanc.models.classifier import SpartanClassifier, has_segments, read_enc
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
-from spartanc.runtime_py.text import TextEncoder
+from spartanc.runtime_py.text import TextEncoder, errors_of_tokenizers
 
 FORMAT = "spartanc-model"
 VERSION = 1
@@ -192,13 +193,11 @@ def find_segment_separator(tokenizer: str | None, encoder_config: dict[str, Any]
         return None
     from tokenizers import Tokenizer
 
-    try:
+    with errors_of_tokenizers("malformed tokenizer"):
         pair = Tokenizer.from_str(tokenizer)
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise UsageError(f"malformed tokenizer: {error}") from error
-    pair.no_padding()
-    pair.no_truncation()
-    encoding = pair.encode("a b", "c d")
+        pair.no_padding()
+        pair.no_truncation()
+        encoding = pair.encode("a b", "c d")
     if 1 not in encoding.type_ids:
         return None
     separator = encoding.ids[encoding.type_ids.index(1) - 1]
@@ -232,6 +231,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickle_weights(path: Path) -> Any:
     try:
+        _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -241,6 +241,17 @@ def _unpickle_weights(path: Path) -> Any:
             f"`{path}` is not a readable file of weights ({reason[0] if reason else type(error).__name__})",
             hint="it is damaged, or holds more than tensors and plain values, which is never loaded",
         ) from error
+
+
+def _check_sums(path: Path) -> None:
+    """torch reads an archive without looking at its checksums, so that a damaged weight would be a weight."""
+    with path.open("rb") as file:
+        is_archive = file.read(4) == b"PK\x03\x04"
+    if is_archive:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of `{damaged}` does not agree")
 
 
 def _load_file(path: Path) -> TrainedModel:

@@ -4,11 +4,24 @@ torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
 from spartanc.compiler.errors import UsageError
+
+
+@contextmanager
+def errors_of_tokenizers(what: str, hint: str | None = None) -> Iterator[None]:
+    """tokenizers raises bare Exceptions, and where its own code gives up a PanicException, which is not even one."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UsageError(f"{what}: {error}", hint=hint) from error
 
 
 @dataclass(frozen=True)
@@ -23,10 +36,8 @@ class TextEncoder:
     """Encodes one text, or a pair, to at most `max_length` ids; of a pair the longer text is cut first."""
 
     def __init__(self, tokenizer_json: str, max_length: int):
-        try:
+        with errors_of_tokenizers("malformed tokenizer", "expected the text of a tokenizer.json"):
             self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        except Exception as error:  # tokenizers raises bare Exceptions
-            raise UsageError(f"malformed tokenizer: {error}", hint="expected the text of a tokenizer.json") from error
         needed = self._tokenizer.num_special_tokens_to_add(is_pair=True) + 2
         if max_length < needed:
             raise UsageError(f"max length `{max_length}` leaves no room for text: at least {needed} is needed")
@@ -37,7 +48,8 @@ class TextEncoder:
         self._tokenizer.enable_truncation(max_length)
 
     def encode(self, text: str, text_pair: str | None = None) -> Encoded:
-        encoding = self._tokenizer.encode(text, text_pair)
+        with errors_of_tokenizers("the tokenizer can't encode a text"):
+            encoding = self._tokenizer.encode(text, text_pair)
         if not encoding.ids:
             raise UsageError(f"text `{text[:40]}` has no token", hint="give a text with at least one word")
         return Encoded(list(encoding.ids), truncated=bool(encoding.overflowing))

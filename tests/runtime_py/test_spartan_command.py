@@ -215,7 +215,7 @@ def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
 
 
 @pytest.mark.parametrize(
-    "change", ["program", "manifest", "other file", "missing", "too many", "link", "no digest", "escape", "own"]
+    "change", ["program", "manifest", "other-file", "missing", "too-many", "link", "no-digest", "escape", "own"]
 )
 def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
     from spartanc.runtime_py.bundle import file_digest, manifest_digest_line
@@ -226,16 +226,16 @@ def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
         (bundle / "model.pte").write_bytes(data)
     elif change == "manifest":
         (bundle / "manifest.json").write_text((bundle / "manifest.json").read_text() + " ")
-    elif change == "other file":
+    elif change == "other-file":
         (bundle / "runtime" / "note").write_text("a file in a FOLDER")
     elif change == "missing":
         (bundle / "runtime" / "note").unlink()
-    elif change == "too many":
+    elif change == "too-many":
         (bundle / "runtime" / "more").write_text("?")
     elif change == "link":
         (bundle / "model.pte").rename(bundle.parent / "elsewhere")
         (bundle / "model.pte").symlink_to(bundle.parent / "elsewhere")
-    elif change == "no digest":
+    elif change == "no-digest":
         (bundle / "manifest.sha256").unlink()
     else:
         other = "../ids.safetensors" if change == "escape" else "manifest.sig"
