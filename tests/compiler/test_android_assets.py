@@ -21,15 +21,16 @@ def make_bundle(path, **changes):
     if changes.pop("native", False):
         (path / "runtime").mkdir()
         (path / "runtime" / "spartan").write_bytes(b"a command")
+    labels = changes.get("labels", ["no", "yes"])
     manifest = {
         "target": "android-arm64",
         "program": program,
-        "labels": ["no", "yes"],
+        "labels": labels,
         "problem": "classification",
         "max_length": 16,
         "quantization": "none",
         "lowering": "portable",
-        "probe": {"input_ids": [[1]], "attention_mask": [[1]], "logits": [[0.5, -0.5]], "tolerance": 1e-4},
+        "probe": {"input_ids": [[1]], "attention_mask": [[1]], "logits": [[0.5] * len(labels)], "tolerance": 1e-4},
     }
     write_manifest(path, manifest | changes)
     return path

@@ -1,0 +1,118 @@
+// The readers of the `spartan` command: JSON, safetensors, PEM keys. Any bytes give a value or a CommandError.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../src/error.h"
+#include "../src/json.h"
+#include "../src/probe.h"
+#include "../src/safetensors.h"
+#include "../src/sha256.h"
+#include "../src/signature.h"
+#include "driver.h"
+
+namespace {
+
+using spartan::CommandError;
+using spartan::Json;
+
+constexpr const char* kJson =
+    R"({"a":[1,-2.5e3,"\u00e9\ud83d\ude00\n",true,null],"probe":{"input_ids":[[1,2]],"attention_mask":[[1,1]],"logits":[[0.5,1]],"tolerance":1e-4}})";
+constexpr const char* kHeader =
+    R"({"__metadata__":{"x":"y"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[1],"data_offsets":[16,24]}})";
+
+// A sound text with a few of its bytes replaced, cut or repeated.
+std::string altered(std::string text, fuzz::Bytes& in) {
+  for (int changes = in.byte() % 5; changes > 0; --changes) {
+    const size_t at = in.word() % (text.size() + 1);
+    switch (in.byte() % 4) {
+      case 0:
+        text.insert(at, 1, static_cast<char>(in.byte()));
+        break;
+      case 1:
+        text.erase(at, in.byte() % 9);
+        break;
+      case 2:
+        text.insert(at, text.substr(at, in.byte() % 40));
+        break;
+      default:
+        if (at < text.size()) {
+          text[at] = "0123456789{}[]\",:-.eE\\u"[in.byte() % 23];
+        }
+    }
+  }
+  return text;
+}
+
+class File {
+ public:
+  explicit File(const std::string& content) : descriptor_(memfd_create("fuzz", 0)) {
+    if (descriptor_ < 0 || write(descriptor_, content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+      abort();
+    }
+  }
+  ~File() { close(descriptor_); }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
+size_t walk(const Json& json) {
+  size_t count = 1 + json.string().size();
+  for (const Json& item : json.items()) {
+    count += walk(item);
+  }
+  for (const auto& [name, value] : json.members()) {
+    count += name.size() + walk(value);
+  }
+  return count;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz::Bytes in(data, size);
+  try {
+    switch (in.byte() % 4) {
+      case 0: {
+        const Json json = Json::parse(altered(kJson, in), "a document");
+        walk(json);
+        if (const Json* probe = json.find("probe")) {
+          spartan::Probe(*probe, 2, "a document").check({0.5f, 1.0f});
+        }
+        break;
+      }
+      case 1:
+        walk(Json::parse({reinterpret_cast<const char*>(data), size}, "bytes"));
+        break;
+      case 2: {
+        std::string header = altered(kHeader, in);
+        uint64_t length = in.byte() % 8 == 0 ? in.word() : header.size();
+        std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+        const File written(file + header + std::string(in.byte() % 3 == 0 ? in.byte() : 24, '\1'));
+        const spartan::Safetensors read(written.path());
+        for (const auto& view : read.tensors()) {
+          spartan::Sha256 all;  // reads every byte of it
+          all.update(view.data, view.bytes);
+          all.hex();
+        }
+        break;
+      }
+      default: {
+        const std::string pem =
+            "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP"
+            "40Li/hp/m47n60p8D54WK84zV2sxXs7Ltkb/rlvvAA==\n-----END PUBLIC KEY-----\n";
+        const File key(altered(pem, in));
+        std::vector<uint8_t> signature(in.byte() % 100);
+        for (uint8_t& byte : signature) {
+          byte = in.byte();
+        }
+        if (spartan::is_signed(data, size, signature.data(), signature.size(), key.path())) {
+          abort();
+        }
+      }
+    }
+  } catch (const CommandError&) {
+  }
+  return 0;
+}
