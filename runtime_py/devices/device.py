@@ -96,7 +96,8 @@ class Device(ABC):
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, self.place(bundle) as place:
             arguments = common_arguments(place, Path(scratch), threads, inputs, weight_cache)
             # What has a manifest is checked against it there too, so the whole bundle goes there.
-            remote_program = place.put(bundle if (bundle / MANIFEST).is_file() else program)
+            sealed = program.parent == bundle and (bundle / MANIFEST).is_file()
+            remote_program = place.put(bundle if sealed else program)
             if task is not None:
                 arguments += ["--task", place.put(task) if isinstance(task, Path) else task]
             for number, indices in enumerate(_groups(rows, keep_padding)):

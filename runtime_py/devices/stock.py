@@ -70,7 +70,7 @@ class StockDevice(Device):
     ) -> list[np.ndarray]:
         if task is not None:
             raise UsageError("stock runtimes check no task; give its tensors as `inputs`")
-        probe = _probe(bundle)
+        probe = _probe(bundle) if program.parent == bundle else None
         if probe is not None:
             rows = [(probe.input_ids, probe.attention_mask), *rows]
         tensors = {f"input.{i}": np.asarray(each) for i, each in enumerate((inputs or {}).values())}

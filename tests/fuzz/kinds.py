@@ -40,6 +40,8 @@ class Kind(ABC):
     """One sort of file. A worker process makes it once and then tries many altered files in `folder`."""
 
     name: str
+    more_raw = 0  # raw changes beyond the number that was asked for
+    resealable = True
     raw_may_differ = False  # formats without a digest: an altered file that is sound is another file
 
     def __init__(self, folder: Path):
@@ -156,6 +158,57 @@ class Programs(_Bundles):
             size = struct.unpack_from("<Q", data, 16)[0] if data[8:12] == b"eh00" else len(data)
             return mutate_bytes(data[:size], generator) + data[size:]
         return mutate_bytes(data, generator)
+
+
+class SingleBytes(_Bundles):
+    """Every byte of a manifest and of a task's header in turn, then random bytes of programs and tensors: one changed
+    bit each, which both readers must refuse.
+    """
+
+    name, file, native_every, resealable = "single bytes", "manifest.json", 20, False
+    more_raw = 4096
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.task = tasks.write(folder / "task.safetensors").read_bytes()
+        self.header = 8 + struct.unpack_from("<Q", self.task)[0]
+        self.whole = {name: (self.sound / name).read_bytes() for name in ("manifest.json", "model.pte")}
+        assert len(self.whole["manifest.json"]) + self.header < self.more_raw
+
+    def try_one(self, generator: np.random.Generator, sealed: bool, number: int) -> str:
+        manifest = len(self.whole["manifest.json"])
+        if number < manifest:
+            return self.flip_file("manifest.json", number, generator, number)
+        if number < manifest + self.header:
+            return self.flip_task(number - manifest, generator)
+        if generator.random() < 0.5:
+            return self.flip_task(int(generator.integers(self.header, len(self.task))), generator)
+        return self.flip_file("model.pte", int(generator.integers(len(self.whole["model.pte"]))), generator, number)
+
+    def flip_file(self, name: str, position: int, generator: np.random.Generator, number: int) -> str:
+        changed = bytearray(self.whole[name])
+        changed[position] ^= 1 << int(generator.integers(8))
+        (self.bundle / name).write_bytes(changed)
+        try:
+            found = self.python()
+            if number % self.native_every == 0:
+                assert self.native() == found, f"Python: {found}"
+            return found
+        finally:
+            (self.bundle / name).write_bytes(self.whole[name])
+
+    def flip_task(self, position: int, generator: np.random.Generator) -> str:
+        from spartanc.runtime_py.task_file import open_task
+
+        changed = bytearray(self.task)
+        changed[position] ^= 1 << int(generator.integers(8))
+        path = self.folder / "changed.safetensors"
+        path.write_bytes(changed)
+        try:
+            open_task(path)
+        except SpartancError as error:
+            return refused(error)
+        return "other"
 
 
 class Tokenizers(Kind):
@@ -348,7 +401,10 @@ class TaskFiles(Kind):
         return "other"
 
 
-KINDS = {kind.name: kind for kind in (Manifests, Programs, TaskFiles, Tokenizers, DataFiles, ModelFiles, Checkpoints)}
+KINDS = {
+    kind.name: kind
+    for kind in (SingleBytes, Manifests, Programs, TaskFiles, Tokenizers, DataFiles, ModelFiles, Checkpoints)
+}
 
 
 def quiet() -> None:
