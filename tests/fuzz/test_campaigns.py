@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kinds import KINDS, Programs, SingleBytes
+
 from support.mutations import generator_of
 
 SEED = 20261122
