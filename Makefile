@@ -6,6 +6,9 @@ VENV ?= $(CURDIR)/.venv
 BIN := $(VENV)/bin
 DEMO := demo
 WORKERS ?= 2
+RAW ?= 10000
+RESEALED ?= 2000
+HARNESS_INPUTS ?= 100000
 
 SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
 
@@ -18,7 +21,7 @@ ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enja
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup system demo test test-long test-android lint clean
+.PHONY: help setup system demo test test-long test-android lint fuzz sanitize lock clean
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -74,6 +77,19 @@ test-long: setup
 test-android: setup
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(ANDROID)"
 	$(BIN)/python android_demo/checks/run.py
+
+#: make fuzz    10,000 raw and 2,000 resealed changes of every kind of file, and the harnesses of the C interface
+fuzz: setup sanitize
+	$(BIN)/python tests/fuzz/campaign.py --raw $(RAW) --resealed $(RESEALED)
+
+# The compiler of the harnesses is clang with libFuzzer where there is one, else g++ with a driver of our own.
+#: make sanitize   kernels, session and readers under ASan and UBSan, our threads under TSan, with large numbers
+sanitize: setup
+	$(BIN)/python tests/fuzz/harnesses.py --count $(HARNESS_INPUTS)
+
+#: make lock    write requirements.lock anew
+lock:
+	$(PYTHON) .ci/lock.py
 
 #: make demo    a real encoder and real questions, from training to a proved program for a Raspberry Pi
 demo: setup

@@ -19,7 +19,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from spartanc.compiler.errors import UsageError
@@ -135,9 +135,8 @@ def open_bundle(path: str | Path, *, require_signature: Path | None = None, rech
     _check_names(path, manifest["files"])
     try:
         record = Record(path, hashlib.sha256(data).hexdigest(), manifest["files"])
-        known = not recheck and record.holds()
-        _check_files(path, manifest["files"], hash_them=not known)
-        if not known:
+        if recheck or not record.holds():
+            _check_files(path, manifest["files"])
             record.keep()
     except OSError as error:
         raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
@@ -164,11 +163,12 @@ def _read_manifest(path: Path) -> bytes:
 
 
 def _read_small(path: Path, name: str, limit: int) -> bytes:
-    if not _is_plain_file(path / name):
+    file = f"{path}/{name}"
+    if not _is_plain_file(file):
         raise _altered(path, f"`{name}` is missing or not a plain file")
     try:
-        with (path / name).open("rb") as file:
-            data = file.read(limit + 1)
+        with open(file, "rb") as opened:
+            data = opened.read(limit + 1)
     except OSError as error:
         raise UsageError(f"bundle `{path}`: `{name}` can't be read: {error.strerror}") from error
     if len(data) > limit:
@@ -256,46 +256,48 @@ def _check_names(path: Path, files: dict[str, Any]) -> None:
             or not _HEX_DIGEST.fullmatch(entry["sha256"])
         ):
             raise _altered(path, f"`{MANIFEST}` has no valid size and digest of `{name}`")
-    present = {str(file.relative_to(path).as_posix()) for file in _walk(path)}
-    extra = present - set(files) - {MANIFEST, MANIFEST_DIGEST, SIGNATURE}
+    plain: dict[str, bool] = {}
+    try:
+        _list_files(str(path), "", plain)
+    except OSError as error:
+        raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
+    extra = plain.keys() - files.keys() - {MANIFEST, MANIFEST_DIGEST, SIGNATURE}
     if extra:
         raise _altered(path, f"`{min(extra)}` does not stand in `{MANIFEST}`")
     for name in files:
-        if not _is_plain_file(path / name):
+        if not plain.get(name):
             raise _altered(path, f"`{name}` is missing or not a plain file")
 
 
-def _check_files(path: Path, files: dict[str, Any], hash_them: bool) -> None:
+def _check_files(path: Path, files: dict[str, Any]) -> None:
     for name, entry in files.items():
         size = (path / name).stat().st_size
         if size != entry["bytes"]:
             raise _altered(path, f"`{name}` has {size} bytes, its manifest says {entry['bytes']}")
-        if not hash_them:
-            continue
         digest = file_digest(path / name)
         if digest != entry["sha256"]:
             raise _altered(path, f"`{name}` has digest `{digest}`, its manifest says `{entry['sha256']}`")
 
 
 def _check_name(path: Path, name: str) -> None:
-    parts = PurePosixPath(name)
-    plain = bool(parts.parts) and "\\" not in name and "\0" not in name and not parts.is_absolute()
-    if not plain or ".." in parts.parts or str(parts) != name or name in _RESERVED:
+    """A relative path of plain names, in the one form of it."""
+    inside = not any(part in ("", ".", "..") for part in name.split("/"))
+    if not inside or "\\" in name or "\0" in name or name in _RESERVED:
         raise _altered(path, f"`{MANIFEST}` lists `{name}`, which is no file of a bundle")
 
 
-def _walk(path: Path) -> list[Path]:
-    """Every entry below `path` that is not a directory; directory links count as entries, not as ways on."""
-    found: list[Path] = []
-    for folder, directories, names in os.walk(path):
-        here = Path(folder)
-        found += [here / name for name in names]
-        found += [here / name for name in directories if (here / name).is_symlink()]
-    return found
+def _list_files(folder: str, prefix: str, plain: dict[str, bool]) -> None:
+    """Every entry below `folder` that is no directory, and whether it is a plain file. Links are entries, no way on."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _list_files(entry.path, f"{prefix}{entry.name}/", plain)
+            else:
+                plain[prefix + entry.name] = entry.is_file(follow_symlinks=False)
 
 
-def _is_plain_file(path: Path) -> bool:
+def _is_plain_file(path: str) -> bool:
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False

@@ -42,7 +42,7 @@ class Record:
         self._path = cache_directory() / FOLDER / f"{name}{kind}"
         lines = [_HEAD, f"{manifest_digest}\n"]
         for each in names:
-            status = (bundle / each).lstat()
+            status = os.lstat(f"{bundle}/{each}")
             self._newest_ns = max(self._newest_ns, status.st_mtime_ns, status.st_ctime_ns)
             numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             lines.append(f"{' '.join(map(str, numbers))} {each}\n")

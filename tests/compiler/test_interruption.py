@@ -19,8 +19,18 @@ def _compile(model, out, **options):
     )
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("last_words", ["capture", "lower"])
+STAGES = ["load", "capture", "passes", "final passes", "lower", "emit", "prove"]
+SHORT = {("capture", signal.SIGINT), ("lower", signal.SIGTERM), ("emit", signal.SIGINT), ("prove", signal.SIGTERM)}
+
+
+@pytest.mark.parametrize(
+    ("last_words", "kind"),
+    [
+        pytest.param(stage, kind, marks=() if (stage, kind) in SHORT else pytest.mark.long)
+        for stage in STAGES
+        for kind in (signal.SIGINT, signal.SIGTERM)
+    ],
+)
 def test_a_signal_in_the_middle_leaves_nothing(tmp_path, kind, last_words):
     save_model(tiny_model(layers=1), tmp_path / "model.pt")
     process = _compile(tmp_path / "model.pt", tmp_path / "deep" / "out")

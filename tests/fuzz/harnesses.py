@@ -1,0 +1,90 @@
+"""The C++ harnesses under sanitizers: builds them, runs them, prints what they ran as one line each.
+
+    python tests/fuzz/harnesses.py [--count 100000] [--seed 2026] [--seconds 60]
+
+With clang++ the two fuzzers are libFuzzer's and run for `--seconds` each; they start from nothing and keep no corpus.
+With g++ alone, which has no libFuzzer, our own driver gives them `--count` inputs; the output says which it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+NATIVE = Path(__file__).parents[2] / "runtime_py" / "native"
+ADDRESS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+THREAD = "-fsanitize=thread"
+# ExecuTorch keeps what it registered until the process ends.
+ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+
+def make(directory: Path, flags: str, *targets: str, compiler: str = "g++", options: tuple[str, ...] = ()) -> Path:
+    """The folder of `targets`, built with `flags`. AssertionError with the compiler's words where that fails."""
+    from spartanc.runtime_py import build
+
+    cmake = build._tool("cmake")
+    configure = [
+        cmake, "-S", NATIVE, "-B", directory, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={build._tool('ninja')}",
+        f"-Dexecutorch_DIR={build._installed_executorch() / 'lib' / 'cmake' / 'executorch'}",
+        "-DCMAKE_BUILD_TYPE=None", "-DSPARTAN_TESTS=ON", f"-DCMAKE_CXX_FLAGS=-O1 -g1 {flags}",
+        f"-DCMAKE_CXX_COMPILER={compiler}", *options,
+    ]  # fmt: skip
+    for command in (configure, [cmake, "--build", directory, "--target", *targets]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return directory / "runtime"
+
+
+def run(*command: object, **environment: str) -> str:
+    """What the harness printed. AssertionError with the sanitizer's words where it found anything."""
+    variables = os.environ | ENVIRONMENT | environment
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace", env=variables)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return done.stdout + done.stderr
+
+
+def main() -> None:
+    from support.programs import export_tiny
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--seconds", type=int, default=60)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="spartanc-fuzz-") as scratch:
+        folder = Path(scratch)
+        program = folder / "tiny.pte"
+        export_tiny(program)
+        kernels = ("memory_lookup_hostile_test", "memory_lookup_f32_test", "memory_lookup_quantized_test")
+        address = make(folder / "address", ADDRESS, *kernels, "spartan_api_fuzz", "spartan_files_fuzz")
+        for kernel in kernels:
+            run(folder / "address" / "kernels" / "tests" / kernel, "--share", 5)
+            print(f"{kernel}: ASan, UBSan", flush=True)
+        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+            said = run(address / harness, program, "--count", given.count, "--seed", given.seed).strip()
+            print(f"{harness}: ASan, UBSan, own driver, {said}", flush=True)
+        thread = make(folder / "thread", THREAD, "spartan_threads_test")
+        said = run("setarch", "-R", thread / "spartan_threads_test", program, 16, 60).strip()
+        print(f"spartan_threads_test: TSan, {said}", flush=True)
+        if shutil.which("clang++") is None:
+            print("libFuzzer: skipped, no clang++ here (Debian: clang)")
+            return
+        options = ("-DSPARTAN_LIBFUZZER=ON",)
+        built = make(
+            folder / "libfuzzer", ADDRESS, "spartan_api_fuzz", "spartan_files_fuzz", compiler="clang++", options=options
+        )
+        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+            words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", "-max_len=600", "-timeout=10"]
+            said = run(built / harness, *words, SPARTAN_FUZZ_FILE=str(program)).strip().splitlines()[-1]
+            print(f"{harness}: ASan, UBSan, libFuzzer, seed {given.seed}, {said}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
