@@ -27,6 +27,8 @@ import texts
 from inputs import Inputs
 
 from spartanc.compiler.android_assets import write_android_assets
+from spartanc.compiler.quiet import hush
+from spartanc.models.checkpoint import load_model
 
 ROOT = jvm.DEMO.parent
 FEWEST_TEXTS = 400
@@ -40,7 +42,9 @@ class Checks:
         self._work = work
         self._real = texts.real_texts(ROOT)
         self._texts = texts.hard_texts(max(count, FEWEST_TEXTS), self._real)
-        self._tokenizers = parity.tokenizers_to_try(self._real, {})
+        trained = {path.stem: load_model(path).tokenizer for path in models}
+        given = {name: text for name, text in trained.items() if text is not None}
+        self._tokenizers = parity.tokenizers_to_try(self._real, given)
         self._models = list(models)
         self._inputs = Inputs()
         self.passed = 0
@@ -152,6 +156,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, action="append", default=[], help="a trained model; may be repeated")
     parser.add_argument("--work", type=Path, help="a folder to keep what is made")
     given = parser.parse_args()
+    hush()
     with tempfile.TemporaryDirectory() as temporary:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
