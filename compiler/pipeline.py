@@ -152,7 +152,8 @@ def to_executorch(
             program = quantize_backbone(program, max_length)
 
     with stage("final passes"):
-        last = final_passes(plan.lowering, plan.quantization)
+        packed_up_to = plan.target.packed_keys_up_to[plan.quantization]
+        last = final_passes(plan.lowering, plan.quantization, packed_up_to)
         program, more = run_passes(program, last, checked, given=frozenset({"memories_fused"}))
 
     with stage("lower"):

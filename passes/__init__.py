@@ -29,13 +29,16 @@ def exact_passes() -> list[GraphPass]:
     ]
 
 
-def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
+def final_passes(lowering: str, quantization: str, packed_up_to: float = 4.0) -> list[GraphPass]:
     """From there, its linears quantised or not, to the program that is lowered.
+
+    packed_up_to: which form memories take (see `FormChoice`), by the target.
 
     They come after the linears are quantised: the memory is one operator that PT2E leaves alone, while the linears
     of its portable form must stay exact, and capturing again would take an int8 table for fp32.
     """
     from spartanc.passes.lower_memory_portable import LowerMemoryPortable
+    from spartanc.passes.memory_site import FormChoice
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
     from spartanc.passes.quantize_memories import QuantizeMemories
@@ -44,24 +47,27 @@ def final_passes(lowering: str, quantization: str) -> list[GraphPass]:
     if portable:
         memories: GraphPass = LowerMemoryPortable()  # stock operators hold cells in fp32
     else:
-        memories = PackMemories() if fp32 else QuantizeMemories(quantization)
+        choice = FormChoice(packed_up_to)
+        memories = PackMemories(choice) if fp32 else QuantizeMemories(quantization, choice)
     return [memories] if fp32 else [memories, QuantizeEmbeddings(stock=portable)]
 
 
 def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:
     """From the captured program to the one whose task tensors become inputs."""
+    from spartanc.passes.memory_site import FormChoice
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_head import QuantizeHead
     from spartanc.passes.quantize_memories import QuantizeMemories
 
     exact = exact_passes()
+    one_form = FormChoice(float("inf"))  # for memories of every shape
     if lowering == "portable":
         return exact  # lifting writes the memory out in stock operators
     if quantization == "none":
-        return [*exact, PackMemories(always_pack_keys=True)]  # one form for memories of every shape
+        return [*exact, PackMemories(one_form)]
     return [
         *exact,
-        QuantizeMemories(quantization, always_pack_keys=True),
+        QuantizeMemories(quantization, one_form),
         QuantizeHead(task_names),  # before the linears of the backbone: what becomes an input here is none of theirs
     ]
 

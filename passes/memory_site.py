@@ -94,12 +94,27 @@ def unpacked_memory(program: ExportedProgram) -> str | None:
     return None
 
 
-def keys_are_packed(parents: int, cells: int, top_k: int) -> bool:
-    """Whether computing all M child logits in one blocked product beats reading the K*C chosen keys alone.
+@dataclass(frozen=True)
+class FormChoice:
+    """Whether all M child logits come out of one blocked product, or the K*C chosen keys are read alone.
 
-    The blocked product needs no horizontal sums and no gathering, which is worth several times the work.
+    The product needs no horizontal sums and no grouping, which is worth so many times the work: `packed_up_to` says how
+    many, for a target and a quantisation (`Target.packed_keys_up_to`). Infinity: one form for memories of every shape.
     """
-    return cells <= 4 * top_k * (cells // parents)
+
+    packed_up_to: float = 4.0
+
+    def packs_keys(self, parents: int, cells: int, top_k: int) -> bool:
+        return cells <= self.packed_up_to * top_k * (cells // parents)
+
+    def explain(self, sites: Sequence[MemorySite]) -> dict[str, Any]:
+        """For the report: how many memories take which form, and why."""
+        packed = sum(self.packs_keys(len(s.parents_EH), len(s.keys_MH), s.top_k) for s in sites)
+        return {
+            "all_keys_in_one_product": packed,
+            "keys_of_chosen_parents": len(sites) - packed,
+            "one_product_up_to_times_the_chosen_cells": self.packed_up_to,
+        }
 
 
 def _residual_after(lookup: Node) -> Node | None:

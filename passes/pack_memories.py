@@ -4,7 +4,7 @@ before:  memory_lookup(x, parents, keys, values, K, T), and the residual and Lay
 after:   memory_lookup.packed(x, layout = [E, M, K], logit_weights, keys?, values, weight?, bias?, eps, residual)
 
 The temperature goes into the keys. Parents and keys are packed together into one product's weights while the
-cells are few; with many cells only the parents are, and keys are read for the chosen alone (`keys_are_packed`).
+cells are few; with many cells only the parents are, and keys are read for the chosen alone (`FormChoice`).
 
 Left alone, with the reason: a memory whose tensors are computed rather than stored, and any LayerNorm that a
 residual doesn't precede. The result differs by rounding: x·(keys/T) for (x·keys)/T.
@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 
 from spartanc.compiler.ops.packing import pack_memory
-from spartanc.passes.memory_site import keys_are_packed, memory_sites, unpacked_memory
+from spartanc.passes.memory_site import FormChoice, memory_sites, unpacked_memory
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 
@@ -27,14 +27,15 @@ class PackMemories(GraphPass):
     provides = frozenset({"memories_packed"})
     tolerance = 1e-5
 
-    def __init__(self, *, always_pack_keys: bool = False):
-        """always_pack_keys: one form for memories of every shape, for a program that serves several."""
-        self._always_pack_keys = always_pack_keys
+    def __init__(self, choice: FormChoice | None = None):
+        self._choice = choice or FormChoice()
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
-        for site in memory_sites(program, report):
-            packed = self._always_pack_keys or keys_are_packed(len(site.parents_EH), len(site.keys_MH), site.top_k)
+        sites = memory_sites(program, report)
+        report.notes |= self._choice.explain(sites)
+        for site in sites:
+            packed = self._choice.packs_keys(len(site.parents_EH), len(site.keys_MH), site.top_k)
             memory = pack_memory(
                 site.parents_EH, site.keys_MH, site.values_MH, site.top_k, site.temperature, pack_keys=packed
             )

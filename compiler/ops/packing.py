@@ -46,7 +46,7 @@ def pack_memory(
 ) -> PackedMemory:
     """A memory for `spartan::memory_lookup.packed`: all packed, or with `pack_keys=False` the parents alone.
 
-    Which of the two is faster depends on the shape: see `cost.choose_form`.
+    Which of the two is faster depends on the shape: see `spartanc.passes.memory_site.FormChoice`.
     """
     layout = torch.tensor([parents_EH.shape[0], keys_MH.shape[0], top_k], dtype=torch.int64)
     scaled_keys_MH = keys_MH / temperature

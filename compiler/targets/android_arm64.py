@@ -4,7 +4,7 @@ Their C library is bionic, so the executorch wheel's libraries, built for glibc,
 for this target carries the program, and the app brings the runtime.
 """
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO
 from spartanc.compiler.targets.target import Cache, Target
 
 ANDROID_ARM64 = Target(
@@ -23,6 +23,7 @@ ANDROID_ARM64 = Target(
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 8, "int8": 32},
     memory_gb_per_s=10.0,
+    packed_keys_up_to=PACKED_KEYS_UP_TO,
     libraries="android",
     default_lowering="portable",  # the stock archive of the runtime takes no operator of ours
 )

@@ -1,6 +1,6 @@
 """Raspberry Pi 3 Model B: BCM2837, four Cortex-A53, 64-bit Raspberry Pi OS."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.compiler.targets.target import Cache, Target
 
 RPI3 = Target(
@@ -19,5 +19,6 @@ RPI3 = Target(
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 4, "int8": 8},
     memory_gb_per_s=2.0,
+    packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
 )

@@ -1,6 +1,6 @@
 """Raspberry Pi 4 Model B: BCM2711, four Cortex-A72, 64-bit Raspberry Pi OS; no crypto, no dot products."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.compiler.targets.target import Cache, Target
 
 RPI4 = Target(
@@ -19,5 +19,6 @@ RPI4 = Target(
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 4, "int8": 8},
     memory_gb_per_s=4.0,
+    packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
 )

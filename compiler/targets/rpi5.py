@@ -1,6 +1,6 @@
 """Raspberry Pi 5: BCM2712, four Cortex-A76, 64-bit Raspberry Pi OS; dot products and fp16."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, RASPBERRY_PI_OS_GLIBC
+from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.compiler.targets.target import Cache, Target
 
 RPI5 = Target(
@@ -19,5 +19,6 @@ RPI5 = Target(
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 8, "int8": 32},
     memory_gb_per_s=10.0,
+    packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
 )

@@ -31,6 +31,8 @@ class Target:
     architecture and nothing outside a kernel chosen at run time needs more than the base instruction set.
     `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read
     bandwidth of the whole chip. Both feed estimates only.
+    `packed_keys_up_to`, by quantisation: up to how many times the chosen cells a memory's cells may be for one blocked
+    product over all keys to be faster than reading the chosen parents' keys alone (M / (K C), which is E / K).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Target:
     default_quantization: str
     peak_macs_per_cycle: dict[str, float]
     memory_gb_per_s: float
+    packed_keys_up_to: dict[str, float]
     runs_under_qemu: bool = False
     default_lowering: str = "fused"
     libraries: str = "executorch-wheel"
@@ -61,6 +64,8 @@ class Target:
             raise ValueError(f"libraries must be one of {LIBRARIES}, got `{self.libraries}`")
         if self.cores < 1 or self.clock_mhz < 1:
             raise ValueError("cores and clock_mhz must be at least 1")
+        if set(self.packed_keys_up_to) != set(QUANTIZATIONS):
+            raise ValueError(f"packed_keys_up_to must have {QUANTIZATIONS}")
         if self.runs_under_qemu and self.qemu_cpu is None:
             raise ValueError(f"target `{self.name}` runs under qemu but names no qemu_cpu")
 

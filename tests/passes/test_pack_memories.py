@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.passes.memory_site import keys_are_packed
+from spartanc.compiler.targets.catalogue import find_target, target_names
+from spartanc.compiler.targets.target import QUANTIZATIONS
+from spartanc.passes import final_passes
+from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.pack_memories import PackMemories
 
 
@@ -44,7 +47,7 @@ def test_packed_program_agrees_with_eager(name, parents, cells):
     assert any(node.target is torch.ops.spartan.memory_lookup.default for node in program.graph.nodes)
     packed, report = PackMemories().run(program)
     assert report.changes == 1
-    assert report.notes == {"residuals": residuals, "layer_norms": norms}
+    assert (report.notes["residuals"], report.notes["layer_norms"]) == (residuals, norms)
     assert PackMemories().holds(packed) is None
     assert PackMemories().holds(program) is not None
     expected = module(x)
@@ -53,8 +56,22 @@ def test_packed_program_agrees_with_eager(name, parents, cells):
 
 
 def test_many_cells_are_read_for_the_chosen_alone():
-    assert keys_are_packed(16, 48, 8)
-    assert not keys_are_packed(1365, 4095, 8)
+    assert FormChoice().packs_keys(16, 48, 8)
+    assert not FormChoice().packs_keys(1365, 4095, 8)
+    assert FormChoice(float("inf")).packs_keys(1365, 4095, 8)
+
+
+@pytest.mark.parametrize("name", target_names())
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
+def test_the_form_is_the_targets_choice_and_the_report_says_it(name, quantization):
+    up_to = find_target(name).packed_keys_up_to[quantization]
+    module, x = Memories(TAILS["alone"][0], parents=8, cells=24, hidden=64).eval(), torch.randn(1, 5, 64)
+    program = torch.export.export(module, (x,)).run_decompositions({})
+    memories = final_passes("fused", quantization, up_to)[0]
+    _, report = memories.run(program)
+    forms = report.notes["all_keys_in_one_product"], report.notes["keys_of_chosen_parents"]
+    assert forms == ((1, 0) if up_to >= 4 else (0, 1))
+    assert report.notes["one_product_up_to_times_the_chosen_cells"] == up_to
 
 
 def test_computed_memories_are_left_alone_with_a_reason():
