@@ -15,6 +15,7 @@ struct Q {
   using Bytes = __m256i;
   using Cells = __m256i;
   static constexpr std::size_t kLanes = 8;
+  static constexpr bool kPairs = false;
   static Bytes load(const std::int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static Bytes quad(const std::int8_t* p) {
     std::int32_t bytes;

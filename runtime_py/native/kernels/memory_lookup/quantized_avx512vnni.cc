@@ -14,6 +14,7 @@ struct Q {
   using Bytes = __m512i;
   using Cells = __m512i;
   static constexpr std::size_t kLanes = 16;
+  static constexpr bool kPairs = false;
   static Bytes load(const std::int8_t* p) { return _mm512_loadu_si512(p); }
   static Bytes quad(const std::int8_t* p) {
     std::int32_t bytes;

@@ -12,6 +12,13 @@ struct Q : NeonBytes {
   struct Acc {
     int32x4_t left, right;  // lanes 0 and 1; 2 and 3
   };
+  static constexpr bool kPairs = true;
+  // Two products of bytes are at most 2 * 128 * 127 = 32512 and fit int16.
+  static Acc dot2(Acc a, Cells c0, Bytes b0, Cells c1, Bytes b1) {
+    const int16x8_t left = vmlal_s8(vmull_s8(vget_low_s8(c0), vget_low_s8(b0)), vget_low_s8(c1), vget_low_s8(b1));
+    const int16x8_t right = vmlal_high_s8(vmull_high_s8(c0, b0), c1, b1);
+    return {vpadalq_s16(a.left, left), vpadalq_s16(a.right, right)};
+  }
   static Acc start(std::int32_t) { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
   static Acc dot(Acc a, Cells c, Bytes b) {
     return {vpadalq_s16(a.left, vmull_s8(vget_low_s8(c), vget_low_s8(b))),

@@ -10,6 +10,7 @@ using V = Neon;
 
 struct Q : NeonBytes {
   using Acc = int32x4_t;
+  static constexpr bool kPairs = false;
   static Acc start(std::int32_t) { return vdupq_n_s32(0); }
   static Acc dot(Acc a, Cells c, Bytes b) { return vdotq_s32(a, c, b); }
   static Acc dot_small(Acc a, Bytes small, Bytes b) { return vdotq_s32(a, small, b); }

@@ -8,6 +8,7 @@
 //             start(sum): what sums of `dot` begin with, given the sum of the other factor
 //             dot_small(acc, small, bytes): the same for bytes within 0 .. 15 in `small` and any in `bytes`
 //             weigh(acc, values, weights): the same for any values and weights within 0 .. 127
+//             kPairs: whether there is dot2(acc, cells, bytes, cells, bytes), two steps for less than twice the work
 //             all(i), first(i): i in every lane, i in the first and 0 in the rest
 //             low(bytes), high(bytes): the nibbles as bytes
 //             to_float(acc), sum(acc): lanes as floats; all lanes together, as an integer
@@ -29,7 +30,8 @@ constexpr std::size_t kValueRegs = kValueColumns / Q::kLanes; // registers a blo
 
 inline const std::int8_t* as_signed(const std::uint8_t* p) { return reinterpret_cast<const std::int8_t*>(p); }
 
-template <std::size_t Positions, std::size_t Blocks>
+// `Steps` is Q: a template's own name, so that what an instruction set has not is not asked of it.
+template <std::size_t Positions, std::size_t Blocks, typename Steps = Q>
 inline void key_tile_int8(const QuantizedRows& x, std::size_t p0, std::size_t quads, const std::int8_t* keys,
                           const float* key_scales, float* out, std::size_t out_stride) {
   typename Q::Acc sum[Positions][Blocks * kRegs];
@@ -40,7 +42,26 @@ SPARTAN_UNROLL
 SPARTAN_UNROLL
     for (std::size_t i = 0; i < Blocks * kRegs; ++i) sum[p][i] = Q::start(x.sums[p0 + p]);
   }
-  for (std::size_t q = 0; q < quads; ++q) {
+  std::size_t q = 0;
+  if constexpr (Steps::kPairs) {
+    for (; q + 2 <= quads; q += 2) {
+      const std::int8_t* first = keys + q * kBlockBytes;
+      typename Q::Bytes x0[Positions], x1[Positions];
+SPARTAN_UNROLL
+      for (std::size_t p = 0; p < Positions; ++p) {
+        x0[p] = Q::quad(rows[p] + q * kQuad);
+        x1[p] = Q::quad(rows[p] + (q + 1) * kQuad);
+      }
+SPARTAN_UNROLL
+      for (std::size_t i = 0; i < Blocks * kRegs; ++i) {
+        const std::int8_t* at = first + i / kRegs * quads * kBlockBytes + i % kRegs * kBytes;
+        const typename Q::Cells c0 = Q::cells(Q::load(at)), c1 = Q::cells(Q::load(at + kBlockBytes));
+SPARTAN_UNROLL
+        for (std::size_t p = 0; p < Positions; ++p) sum[p][i] = Steps::dot2(sum[p][i], c0, x0[p], c1, x1[p]);
+      }
+    }
+  }
+  for (; q < quads; ++q) {
     typename Q::Cells cells[Blocks * kRegs];
 SPARTAN_UNROLL
     for (std::size_t i = 0; i < Blocks * kRegs; ++i) {
@@ -262,7 +283,7 @@ SPARTAN_UNROLL
 }
 
 // `Registers` vectors of consecutive columns from `first` on in a block of 64, going on into the blocks that follow.
-template <std::size_t Registers>
+template <std::size_t Registers, typename Steps = Q>
 inline void weigh_columns_int8(const std::int8_t* values, std::size_t first, std::size_t value_quads,
                                const QuantizedWeights& weights, const float* addend, std::size_t positions,
                                std::size_t hidden, std::size_t columns, float* out) {
@@ -280,7 +301,20 @@ inline void weigh_columns_int8(const std::int8_t* values, std::size_t first, std
     typename Q::Acc sum[Registers];
 SPARTAN_UNROLL
     for (std::size_t r = 0; r < Registers; ++r) sum[r] = Q::all(0);
-    for (std::size_t i = 0; i < weights.counts[p]; ++i) {
+    std::size_t i = 0;
+    if constexpr (Steps::kPairs) {
+      for (; i + 2 <= weights.counts[p]; i += 2) {
+        const typename Q::Bytes w0 = Q::quad(cells + i * kQuad), w1 = Q::quad(cells + (i + 1) * kQuad);
+        const std::int8_t* quad0 = values + quads[i] * kQuadBytes;
+        const std::int8_t* quad1 = values + quads[i + 1] * kQuadBytes;
+SPARTAN_UNROLL
+        for (std::size_t r = 0; r < Registers; ++r) {
+          const std::size_t at = r / kValueRegs * value_quads * kQuadBytes + r % kValueRegs * kBytes;
+          sum[r] = Steps::dot2(sum[r], Q::load(quad0 + at), w0, Q::load(quad1 + at), w1);
+        }
+      }
+    }
+    for (; i < weights.counts[p]; ++i) {
       const typename Q::Bytes w = Q::quad(cells + i * kQuad);
       const std::int8_t* quad = values + quads[i] * kQuadBytes;
 SPARTAN_UNROLL

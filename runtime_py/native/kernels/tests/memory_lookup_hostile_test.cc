@@ -27,7 +27,7 @@ void shapes(test::Random& random) {
     test::context = "shape " + std::to_string(shape.hidden) + " " + std::to_string(shape.parents) + " " +
                     std::to_string(shape.cells) + " " + std::to_string(shape.top_k);
     const bool sound = check(shape) == Status::kOk;
-    for (const Cells cells : {Cells::kF32, Cells::kQuantizedPacked, Cells::kQuantizedRows}) {
+    for (const Cells cells : {Cells::kF32, Cells::kInt8, Cells::kInt4}) {
       CHECK((scratch_bytes(shape, cells) > 0) == sound);
     }
     const std::int64_t begin = any_size(random), end = any_size(random);
