@@ -37,6 +37,7 @@ def final_passes(lowering: str, quantization: str, packed_up_to: float = 4.0) ->
     They come after the linears are quantised: the memory is one operator that PT2E leaves alone, while the linears
     of its portable form must stay exact, and capturing again would take an int8 table for fp32.
     """
+    from spartanc.passes.fuse_layer_norms import FuseLayerNorms
     from spartanc.passes.lower_memory_portable import LowerMemoryPortable
     from spartanc.passes.memory_site import FormChoice
     from spartanc.passes.pack_memories import PackMemories
@@ -49,11 +50,16 @@ def final_passes(lowering: str, quantization: str, packed_up_to: float = 4.0) ->
     else:
         choice = FormChoice(packed_up_to)
         memories = PackMemories(choice) if fp32 else QuantizeMemories(quantization, choice)
-    return [memories] if fp32 else [memories, QuantizeEmbeddings(stock=portable)]
+    return [
+        memories,
+        *([] if portable else [FuseLayerNorms()]),  # after the memories, which take a LayerNorm of their own
+        *([] if fp32 else [QuantizeEmbeddings(stock=portable)]),
+    ]
 
 
 def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:
     """From the captured program to the one whose task tensors become inputs."""
+    from spartanc.passes.fuse_layer_norms import FuseLayerNorms
     from spartanc.passes.memory_site import FormChoice
     from spartanc.passes.pack_memories import PackMemories
     from spartanc.passes.quantize_head import QuantizeHead
@@ -64,10 +70,11 @@ def shared_passes(lowering: str, quantization: str, task_names: Collection[str])
     if lowering == "portable":
         return exact  # lifting writes the memory out in stock operators
     if quantization == "none":
-        return [*exact, PackMemories(one_form)]
+        return [*exact, PackMemories(one_form), FuseLayerNorms()]
     return [
         *exact,
         QuantizeMemories(quantization, one_form),
+        FuseLayerNorms(),  # after the memories, which take a LayerNorm of their own
         QuantizeHead(task_names),  # before the linears of the backbone: what becomes an input here is none of theirs
     ]
 

@@ -49,3 +49,14 @@ def transposition(node: Node) -> list[int] | None:
         order[a], order[b] = order[b], order[a]
         return order
     return None
+
+
+def same_shape(a: Node, b: Node) -> bool:
+    """Whether two tensors have the same sizes, dynamic ones included, and the same type."""
+    first, second = a.meta["val"], b.meta["val"]
+    return first.dtype == second.dtype and size_key(shape_of(a)) == size_key(shape_of(b))
+
+
+def size_key(shape: Sequence[int | torch.SymInt]) -> tuple:
+    """Sizes in a form that can be compared without asking for the value of a dynamic one."""
+    return tuple(size if isinstance(size, int) else size.node.expr for size in shape)

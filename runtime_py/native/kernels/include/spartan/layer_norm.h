@@ -1,0 +1,28 @@
+// LayerNorm of a sum, one pass over each row: torch-free kernels on raw pointers.
+//
+//     s    = x, or x + residual where one is given
+//     out  = (s - mean(s)) / sqrt(mean((s - mean(s))^2) + eps) * weight + bias        over the H numbers of a row
+//
+// Tensors are dense [rows, H], weight and bias [H]; all need the alignment of their element only, and nothing is read
+// or written outside the sizes stated. `out` may be `x` or `residual` itself; no other overlap of `out` is allowed.
+// Mean and squares are two passes over a row that is still in L1, so that a large mean costs no digits.
+// Every call works on the rows [begin, end) alone; the result of a row does not depend on how rows are split.
+#pragma once
+
+#include <cstdint>
+
+#include "spartan/memory_lookup.h"  // Status, Isa
+
+namespace spartan {
+
+struct LayerNorm {
+  std::int64_t hidden;  // H, 1 to kMaxHidden
+  const float* weight;  // [H]
+  const float* bias;    // [H] or null
+  float eps;            // finite, not negative
+};
+
+Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* residual, std::int64_t begin,
+                          std::int64_t end, float* out, Isa isa = Isa::kBest);
+
+}  // namespace spartan

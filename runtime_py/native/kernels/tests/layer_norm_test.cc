@@ -1,0 +1,183 @@
+// LayerNorm of a sum: every instruction set of this machine against float64, over shapes, splits and hostile values.
+#include <cmath>
+#include <limits>
+
+#include "cpu/features.h"
+#include "spartan/layer_norm.h"
+#include "support.h"
+
+namespace {
+
+using spartan::Isa;
+using spartan::LayerNorm;
+using spartan::Status;
+using test::Guarded;
+using test::Random;
+
+constexpr double kRounding = std::numeric_limits<float>::epsilon() / 2;
+std::size_t compared = 0;
+
+struct Row {
+  std::vector<double> out, tolerance;
+};
+
+// Additions one after the other: n in plain code; with vectors at least 16 sums side by side, then what is left of a
+// register and the sums themselves.
+double chain(std::size_t n, Isa isa) {
+  const auto count = static_cast<double>(n);
+  return isa == Isa::kPortable ? count : std::fmin(count, count / 16 + 24);
+}
+
+// A chain of k additions loses at most k roundings of the sum of sizes. Carried on to first order: through the mean
+// (which shifts every number), the scale (relative), and the last operations.
+Row reference(const float* x, const float* residual, const float* weight, const float* bias, double eps,
+              std::size_t hidden, double additions) {
+  std::vector<double> s(hidden);
+  double sum = 0, size = 0;
+  for (std::size_t h = 0; h < hidden; ++h) {
+    s[h] = static_cast<double>(x[h]) + (residual != nullptr ? residual[h] : 0.0f);
+    sum += s[h];
+    size += std::fabs(s[h]);
+  }
+  const auto n = static_cast<double>(hidden);
+  const double mean = sum / n;
+  double squares = 0, largest = 0;
+  for (const double v : s) {
+    squares += (v - mean) * (v - mean);
+    largest = std::fmax(largest, std::fabs(v));
+  }
+  const double variance = squares / n, scale = 1 / std::sqrt(variance + eps);
+  const double mean_off = (additions + 1) * kRounding * size / n;
+  const double number_off = mean_off + 2 * kRounding * largest;  // of v - mean, the sum's own rounding included
+  const double deviation = std::sqrt(variance);
+  const double variance_off = (additions + 2) * kRounding * variance + 2 * deviation * number_off + number_off * number_off;
+  const double scale_off = scale * (0.5 * variance_off * scale * scale + 4 * kRounding);
+  Row row;
+  for (std::size_t h = 0; h < hidden; ++h) {
+    const double centred = s[h] - mean, normal = centred * scale;
+    row.out.push_back(normal * weight[h] + (bias != nullptr ? bias[h] : 0.0f));
+    const double off = number_off * scale + (std::fabs(centred) + number_off) * scale_off;
+    const double last = 3 * kRounding * (std::fabs(row.out[h]) + std::fabs(normal * weight[h]));
+    row.tolerance.push_back(off * std::fabs(weight[h]) + last + std::numeric_limits<float>::min());
+  }
+  return row;
+}
+
+void compare(Random& random, std::size_t rows, std::size_t hidden, Isa isa, double offset) {
+  Guarded<float> x(rows * hidden), residual(rows * hidden), weight(hidden), bias(hidden), out(rows * hidden);
+  test::fill_normal(random, x.data(), x.size(), 1.0);
+  for (float& v : x) v += static_cast<float>(offset);
+  test::fill_normal(random, residual.data(), residual.size(), 2.0);
+  test::fill_normal(random, weight.data(), hidden, 1.0);
+  test::fill_normal(random, bias.data(), hidden, 1.0);
+  const bool has_residual = random() % 3 != 0, has_bias = random() % 4 != 0;
+  const float* added = has_residual ? residual.data() : nullptr;
+  const float* moved = has_bias ? bias.data() : nullptr;
+  const LayerNorm norm{static_cast<std::int64_t>(hidden), weight.data(), moved, 1e-5f};
+  char text[120];
+  std::snprintf(text, sizeof text, "%s rows=%zu H=%zu residual=%d bias=%d offset=%g", isa_name(isa), rows, hidden,
+                has_residual, has_bias, offset);
+  test::context = text;
+  const auto count = static_cast<std::int64_t>(rows);
+  CHECK(add_layer_norm_f32(norm, x.data(), added, 0, count, out.data(), isa) == Status::kOk);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t at = r * hidden;
+    const Row expected = reference(x.data() + at, has_residual ? added + at : nullptr, weight.data(), moved, 1e-5, hidden,
+                                   chain(hidden, isa));
+    ++compared;
+    for (std::size_t h = 0; h < hidden; ++h) {
+      const double off = std::fabs(out[at + h] - expected.out[h]);
+      if (!(off <= expected.tolerance[h])) {
+        test::fail("row %zu, h %zu: got %.9g, expected %.9g, off by %.3g, allowed %.3g", r, h,
+                   static_cast<double>(out[at + h]), expected.out[h], off, expected.tolerance[h]);
+        return;
+      }
+    }
+  }
+  // Split, and in place over either operand: the same bits; rows outside the range stay as they are.
+  Guarded<float> again(rows * hidden);
+  const bool over_residual = has_residual && random() % 2 == 0;
+  float* target = over_residual ? residual.data() : x.data();
+  std::memcpy(again.data(), target, again.size() * sizeof(float));
+  const auto middle = static_cast<std::int64_t>(test::pick(random, 0, rows));
+  CHECK(add_layer_norm_f32(norm, x.data(), added, middle, count, target, isa) == Status::kOk);
+  const std::size_t kept = static_cast<std::size_t>(middle) * hidden;
+  CHECK(std::memcmp(target, again.data(), kept * sizeof(float)) == 0);
+  CHECK(add_layer_norm_f32(norm, x.data(), added, 0, middle, target, isa) == Status::kOk);
+  CHECK(std::memcmp(target, out.data(), out.size() * sizeof(float)) == 0);
+}
+
+// What is not a number stays in its row.
+void hostile_rows(Isa isa) {
+  test::context = isa_name(isa);
+  constexpr std::size_t kHidden = 37;
+  Guarded<float> x(3 * kHidden), weight(kHidden), out(3 * kHidden);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7);
+  for (float& w : weight) w = 1;
+  x[kHidden + 36] = std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t h = 0; h < kHidden; ++h) x[2 * kHidden + h] = 5;  // no deviation at all
+  const LayerNorm norm{kHidden, weight.data(), nullptr, 1e-5f};
+  CHECK(add_layer_norm_f32(norm, x.data(), nullptr, 0, 3, out.data(), isa) == Status::kOk);
+  for (std::size_t h = 0; h < kHidden; ++h) {
+    CHECK(std::isfinite(out[h]));
+    CHECK(std::isnan(out[kHidden + h]));
+    CHECK(std::fabs(out[2 * kHidden + h]) < 1e-3f);
+  }
+}
+
+void refusals() {
+  test::context = "refusals";
+  float one = 1;
+  const LayerNorm good{1, &one, nullptr, 0};
+  CHECK(spartan::add_layer_norm_f32(good, &one, nullptr, 0, 1, nullptr) == Status::kNullPointer);
+  CHECK(spartan::add_layer_norm_f32(good, nullptr, nullptr, 0, 1, &one) == Status::kNullPointer);
+  CHECK(spartan::add_layer_norm_f32(good, nullptr, nullptr, 0, 0, nullptr) == Status::kOk);
+  CHECK(spartan::add_layer_norm_f32(good, &one, nullptr, 1, 0, &one) == Status::kBadRange);
+  CHECK(spartan::add_layer_norm_f32(good, &one, nullptr, -1, 0, &one) == Status::kBadRange);
+  CHECK(spartan::add_layer_norm_f32({0, &one, nullptr, 0}, &one, nullptr, 0, 1, &one) == Status::kBadHidden);
+  CHECK(spartan::add_layer_norm_f32({1, nullptr, nullptr, 0}, &one, nullptr, 0, 1, &one) == Status::kNullPointer);
+  CHECK(spartan::add_layer_norm_f32({1, &one, nullptr, -1}, &one, nullptr, 0, 1, &one) == Status::kBadNorm);
+  CHECK(spartan::add_layer_norm_f32({1, &one, nullptr, NAN}, &one, nullptr, 0, 1, &one) == Status::kBadNorm);
+#if defined(__x86_64__)
+  CHECK(spartan::add_layer_norm_f32(good, &one, nullptr, 0, 1, &one, Isa::kNeon) == Status::kNoSuchKernel);
+#else
+  CHECK(spartan::add_layer_norm_f32(good, &one, nullptr, 0, 1, &one, Isa::kAvx2) == Status::kNoSuchKernel);
+#endif
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  test::read_arguments(argc, argv);
+  Random random(test::seed);
+  int vector_kernels = 0;
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
+    float one = 1, out = 0;
+    if (spartan::add_layer_norm_f32({1, &one, nullptr, 1}, &one, nullptr, 0, 1, &out, isa) != Status::kOk) {
+      std::printf("skipped: %s, which this processor has not\n", isa_name(isa));
+      continue;
+    }
+    if (isa != Isa::kPortable) ++vector_kernels;
+    hostile_rows(isa);
+    std::uint64_t shape = 0;
+    for (const std::size_t hidden : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 384, 768, 1024}) {
+      for (const std::size_t rows : {1, 2, 5, 128}) {
+        if (shape++ % test::share != 0) continue;
+        compare(random, rows, hidden, isa, 0);
+        compare(random, rows, hidden, isa, 100);
+      }
+    }
+    std::printf("layer_norm, %s: tested\n", isa_name(isa));
+  }
+  refusals();
+  // Every processor that we build for has vectors: a run without them tested nothing that ships.
+  test::context = "instruction sets";
+#if defined(__aarch64__)
+  CHECK(vector_kernels == 1);
+#else
+  if (spartan::cpu_features() & spartan::kCpuAvx2Fma) CHECK(vector_kernels >= 1);
+#endif
+  CHECK(compared > 100);
+  std::printf("%zu rows compared, %d failures\n", compared, test::failures);
+  return test::failures == 0 ? 0 : 1;
+}
