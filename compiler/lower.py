@@ -23,6 +23,7 @@ from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 
 from spartanc.compiler.errors import CompileError
+from spartanc.compiler.lowering_speed import quick_lowering
 
 OURS = "spartan::"
 
@@ -70,20 +71,21 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
     them, of their largest size, and copies.
     """
     try:
-        edge = to_edge_transform_and_lower(
-            program,
-            partitioner=[_partitioner()] if partitioners is None else partitioners,
-            # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),
-        )
-        delegated, delegates, fallback = _census(edge)
-        # Our kernels' packed tensors lie on cache lines: split loads cost a third of their speed.
-        config = ExecutorchBackendConfig(
-            extract_delegate_segments=True,
-            constant_tensor_alignment=64,
-            memory_planning_pass=MemoryPlanningPass(alloc_graph_input=not inputs_in_place),
-        )
-        emitted = edge.to_executorch(config)
+        with quick_lowering():
+            edge = to_edge_transform_and_lower(
+                program,
+                partitioner=[_partitioner()] if partitioners is None else partitioners,
+                # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
+                compile_config=EdgeCompileConfig(_check_ir_validity=False),
+            )
+            delegated, delegates, fallback = _census(edge)
+            # Our kernels' packed tensors lie on cache lines: split loads cost a third of their speed.
+            config = ExecutorchBackendConfig(
+                extract_delegate_segments=True,
+                constant_tensor_alignment=64,
+                memory_planning_pass=MemoryPlanningPass(alloc_graph_input=not inputs_in_place),
+            )
+            emitted = edge.to_executorch(config)
         operators, backends = _needs(emitted)
         return Lowered(emitted.buffer, delegated, delegates, fallback, operators=operators, backends=backends)
     except Exception as error:
