@@ -40,6 +40,7 @@ class _NeededPasses(_passes.XNNPACKPassManager):
 
     def __init__(self, exported_program: ExportedProgram, passes: list[Any] | None = None) -> None:
         super().__init__(exported_program, passes)
+        self.passes: list[Any]
         if not passes:
             names = [str(node.target) for node in exported_program.graph.nodes if node.op == "call_function"]
             self.passes = [each for each in self.passes if _has_work(each, names)]
@@ -55,9 +56,9 @@ def quick_lowering() -> Iterator[None]:
     """Lower quickly inside; not for several threads at once, as lowering itself isn't."""
     manager = xnnpack_preprocess.XNNPACKPassManager
     xnnpack_preprocess.XNNPACKPassManager = _NeededPasses
-    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+    NodeSource.__deepcopy__ = lambda self, memo: self
     try:
         yield
     finally:
         xnnpack_preprocess.XNNPACKPassManager = manager
-        del NodeSource.__deepcopy__  # type: ignore[attr-defined]
+        del NodeSource.__deepcopy__

@@ -19,12 +19,18 @@ def exact_passes() -> list[GraphPass]:
     from spartanc.passes.drop_batch_dimension import DropBatchDimension
     from spartanc.passes.drop_dead_tokens import DropDeadTokens
     from spartanc.passes.drop_noop_ops import DropNoopOps
+    from spartanc.passes.fold_attention_scale import FoldAttentionScale
+    from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
     from spartanc.passes.fuse_memories import FuseMemories
+    from spartanc.passes.simplify_attention_mask import SimplifyAttentionMask
 
     return [
         FuseMemories(),  # first: it reads the memory as it was written
         DropNoopOps(),  # before the next: a clone between two products would hide the one from the other
-        DropBatchDimension(),  # before the next, which then cuts the mask in three dimensions as well
+        DropBatchDimension(),  # before all that reads attention: it is written in three dimensions from here on
+        FoldAttentionScale(),  # before dead tokens go, which takes the last layer's scores apart
+        SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting
+        FoldPositionEmbeddings(),
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
     ]
 

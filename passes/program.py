@@ -42,15 +42,19 @@ def constant_tensor(program: ExportedProgram, node: Node) -> torch.Tensor | None
     return None
 
 
-def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor) -> Node:
-    """A new buffer of `program` holding `tensor`, as a placeholder before its first one."""
+def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind: InputKind = InputKind.BUFFER) -> Node:
+    """A new constant of `program` holding `tensor`, as a placeholder before its first one.
+
+    A pass that works the backbone's own constants into others makes them of kind CONSTANT_TENSOR: in a shared program
+    these are the backbone's by their bytes, where others are by their names.
+    """
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     with program.graph.inserting_before(placeholders[0]):
         return create_constant_placeholder(
             program,
             program.graph,
             name,
-            InputKind.BUFFER,
+            kind,
             tensor.detach().contiguous(),
             persistent_buffer=True,
         )
