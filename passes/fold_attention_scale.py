@@ -61,10 +61,10 @@ def _site(program: ExportedProgram, node: Node) -> tuple[float, Node | None, str
     found, reader = product.args[0], product
     while list(found.users) == [reader] and (found.target in VIEWS or transposition(found) is not None):
         found, reader = found.args[0], found
+    if found.op == "placeholder" or not (found.target in (aten.linear.default, *VIEWS) or transposition(found)):
+        return scale, None, f"queries come from `{found.target}`, not from a linear"
     if len(product.users) > 1 or list(found.users) != [reader]:
         return scale, None, "scores or queries are read by something else too"
-    if found.target is not aten.linear.default:
-        return scale, None, f"queries come from `{found.target}`, not from a linear"
     if any(constant_tensor(program, each) is None for each in found.args[1:] if each is not None):
         return scale, None, "the query's weights are computed, not stored"
     return scale, found, ""

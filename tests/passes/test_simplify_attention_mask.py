@@ -45,7 +45,6 @@ def test_other_masks_are_left_alone_with_the_reason():
     result, report = SimplifyAttentionMask().run(program)
     assert report.changes == 1
     assert {each.reason for each in report.skipped} == {"it is no function of the columns' mask alone"}
-    assert len(report.skipped) == 2
     for mask in ([1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]):
         inputs = torch.arange(5)[None], torch.tensor([mask])
         for got, expected in zip(result.module()(*inputs), program.module()(*inputs), strict=True):
