@@ -30,7 +30,12 @@ def operator_costs(program: ExportedProgram) -> list[dict[str, Any]]:
 
     `program` is one with at most one dynamic dimension, the length, and no quantisation yet.
     """
-    weights = {*program.graph_signature.inputs_to_parameters, *program.graph_signature.inputs_to_buffers}
+    signature = program.graph_signature
+    weights = {
+        *signature.inputs_to_parameters,
+        *signature.inputs_to_buffers,
+        *signature.inputs_to_lifted_tensor_constants,
+    }
     found: dict[str, dict[str, Any]] = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or _short_name(node) in _SHAPE_ONLY or not _values(node):
