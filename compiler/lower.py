@@ -24,6 +24,7 @@ from torch.export import ExportedProgram
 
 from spartanc.compiler.errors import CompileError
 from spartanc.compiler.lowering_speed import quick_lowering
+from spartanc.passes.program import copy_program
 
 OURS = "spartan::"
 
@@ -73,7 +74,7 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
     try:
         with quick_lowering():
             edge = to_edge_transform_and_lower(
-                program,
+                copy_program(program),  # lowering takes constants out of the program that it is given
                 partitioner=[_partitioner()] if partitioners is None else partitioners,
                 # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
