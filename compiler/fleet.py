@@ -112,7 +112,9 @@ def compile_fleet(request: pipeline.CompileRequest, plan: pipeline.Plan) -> dict
 
     bounds = _bounds(made)
     with stage("lower the shared program"):
-        lowered, reports = build_program(first, bounds, plan.lowering, plan.quantization, max_length)
+        lowered, reports = build_program(
+            first, bounds, plan.lowering, plan.quantization, max_length, plan.linears.kernels
+        )
     fleet = {
         "backbone": backbone.as_dict(),
         "quantization": tensor_quantization(plan.lowering, plan.quantization),

@@ -98,16 +98,21 @@ def task_program(
 
 
 def build_program(
-    task: TaskProgram, bounds: dict[str, tuple[int, int]], lowering: str, quantization: str, max_length: int
+    task: TaskProgram,
+    bounds: dict[str, tuple[int, int]],
+    lowering: str,
+    quantization: str,
+    max_length: int,
+    linears: str = "xnnpack",
 ) -> tuple[Lowered, list[PassReport]]:
-    """Lower the one program that takes every task within `bounds`."""
+    """Lower the one program that takes every task within `bounds`; `linears` says whose int8 kernels it gets."""
     shapes = _dynamic_shapes(task.inputs, bounds, max_length)
     inputs = (*example_inputs(_EXAMPLE_LENGTH if max_length >= _EXAMPLE_LENGTH else 2), *_example_tensors(task.inputs))
     program = _export(task.lifted.module, inputs, shapes)
-    if quantization != "none":
+    if quantization != "none" and linears == "xnnpack":
         program = quantize_linears(program, inputs, shapes)
     example = tuple(each.numpy() for each in inputs)
-    program, reports = run_passes(program, shared_backbone_passes(lowering, quantization), [example])
+    program, reports = run_passes(program, shared_backbone_passes(lowering, quantization, linears), [example])
     return lower(program, inputs_in_place=True), reports
 
 

@@ -17,6 +17,7 @@ from spartanc.compiler.artifact import check_output, whole_or_nothing
 from spartanc.compiler.capture import capture
 from spartanc.compiler.costs import operator_costs
 from spartanc.compiler.errors import UsageError
+from spartanc.compiler.linears import LinearChoice, choose_linears
 from spartanc.compiler.lower import Lowered, lower
 from spartanc.compiler.progress import say, stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
@@ -76,6 +77,10 @@ class Plan:
     @property
     def program(self) -> str:
         return "model.ts" if self.format == "torchscript" else "model.pte"
+
+    @property
+    def linears(self) -> LinearChoice:
+        return choose_linears(self.target, self.quantization, self.lowering)
 
     @property
     def local_device(self) -> Device:
@@ -147,13 +152,13 @@ def to_executorch(
         program, reports = run_passes(program, exact_passes(), checked)
     costs = operator_costs(program)  # before quantisation spells every linear out
 
-    if plan.quantization != "none":
+    if plan.quantization != "none" and not plan.linears.are_ours:
         with stage(f"quantise to {plan.quantization}"):
             program = quantize_backbone(program, max_length)
 
     with stage("final passes"):
         packed_up_to = plan.target.packed_keys_up_to[plan.quantization]
-        last = final_passes(plan.lowering, plan.quantization, packed_up_to)
+        last = final_passes(plan.lowering, plan.quantization, packed_up_to, plan.linears.kernels)
         program, more = run_passes(program, last, checked, given=frozenset({"memories_fused"}))
 
     with stage("lower"):
@@ -262,6 +267,7 @@ def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity
         "target": plan.target.name,
         "quantization": plan.quantization,
         "lowering": plan.lowering,
+        "linears": asdict(plan.linears),
         "fused_memories": sum(report.changes for report in reports if report.name == FUSION),
         "skipped": [asdict(each) for report in reports for each in report.skipped],
         "delegated_nodes": lowered.delegated_nodes if lowered else 0,

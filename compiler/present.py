@@ -135,6 +135,7 @@ def print_compile(result: dict[str, Any]) -> None:
     for skipped in result["skipped"]:
         console.print(f"  left alone      {escape(skipped['node'])}: {escape(skipped['reason'])}")
     console.print(f"in XNNPACK        {result['delegated_nodes']} operators in {result['delegates']} pieces")
+    console.print(f"linears           {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     fallback = result["fallback_ops"]
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)

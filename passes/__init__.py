@@ -35,10 +35,12 @@ def exact_passes() -> list[GraphPass]:
     ]
 
 
-def final_passes(lowering: str, quantization: str, packed_up_to: float = 4.0) -> list[GraphPass]:
+def final_passes(
+    lowering: str, quantization: str, packed_up_to: float = 4.0, linears: str = "xnnpack"
+) -> list[GraphPass]:
     """From there, its linears quantised or not, to the program that is lowered.
 
-    packed_up_to: which form memories take (see `FormChoice`), by the target.
+    packed_up_to: which form memories take (see `FormChoice`), by the target; linears: whose kernels linears get.
 
     They come after the linears are quantised: the memory is one operator that PT2E leaves alone, while the linears
     of its portable form must stay exact, and capturing again would take an int8 table for fp32.
@@ -60,7 +62,15 @@ def final_passes(lowering: str, quantization: str, packed_up_to: float = 4.0) ->
         memories,
         *([] if portable else [FuseLayerNorms()]),  # after the memories, which take a LayerNorm of their own
         *([] if fp32 else [QuantizeEmbeddings(stock=portable)]),
+        *_our_linears(linears),
     ]
+
+
+def _our_linears(linears: str) -> list[GraphPass]:
+    """Last: the operator's definition is slow, and every pass behind it would be checked through it."""
+    from spartanc.passes.quantize_linears import QuantizeLinears
+
+    return [QuantizeLinears()] if linears == "spartan" else []
 
 
 def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:
@@ -85,9 +95,11 @@ def shared_passes(lowering: str, quantization: str, task_names: Collection[str])
     ]
 
 
-def shared_backbone_passes(lowering: str, quantization: str) -> list[GraphPass]:
+def shared_backbone_passes(lowering: str, quantization: str, linears: str = "xnnpack") -> list[GraphPass]:
     """From the program with task inputs, its linears quantised or not, to the one that is lowered."""
     from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
 
     # After the linears: capturing again would take the tables for fp32.
-    return [] if quantization == "none" else [QuantizeEmbeddings(stock=lowering == "portable")]
+    if quantization == "none":
+        return []
+    return [QuantizeEmbeddings(stock=lowering == "portable"), *_our_linears(linears)]

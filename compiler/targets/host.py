@@ -8,7 +8,18 @@ import platform
 from spartanc.compiler.targets.aarch64 import PACKED_KEYS_UP_TO
 from spartanc.compiler.targets.target import Cache, Target
 
-_KNOWN_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "asimd", "asimddp", "asimdhp", "i8mm")
+_KNOWN_FEATURES = (
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "asimdhp",
+    "i8mm",
+)
 # Measured with memory_lookup_bench on Sapphire Rapids: H=768, K=8, three children, E from 16 to 64, 64 positions.
 _PACKED_UP_TO = {
     "avx512_vnni": {"none": 4.5, "int8": 3.0, "int4": 9.0},
@@ -58,4 +69,6 @@ def host() -> Target:
         peak_macs_per_cycle={"fp32": 16, "int8": 64},
         memory_gb_per_s=20.0,
         packed_keys_up_to=next((_PACKED_UP_TO[each] for each in _PACKED_UP_TO if each in features), PACKED_KEYS_UP_TO),
+        # XNNPACK has no kernels for tile registers, which are worth a factor of ten over its dot products.
+        linears="spartan" if "amx_int8" in features else "xnnpack",
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 QUANTIZATIONS = ("none", "int8", "int4")
 ARCHITECTURES = ("native", "aarch64")
 LIBRARIES = ("executorch-wheel", "android")
+LINEARS = ("xnnpack", "spartan")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Target:
     `base_flags` are what every source file is compiled with, so that one library serves each board of an
     architecture and nothing outside a kernel chosen at run time needs more than the base instruction set.
     `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read
-    bandwidth of the whole chip. Both feed estimates only.
+    bandwidth of the whole chip. Both feed estimates only. `linears` says whose kernels int8 linears are compiled for.
     `packed_keys_up_to`, by quantisation: up to how many times the chosen cells a memory's cells may be for one blocked
     product over all keys to be faster than reading the chosen parents' keys alone (M / (K C), which is E / K).
     """
@@ -54,6 +55,7 @@ class Target:
     runs_under_qemu: bool = False
     default_lowering: str = "fused"
     libraries: str = "executorch-wheel"
+    linears: str = "xnnpack"
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -62,6 +64,8 @@ class Target:
             raise ValueError(f"default_quantization must be one of {QUANTIZATIONS}")
         if self.libraries not in LIBRARIES:
             raise ValueError(f"libraries must be one of {LIBRARIES}, got `{self.libraries}`")
+        if self.linears not in LINEARS:
+            raise ValueError(f"linears must be one of {LINEARS}, got `{self.linears}`")
         if self.cores < 1 or self.clock_mhz < 1:
             raise ValueError("cores and clock_mhz must be at least 1")
         if set(self.packed_keys_up_to) != set(QUANTIZATIONS):

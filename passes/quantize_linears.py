@@ -1,0 +1,90 @@
+"""Linears with int8 weights for spartanc's own kernels, quantised by torchao, packed, their GELU folded in.
+
+before:  linear(x, weight_fp32[N, K], bias) [-> gelu]            weight and bias stored; gelu exact, its only reader
+after:   linear_int8(x, blocks, scales[N], sums[N], bias, gelu)  see spartanc.compiler.ops.linear_int8
+
+A scale for each output; activations are rounded row by row at run time. Left alone, with the reason: a linear whose
+weight or bias is computed or an input of the program, or not float32, or of a size that the kernels do not take.
+A GELU by tanh stays outside. Judged end to end, by labels and accuracy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from spartanc.compiler.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
+from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.protocol import GraphPass, PassReport, Skipped
+from spartanc.passes.quantize_memories import quantize_cells
+
+_LINEAR = torch.ops.aten.linear.default
+_GELU = torch.ops.aten.gelu.default
+
+
+class QuantizeLinears(GraphPass):
+    name = "quantize_linears"
+    provides = frozenset({"int8_linears"})
+    tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
+
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        program, report = copy_program(program), PassReport(self.name)
+        report.notes["gelus"] = 0
+        for number, node in enumerate([node for node in program.graph.nodes if node.target is _LINEAR]):
+            reason = _refusal(program, node)
+            if reason is not None:
+                report.skipped.append(Skipped(node.name, reason))
+                continue
+            gelu = _only_gelu(node)
+            _replace(program, node, gelu, number)
+            report.changes += 1
+            report.notes["gelus"] += gelu is not None
+        return finish(program), report
+
+    def holds(self, program: ExportedProgram) -> str | None:
+        for node in program.graph.nodes:
+            if node.target is _LINEAR and _refusal(program, node) is None:
+                return f"`{node.name}` still has an fp32 weight"
+        return None
+
+
+def _refusal(program: ExportedProgram, node: Node) -> str | None:
+    weight = constant_tensor(program, node.args[1])
+    if weight is None:
+        return "its weight is an input or computed, not stored"
+    if _bias(node) is not None and constant_tensor(program, _bias(node)) is None:
+        return "its bias is an input or computed, not stored"
+    if weight.dtype != torch.float32:
+        return f"its weight is {weight.dtype}"
+    outputs, inputs = weight.shape
+    if not (1 <= inputs <= MAX_INPUTS and 1 <= outputs <= MAX_OUTPUTS):
+        return f"its weight is [{outputs}, {inputs}]: the kernels take up to [{MAX_OUTPUTS}, {MAX_INPUTS}]"
+    return None
+
+
+def _bias(node: Node) -> Node | None:
+    return node.args[2] if len(node.args) > 2 else None
+
+
+def _only_gelu(node: Node) -> Node | None:
+    """The exact GELU that is the only reader of `node`."""
+    reader = next(iter(node.users), None)
+    if len(node.users) != 1 or reader.target is not _GELU or reader.kwargs.get("approximate", "none") != "none":
+        return None
+    return reader
+
+
+def _replace(program: ExportedProgram, node: Node, gelu: Node | None, number: int) -> None:
+    weight_NK = constant_tensor(program, node.args[1])
+    packed = pack_weights(*quantize_cells(weight_NK, 8))
+    constants = [
+        add_constant(program, f"linear_{number}_{name}", tensor) for name, tensor in packed._asdict().items()
+    ]
+    with program.graph.inserting_before(node):
+        arguments = (node.args[0], *constants, _bias(node), gelu is not None)
+        made = program.graph.call_function(torch.ops.spartan.linear_int8.default, arguments)
+    made.meta.update((gelu or node).meta)
+    for each in (gelu, node) if gelu is not None else (node,):
+        each.replace_all_uses_with(made)
+        program.graph.erase_node(each)

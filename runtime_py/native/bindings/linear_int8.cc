@@ -1,0 +1,142 @@
+// The int8 linear as an ExecuTorch operator. ExecuTorch does not check the bounds of dynamic dimensions, so every
+// dimension, type and layout is checked here; a wrong one fails the call and never the process.
+//
+// Rows are quantised into an arena of the calling thread, grown on first use and kept; weights are read where the
+// program's file is mapped. SPARTANC_LINEAR_KERNEL names a kernel to use in place of the best one, if there is one.
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <initializer_list>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
+#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
+#include <executorch/runtime/kernel/kernel_includes.h>
+#include <executorch/runtime/kernel/thread_parallel_interface.h>
+
+#include "spartan/linear_int8.h"
+
+namespace spartan {
+namespace {
+
+using executorch::aten::ScalarType;
+using executorch::aten::SizesType;
+using executorch::aten::Tensor;
+using executorch::runtime::Error;
+using executorch::runtime::KernelRuntimeContext;
+
+// What is worth waking another thread for, about 5 microseconds: numbers to quantise, bytes of weights to multiply with.
+constexpr std::int64_t kQuantizeGrain = std::int64_t{1} << 14;
+constexpr std::int64_t kMultiplyGrain = std::int64_t{1} << 16;
+
+char* arena(std::size_t bytes) {
+  thread_local std::unique_ptr<char[]> memory;
+  thread_local std::size_t size = 0;
+  if (size < bytes) {
+    memory.reset(new (std::nothrow) char[bytes]);
+    size = memory ? bytes : 0;
+  }
+  return memory.get();
+}
+
+LinearKernel chosen_kernel() {
+  static const LinearKernel kernel = [] {
+    const char* name = std::getenv("SPARTANC_LINEAR_KERNEL");
+    const LinearKernel named = name == nullptr ? LinearKernel::kBest : linear_kernel_named(name);
+    return has_linear_kernel(named) ? named : LinearKernel::kBest;
+  }();
+  return kernel;
+}
+
+bool is_shape(const Tensor& t, ScalarType type, std::initializer_list<std::int64_t> sizes) {
+  return t.scalar_type() == type && t.dim() == static_cast<ssize_t>(sizes.size()) &&
+         std::equal(sizes.begin(), sizes.end(), t.sizes().begin()) &&
+         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
+}
+
+// The first rule that the call breaks, or null; then `shape` holds and `out` has its shape.
+const char* broken_rule(const Tensor& x, const Tensor& blocks, const Tensor& scales, const Tensor& sums,
+                        const std::optional<Tensor>& bias, Tensor& out, LinearShape& shape) {
+  constexpr ssize_t kMaxDimensions = 8;
+  if (x.dim() < 1 || x.dim() > kMaxDimensions || x.scalar_type() != ScalarType::Float ||
+      !executorch::runtime::is_contiguous_dim_order(x.dim_order().data(), x.dim())) {
+    return "x must be a dense float tensor of 1 to 8 dimensions";
+  }
+  if (scales.dim() != 1) return "weight_scales must be float [N]";
+  shape.inputs = x.size(x.dim() - 1);
+  shape.outputs = scales.size(0);
+  shape.rows = 1;
+  for (ssize_t d = 0; d + 1 < x.dim(); ++d) shape.rows *= x.size(d);  // a tensor's elements are countable
+  if (const LinearStatus status = check(shape); status != LinearStatus::kOk) return describe(status);
+  const std::int64_t output_blocks = (shape.outputs + kLinearBlockOutputs - 1) / kLinearBlockOutputs;
+  const std::int64_t input_blocks = (shape.inputs + kLinearBlockInputs - 1) / kLinearBlockInputs;
+  if (!is_shape(blocks, ScalarType::Char, {output_blocks, input_blocks, 16, 16, 4})) {
+    return "weight_blocks must be int8 [ceil(N / 16), ceil(K / 64), 16, 16, 4]";
+  }
+  if (!is_shape(scales, ScalarType::Float, {shape.outputs})) return "weight_scales must be float [N]";
+  if (!is_shape(sums, ScalarType::Int, {shape.outputs})) return "weight_sums must be int32 [N]";
+  if (bias && !is_shape(*bias, ScalarType::Float, {shape.outputs})) return "bias must be float [N]";
+  if (out.scalar_type() != ScalarType::Float) return "out must be a float tensor";
+  SizesType sizes[kMaxDimensions];
+  std::copy(x.sizes().begin(), x.sizes().end(), sizes);
+  sizes[x.dim() - 1] = static_cast<SizesType>(shape.outputs);
+  if (executorch::runtime::resize_tensor(out, {sizes, static_cast<std::size_t>(x.dim())}) != Error::Ok) {
+    return "out cannot take the shape of the result";
+  }
+  return executorch::runtime::is_contiguous_dim_order(out.dim_order().data(), out.dim()) ? nullptr : "out must be dense";
+}
+
+Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight_blocks,
+                        const Tensor& weight_scales, const Tensor& weight_sums, const std::optional<Tensor>& bias,
+                        bool gelu, Tensor& out) {
+  const auto refuse = [&](const char* rule) {
+    ET_LOG(Error, "spartan::linear_int8.out: %s", rule);
+    context.fail(Error::InvalidArgument);
+  };
+  LinearShape shape{};
+  if (const char* rule = broken_rule(x, weight_blocks, weight_scales, weight_sums, bias, out, shape)) {
+    refuse(rule);
+    return out;
+  }
+  if (shape.rows == 0) return out;
+  const std::size_t size = linear_int8_scratch_bytes(shape);
+  char* scratch = arena(size);
+  if (scratch == nullptr) {
+    context.fail(Error::MemoryAllocationFailed);
+    return out;
+  }
+  const LinearInt8Weights weights{weight_blocks.const_data_ptr<std::int8_t>(), weight_scales.const_data_ptr<float>(),
+                                  weight_sums.const_data_ptr<std::int32_t>(),
+                                  bias ? bias->const_data_ptr<float>() : nullptr, gelu};
+  const LinearKernel kernel = chosen_kernel();
+  const float* input = x.const_data_ptr<float>();
+  float* output = out.mutable_data_ptr<float>();
+  std::atomic<LinearStatus> failure{LinearStatus::kOk};
+  const auto note = [&](LinearStatus status) {
+    if (status != LinearStatus::kOk) failure = status;
+  };
+  bool ran = executorch::extension::parallel_for(
+      0, shape.rows, std::max<std::int64_t>(1, kQuantizeGrain / shape.inputs), [&](std::int64_t begin, std::int64_t end) {
+        note(linear_int8_quantize(shape, input, begin, end, scratch, size, kernel));
+      });
+  const std::int64_t unit_bytes = shape.inputs * kLinearUnitOutputs;
+  ran = ran && executorch::extension::parallel_for(
+                   0, linear_int8_units(shape), std::max<std::int64_t>(1, kMultiplyGrain / unit_bytes),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     note(linear_int8_multiply(shape, weights, scratch, size, begin, end, output, kernel));
+                   });
+  if (!ran) {
+    refuse("the thread pool refused the work");
+  } else if (failure != LinearStatus::kOk) {
+    refuse(describe(failure));
+  }
+  return out;
+}
+
+}  // namespace
+}  // namespace spartan
+
+EXECUTORCH_LIBRARY(spartan, "linear_int8.out", spartan::linear_int8_out);

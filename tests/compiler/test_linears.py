@@ -1,0 +1,76 @@
+"""Which kernels int8 linears are compiled for, and that programs with ours agree with eager wherever they run."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from spartanc.compiler.linears import choose_linears
+from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.compiler.targets.catalogue import find_target
+from spartanc.models.checkpoint import save_model
+from support.fleets import save_tasks, tiny_tasks
+from support.models import tiny_model
+
+
+
+@pytest.fixture
+def host_with_tiles(monkeypatch):
+    """This machine, as if it had tile registers: the kernels fall back where it has none."""
+    target = replace(find_target("host"), linears="spartan")
+    monkeypatch.setattr("spartanc.compiler.pipeline.find_target", lambda name: target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("quantization", "lowering", "linears", "kernels"),
+    [
+        ("none", "fused", "spartan", "xnnpack"),
+        ("int8", "fused", "spartan", "spartan"),
+        ("int4", "fused", "spartan", "spartan"),
+        ("int8", "portable", "spartan", "xnnpack"),
+        ("int8", "fused", "xnnpack", "xnnpack"),
+    ],
+)
+def test_the_choice_and_its_reason(quantization, lowering, linears, kernels):
+    choice = choose_linears(replace(find_target("rpi4"), linears=linears), quantization, lowering)
+    assert choice.kernels == kernels
+    assert choice.are_ours == (kernels == "spartan")
+    assert choice.reason
+
+
+def test_arm_targets_keep_xnnpack():
+    for name in ("rpi3", "rpi4", "rpi5", "android-arm64"):
+        assert find_target(name).linears == "xnnpack"
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_a_program_of_our_linears_agrees_with_eager_on_every_kernel(quantize, host_with_tiles, tmp_path):
+    model = tmp_path / "model.pt"
+    save_model(tiny_model("bert"), model)
+    request = CompileRequest((model,), "host", tmp_path / "bundle", quantize=quantize, max_length=24)
+    made = compile_model(request)
+    assert made["linears"]["kernels"] == "spartan"
+    taken = next(each for each in made["passes"] if each["name"] == "quantize_linears")
+    assert taken["changes"] == made["fallback_ops"]["spartan::linear_int8"] > 0
+    assert made["parity"]["label_agreement"] >= 0.99
+    for kernel in ("portable", "avx2", "avx512vnni"):
+        command = [sys.executable, "-m", "spartanc", "verify", tmp_path / "bundle", "--model", model]
+        environment = os.environ | {"SPARTANC_LINEAR_KERNEL": kernel}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_fleet_of_our_linears_agrees_with_eager(host_with_tiles, tmp_path):
+    paths = save_tasks(tiny_tasks("bert"), tmp_path)
+    request = CompileRequest(
+        (paths["three"], paths["pair"]), "host", tmp_path / "fleet", quantize="int8", max_length=24, shared_backbone=True
+    )
+    made = compile_model(request)
+    assert made["linears"]["kernels"] == "spartan"
+    assert made["fallback_ops"]["spartan::linear_int8"] > 0
+    assert made["parity"]["label_agreement"] >= 0.99
+    reasons = [each["reason"] for each in made["skipped"]]
+    assert any("not stored" in reason for reason in reasons), "a task's own linears are inputs"
