@@ -78,9 +78,7 @@ def _only_gelu(node: Node) -> Node | None:
 def _replace(program: ExportedProgram, node: Node, gelu: Node | None, number: int) -> None:
     weight_NK = constant_tensor(program, node.args[1])
     packed = pack_weights(*quantize_cells(weight_NK, 8))
-    constants = [
-        add_constant(program, f"linear_{number}_{name}", tensor) for name, tensor in packed._asdict().items()
-    ]
+    constants = [add_constant(program, f"linear_{number}_{name}", tensor) for name, tensor in packed._asdict().items()]
     with program.graph.inserting_before(node):
         arguments = (node.args[0], *constants, _bias(node), gelu is not None)
         made = program.graph.call_function(torch.ops.spartan.linear_int8.default, arguments)

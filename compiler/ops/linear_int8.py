@@ -53,9 +53,7 @@ def pack_weights(weight_NK: Tensor, scales_N: Tensor) -> PackedWeights:
     """
     outputs, inputs = weight_NK.shape
     if not (1 <= inputs <= MAX_INPUTS and 1 <= outputs <= MAX_OUTPUTS):
-        raise ValueError(
-            f"a weight must be within [1, 1] and [{MAX_OUTPUTS}, {MAX_INPUTS}], got [{outputs}, {inputs}]"
-        )
+        raise ValueError(f"a weight must be within [1, 1] and [{MAX_OUTPUTS}, {MAX_INPUTS}], got [{outputs}, {inputs}]")
     padding = (0, -inputs % BLOCK_INPUTS, 0, -outputs % BLOCK_OUTPUTS)
     padded = torch.nn.functional.pad(weight_NK.to(torch.int8), padding)
     quads = padded.unflatten(1, (-1, BLOCK_INPUTS // QUAD, QUAD)).unflatten(0, (-1, BLOCK_OUTPUTS))

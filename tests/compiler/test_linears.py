@@ -15,7 +15,6 @@ from support.fleets import save_tasks, tiny_tasks
 from support.models import tiny_model
 
 
-
 @pytest.fixture
 def host_with_tiles(monkeypatch):
     """This machine, as if it had tile registers: the kernels fall back where it has none."""
@@ -66,7 +65,12 @@ def test_a_program_of_our_linears_agrees_with_eager_on_every_kernel(quantize, ho
 def test_a_fleet_of_our_linears_agrees_with_eager(host_with_tiles, tmp_path):
     paths = save_tasks(tiny_tasks("bert"), tmp_path)
     request = CompileRequest(
-        (paths["three"], paths["pair"]), "host", tmp_path / "fleet", quantize="int8", max_length=24, shared_backbone=True
+        (paths["three"], paths["pair"]),
+        "host",
+        tmp_path / "fleet",
+        quantize="int8",
+        max_length=24,
+        shared_backbone=True,
     )
     made = compile_model(request)
     assert made["linears"]["kernels"] == "spartan"
