@@ -48,7 +48,7 @@ from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 
-_EMBEDDINGS = "quantize_embeddings"
+_EMBEDDINGS, _LINEARS = "quantize_embeddings", "quantize_linears"
 _CHUNK_BYTES = 64 << 20  # of traces that are held at a time
 # A process answers rows of one length, since a trace is as long as its row: rows are padded to a multiple of this, and
 # the mask leaves what stands at their true positions as it is.
@@ -162,6 +162,7 @@ def _build(
     exact, quantized = DEFAULT_GATES["none"], DEFAULT_GATES[bundle.quantization]
     pad_id = model.encoder_config.get("pad_token_id") or 0
     portable = bundle.manifest["lowering"] == "portable"
+    kernels = bundle.manifest.get("linears", {}).get("kernels", "xnnpack")
     here: Device = StockDevice() if portable else LocalDevice()
     with stage("capture"):
         program = capture(model.module, bundle.max_length)
@@ -181,7 +182,7 @@ def _build(
 
     def lowered(name: str, linears: bool, last: list[GraphPass], gates: Gates) -> _Stage:
         with stage(name):
-            made = quantize_backbone(traced, bundle.max_length) if linears else traced
+            made = quantize_backbone(traced, bundle.max_length) if linears and kernels == "xnnpack" else traced
             for each in last:
                 made, _ = each.run(made)
             file = scratch / f"{len(list(scratch.iterdir()))}.pte"
@@ -191,12 +192,13 @@ def _build(
     plain = final_passes(bundle.manifest["lowering"], "none")
     stages.append(lowered("lowered", False, plain, exact))
     if bundle.quantization != "none":
-        final = final_passes(bundle.manifest["lowering"], bundle.quantization)
-        memories = [each for each in final if each.name != _EMBEDDINGS]
+        final = final_passes(bundle.manifest["lowering"], bundle.quantization, kernels)
+        memories = [each for each in final if each.name not in (_EMBEDDINGS, _LINEARS)]
+        ours = [each for each in final if each.name == _LINEARS]
         tables = [each for each in final if each.name == _EMBEDDINGS]
         if not portable:  # whose memories stay in fp32
             stages.append(lowered(f"memories {bundle.quantization}", False, memories, quantized))
-        stages.append(lowered("linears int8", True, plain, quantized))
+        stages.append(lowered("linears int8", True, [*plain, *ours], quantized))
         stages.append(lowered("embeddings int8", False, [*plain, *tables], quantized))
         stages.append(lowered("all", True, final, quantized))
     if device.name != here.name:
