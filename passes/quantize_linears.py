@@ -69,10 +69,10 @@ def _bias(node: Node) -> Node | None:
 
 def _only_gelu(node: Node) -> Node | None:
     """The exact GELU that is the only reader of `node`."""
-    reader = next(iter(node.users), None)
-    if len(node.users) != 1 or reader.target is not _GELU or reader.kwargs.get("approximate", "none") != "none":
+    readers = list(node.users)
+    if len(readers) != 1 or readers[0].target is not _GELU:
         return None
-    return reader
+    return readers[0] if readers[0].kwargs.get("approximate", "none") == "none" else None
 
 
 def _replace(program: ExportedProgram, node: Node, gelu: Node | None, number: int) -> None:

@@ -1,11 +1,14 @@
 """Which kernels int8 linears are compiled for, and that programs with ours agree with eager wherever they run."""
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from spartanc.compiler.linears import choose_linears
 from spartanc.compiler.pipeline import CompileRequest, compile_model
@@ -47,19 +50,28 @@ def test_arm_targets_keep_xnnpack():
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 def test_a_program_of_our_linears_agrees_with_eager_on_every_kernel(quantize, host_with_tiles, tmp_path):
-    model = tmp_path / "model.pt"
-    save_model(tiny_model("bert"), model)
-    request = CompileRequest((model,), "host", tmp_path / "bundle", quantize=quantize, max_length=24)
-    made = compile_model(request)
+    model, file = tiny_model("bert"), tmp_path / "model.pt"
+    save_model(model, file)
+    made = compile_model(CompileRequest((file,), "host", tmp_path / "bundle", quantize=quantize, max_length=24))
     assert made["linears"]["kernels"] == "spartan"
     taken = next(each for each in made["passes"] if each["name"] == "quantize_linears")
     assert taken["changes"] == made["fallback_ops"]["spartan::linear_int8"] > 0
     assert made["parity"]["label_agreement"] >= 0.99
+
+    ids = torch.randint(5, 40, (8, 20), generator=torch.Generator().manual_seed(0))
+    rows = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.inference_mode():
+        save_file(rows | {"logits": model.module(*rows.values())}, tmp_path / "expected.safetensors")
+    command = [sys.executable, "-m", "spartanc", "verify", tmp_path / "bundle", "--json"]
     for kernel in ("portable", "avx2", "avx512vnni"):
-        command = [sys.executable, "-m", "spartanc", "verify", tmp_path / "bundle", "--model", model]
-        environment = os.environ | {"SPARTANC_LINEAR_KERNEL": kernel}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*command, "--expected", tmp_path / "expected.safetensors"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"SPARTANC_LINEAR_KERNEL": kernel},
+        )
         assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["label_agreement"] >= 0.99
 
 
 def test_a_fleet_of_our_linears_agrees_with_eager(host_with_tiles, tmp_path):

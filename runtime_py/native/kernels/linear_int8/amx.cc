@@ -48,12 +48,36 @@ class NextPanel {
   std::size_t left_, step_;
 };
 
+// Claims the cache lines that the unit's results go to, so that stores find them.
+class ResultLines {
+ public:
+  ResultLines(const LinearJob& job, const LinearUnit& unit)
+      : row_(reinterpret_cast<const char*>(job.out + unit.row * job.outputs + unit.block * kLinearBlockOutputs)),
+        row_bytes_(job.outputs * sizeof(float)),
+        left_(unit.row_count),
+        step_((unit.row_count + job.input_blocks - 1) / job.input_blocks) {}
+
+  void claim_some() {
+    const std::size_t rows = left_ < step_ ? left_ : step_;
+    for (std::size_t i = 0; i < rows; ++i, row_ += row_bytes_) {
+      _m_prefetchw(const_cast<char*>(row_));
+      _m_prefetchw(const_cast<char*>(row_ + kLine));
+    }
+    left_ -= rows;
+  }
+
+ private:
+  const char* row_;
+  std::size_t row_bytes_, left_, step_;
+};
+
 template <int kRowTiles, int kBlocks>
 void sums_of(const LinearJob& job, const LinearUnit& unit, std::int32_t (*sums)[16]) {
   const std::size_t bytes = job.input_blocks * kTileBytes;
   const std::uint8_t* x = job.x + unit.row / kTileRows * bytes;
   const std::int8_t* w = job.weights.blocks + unit.block * bytes;
   NextPanel next(job, unit);
+  ResultLines lines(job, unit);
   _tile_zero(0);
   if constexpr (kBlocks == 2) _tile_zero(1);
   if constexpr (kRowTiles == 2) _tile_zero(2);
@@ -72,6 +96,7 @@ void sums_of(const LinearJob& job, const LinearUnit& unit, std::int32_t (*sums)[
       if constexpr (kBlocks == 2) _tile_dpbusd(3, 5, 7);
     }
     next.fetch_some();
+    lines.claim_some();
   }
   _tile_stored(0, sums, 64);
   if constexpr (kBlocks == 2) _tile_stored(1, sums + 32, 64);
@@ -81,11 +106,13 @@ void sums_of(const LinearJob& job, const LinearUnit& unit, std::int32_t (*sums)[
 
 template <bool kGelu>
 void results_of(const LinearJob& job, const LinearUnit& unit, const std::int32_t (*sums)[16]) {
+  constexpr std::size_t kTogether = 4;
   for (std::size_t b = 0; b < unit.block_count; ++b) {
     const BlockResults results(job, unit.block + b);
-    for (std::size_t r = 0; r < unit.row_count; ++r) {
-      results.store<kGelu>(unit.row + r, _mm512_load_si512(sums[b * 32 + r]));
-    }
+    const auto* dots = reinterpret_cast<const __m512i*>(sums + b * 32);
+    std::size_t r = 0;
+    for (; r + kTogether <= unit.row_count; r += kTogether) results.store<kGelu, kTogether>(unit.row + r, dots + r, 1);
+    for (; r < unit.row_count; ++r) results.store<kGelu, 1>(unit.row + r, dots + r, 1);
   }
 }
 

@@ -28,9 +28,8 @@ void strip(const LinearJob& job, std::size_t row, std::size_t block) {
   }
   for (std::size_t b = 0; b < kBlocks; ++b) {
     const BlockResults results(job, block + b);
-    for (std::size_t r = 0; r < kRows; ++r) {
-      job.weights.gelu ? results.store<true>(row + r, dots[r][b]) : results.store<false>(row + r, dots[r][b]);
-    }
+    job.weights.gelu ? results.store<true, kRows>(row, &dots[0][b], kBlocks)
+                     : results.store<false, kRows>(row, &dots[0][b], kBlocks);
   }
 }
 
