@@ -13,7 +13,7 @@
 namespace spartan {
 namespace {
 
-bool has_cpu(std::uint32_t features) { return (cpu_features() & features) == features; }
+[[maybe_unused]] bool has_cpu(std::uint32_t features) { return (cpu_features() & features) == features; }
 
 const LinearKernels* kernels_of(LinearKernel kernel) {
   const LinearKernels* found = nullptr;
