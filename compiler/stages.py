@@ -192,7 +192,7 @@ def _build(
     plain = final_passes(bundle.manifest["lowering"], "none")
     stages.append(lowered("lowered", False, plain, exact))
     if bundle.quantization != "none":
-        final = final_passes(bundle.manifest["lowering"], bundle.quantization, kernels)
+        final = final_passes(bundle.manifest["lowering"], bundle.quantization, linears=kernels)
         memories = [each for each in final if each.name not in (_EMBEDDINGS, _LINEARS)]
         ours = [each for each in final if each.name == _LINEARS]
         tables = [each for each in final if each.name == _EMBEDDINGS]
