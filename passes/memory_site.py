@@ -7,6 +7,7 @@ n = layer_norm(z, [H], weight, bias, eps)   taken in where that follows, and not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,8 @@ class FormChoice:
         return {
             "all_keys_in_one_product": packed,
             "keys_of_chosen_parents": len(sites) - packed,
-            "one_product_up_to_times_the_chosen_cells": self.packed_up_to,
+            # None for every shape: JSON, and so a manifest, has no infinity.
+            "one_product_up_to_times_the_chosen_cells": self.packed_up_to if math.isfinite(self.packed_up_to) else None,
         }
 
 
