@@ -1,12 +1,14 @@
 """The wheel holds all that was written, and compiles a model from another place."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from spartanc.models.checkpoint import save_model
 from support.models import tiny_model
@@ -81,3 +83,13 @@ def test_the_wheel_compiles_and_runs_a_model_from_another_place(installed, tmp_p
     assert found.startswith(str(installed))
     spartanc("compile", "model.pt", "--target", "host", "--out", "bundle", "--max-length", "16")
     assert '"label"' in spartanc("run", "bundle", "--text", "where is the card", "--json")
+
+
+def test_the_lock_file_holds_every_dependency_with_its_hash():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    packages = dict(re.findall(r"^([a-z0-9.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", lock, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(packages[requirement.name].partition("+")[0]), text

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -300,3 +301,18 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="No space left"):
         save_model(tiny_model(), tmp_path / "model.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_of_any_weight_is_refused(tmp_path):
+    """torch.load itself does not look at the checksums of an archive."""
+    path = tmp_path / "model.pt"
+    save_model(tiny_model(layers=1, hidden=16), path)
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    changed = bytearray(data)
+    changed[largest.header_offset + len(largest.filename) + 200] ^= 1
+    path.write_bytes(changed)
+    torch.load(path, weights_only=True)
+    with pytest.raises(UsageError, match=r"checksum|CRC"):
+        load_model(path)

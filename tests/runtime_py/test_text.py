@@ -47,3 +47,11 @@ def test_wrong_tokenizer_and_wrong_length():
         TextEncoder("{}", 16)
     with pytest.raises(UsageError, match="max length `4` leaves no room"):
         TextEncoder(tiny_tokenizer(), 4)
+
+
+def test_what_ends_the_tokenizers_library_is_one_clear_error():
+    """It gives up with a PanicException, which is no Exception."""
+    content = json.loads(tiny_tokenizer())
+    content["post_processor"]["special_tokens"].pop("[SEP]")
+    with pytest.raises(UsageError, match="tokenizer"):
+        TextEncoder(json.dumps(content), 16).encode("where is the card")
