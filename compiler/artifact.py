@@ -39,11 +39,14 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 def check_output(out: Path) -> None:
     """Raise UsageError unless `out` can become a bundle: absent, or an empty directory, in a writable place."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageError(f"output `{out}` exists and is not a directory")
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first")
-    parent = _existing_ancestor(out)
+    try:
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise UsageError(f"output `{out}` exists and is not a directory")
+        if out.is_dir() and any(out.iterdir()):
+            raise UsageError(f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first")
+        parent = _existing_ancestor(out)
+    except PermissionError as error:  # a folder on the way there that may not even be looked into
+        raise UsageError(f"output `{out}` can't be written: no permission in `{error.filename}`") from error
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UsageError(f"output `{out}` can't be written: no permission in `{parent}`")
 
