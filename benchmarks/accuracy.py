@@ -1,10 +1,12 @@
 """What quantisation costs on real data: fp32 eager PyTorch against int8 and int4 bundles, on test splits.
 
-    python benchmarks/accuracy.py MODELS DATA [--tasks trec,sms] [--quantize int8,int4] [--bundles DIR] [--json]
+    python benchmarks/accuracy.py MODELS DATA [--tasks trec,sms] [--quantize int8,int4] [--bundles DIR] [--fleet FLEET]
+                                  [--json]
 
 MODELS holds a NAME.pt for each task (by `spartanc train`), DATA a NAME/test.jsonl (by
 `python -m spartanc.models.datasets`). Each model is compiled for `host` and proved on rows of NAME/dev.jsonl; the test
 split is seen once, here. With --bundles, they are kept in DIR, and those that are there already are taken as they are.
+With --fleet, the tasks of that fleet are measured in place of bundles of their own.
 
 Prints a Markdown table, or with --json one document. Exit code 1 where a goal is missed: int8 loses at most 0.3 points
 on each task and 0.1 on average, and gives eager's label on 99% of each split; int4 loses at most 0.2 on average.
@@ -32,7 +34,7 @@ from spartanc.compiler.proof import compare, eager_logits  # noqa: E402
 from spartanc.compiler.quality import quality  # noqa: E402
 from spartanc.compiler.samples import encode_examples  # noqa: E402
 from spartanc.models.checkpoint import load_model  # noqa: E402
-from spartanc.runtime_py.bundle import open_bundle  # noqa: E402
+from spartanc.runtime_py.bundle import Bundle, open_bundle  # noqa: E402
 from spartanc.runtime_py.data import read_examples  # noqa: E402
 from spartanc.runtime_py.devices.local import LocalDevice  # noqa: E402
 
@@ -55,8 +57,10 @@ def bundle_of(model: Path, dev: Path, quantization: str, folder: Path) -> Path:
     return out
 
 
-def measure(task: str, models: Path, data: Path, quantizations: list[str], folder: Path) -> dict[str, Any]:
-    """One task: accuracy of eager PyTorch, and accuracy, agreement and size of every bundle."""
+def measure(
+    task: str, models: Path, data: Path, quantizations: list[str], folder: Path, fleet: Bundle | None
+) -> dict[str, Any]:
+    """One task: accuracy of eager PyTorch, and accuracy, agreement and size of every bundle, or of the fleet."""
     path = models / f"{task}.pt"
     model = load_model(path)
     examples = read_examples(data / task / "test.jsonl")
@@ -65,18 +69,20 @@ def measure(task: str, models: Path, data: Path, quantizations: list[str], folde
     for quantization in quantizations:
         say(f"{task}, {quantization}")
         try:
-            bundle = open_bundle(bundle_of(path, data / task / "dev.jsonl", quantization, folder))
+            bundle = fleet or open_bundle(bundle_of(path, data / task / "dev.jsonl", quantization, folder))
         except GateError as error:
             row[quantization] = {"refused": str(error)}
             continue
         assert model.tokenizer is not None
+        of_task = bundle if fleet is None else bundle.for_task(model.problem, model.labels)
         rows = encode_examples(examples, model.tokenizer, bundle.max_length).rows
         with stage(f"run {len(rows)} texts"):
             if reference is None:
                 reference = eager_logits(model.module, rows)
-                row["eager"] = quality(bundle, examples, reference)
-            got = LocalDevice().run(bundle.path, bundle.program, rows, threads=1)
-        accuracy = quality(bundle, examples, got)
+                row["eager"] = quality(of_task, examples, reference)
+            chosen = None if fleet is None else task
+            got = LocalDevice().run(bundle.path, bundle.program, rows, threads=1, task=chosen)
+        accuracy = quality(of_task, examples, got)
         assert accuracy is not None
         row[quantization] = {
             "accuracy": accuracy,
@@ -138,15 +144,19 @@ def main() -> None:
     parser.add_argument("--tasks", default=STANDARD)
     parser.add_argument("--quantize", default="int8,int4")
     parser.add_argument("--bundles", type=Path, help="directory in which bundles are kept")
+    parser.add_argument("--fleet", type=Path, help="a bundle with a shared backbone that has all the tasks")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     tasks, quantizations = given.tasks.split(","), given.quantize.split(",")
+    fleet = None if given.fleet is None else open_bundle(given.fleet)
+    if fleet is not None:
+        quantizations = [fleet.quantization]
     with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch:
         folder = given.bundles or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = {task: measure(task, given.models, given.data, quantizations, folder) for task in tasks}
+        rows = {task: measure(task, given.models, given.data, quantizations, folder, fleet) for task in tasks}
     result = {
-        "settings": {"quantizations": quantizations, "device": "local"},
+        "settings": {"quantizations": quantizations, "device": "local", "fleet": fleet is not None},
         "tasks": rows,
         "goals": {each: goals(rows, each) for each in quantizations},
     }
