@@ -1,6 +1,7 @@
 """Quantisation of the backbone for XNNPACK: int8 weights per channel, activations per row at run time.
 
-Linears only. LayerNorm, softmax and pooling stay in fp32; memories and embeddings have passes of their own.
+Linears only, but for the one that gives the logits. LayerNorm, softmax and pooling stay in fp32; memories and
+embeddings have passes of their own.
 The converted program is *not* a reference for the lowered one: here activations are rounded per tensor, in XNNPACK
 per row. Judge a quantised program against fp32 eager.
 """
@@ -17,6 +18,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from spartanc.compiler.capture import dynamic_shapes, example_inputs
 from spartanc.compiler.errors import CompileError
+from spartanc.passes.last_linear import gives_the_logits
 
 
 class _LinearsOnly(XNNPACKQuantizer):
@@ -27,19 +29,19 @@ class _LinearsOnly(XNNPACKQuantizer):
 
 
 def quantize_backbone(program: ExportedProgram, max_length: int) -> ExportedProgram:
-    """Every linear of `program` in int8; the same signature and the same dynamic length up to `max_length`."""
+    """Every linear of `program` but the last in int8; the same signature, the same length up to `max_length`."""
     return quantize_linears(program, example_inputs(min(max_length, 8)), dynamic_shapes(max_length))
 
 
 def quantize_linears(
     program: ExportedProgram, inputs: tuple[torch.Tensor, ...], shapes: tuple[dict[int, Dim], ...]
 ) -> ExportedProgram:
-    """Every linear with stored weights in int8; one whose weight is an input stays as it is.
+    """Every linear with stored weights but the last in int8; one whose weight is an input stays as it is.
 
     inputs and shapes: what the program was captured with.
     """
     quantizer = _LinearsOnly().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
-    quantizer.set_filter_function(_has_stored_weights)
+    quantizer.set_filter_function(_may_be_quantized)
     try:
         with torch.no_grad():
             prepared = prepare_pt2e(program.module(), quantizer)
@@ -51,6 +53,8 @@ def quantize_linears(
     return again.run_decompositions({})
 
 
-def _has_stored_weights(node: torch.fx.Node) -> bool:
-    is_linear = node.target is torch.ops.aten.linear.default
-    return not is_linear or all(each.op == "get_attr" for each in node.args[1:] if isinstance(each, torch.fx.Node))
+def _may_be_quantized(node: torch.fx.Node) -> bool:
+    if node.target is not torch.ops.aten.linear.default:
+        return True
+    stored = all(each.op == "get_attr" for each in node.args[1:] if isinstance(each, torch.fx.Node))
+    return stored and not gives_the_logits(node)

@@ -11,10 +11,10 @@ Names: a parameter keeps its qualified name; what a pass derived from a memory i
 memories from the input on and ROLE the argument of the operator that reads it. A memory that no pass has packed becomes
 the stock operators of `open_memory`, which need nothing of it but inputs.
 
-With `half`, what the passes left in fp32 comes in as fp16 and is widened before its use: parents and the last layer,
-which would be half of an int8 task's file. It rounds them by at most 2^-11 of their value, a tenth of what int8 does to
-the cells. Scales stay in fp32, and so do LayerNorms: two dozen small tensors, whose widening would cost a short text
-more time than their bytes are worth.
+With `half`, parents come in as fp16 and are widened before their use: they would be a third of an int8 task's file.
+`QuantizeMemories` rounded them so already, so nothing is lost here. Everything else comes in as it is: LayerNorms are
+two dozen small tensors, whose widening would cost a short text more time than their bytes are worth, and the last layer
+gives the logits of the task's own bundle only if it is not rounded.
 
 Refused, with the constant's name: a constant that is neither the backbone's nor comes from a memory.
 """
@@ -43,7 +43,6 @@ from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 _BLOCKS = frozenset({"logit_weights", "values", "key_cells", "value_cells"})
 _WIDEN = torch.ops.spartan.widen.default
 _LOOKUP = torch.ops.spartan.memory_lookup.default
-_NORMS = (torch.ops.aten.layer_norm.default, torch.ops.aten.native_layer_norm.default)
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def lift_task_tensors(
 ) -> Lifted:
     """Make inputs of all constants of `program` that are in `task_names` or were derived from a memory.
 
-    half: fp32 tensors come in as fp16.
+    half: fp32 parents come in as fp16.
     backbone: names of the constants that stay (parameters and buffers of the model that are no task's).
     """
     constants = {node: constant_tensor(program, node) for node in program.graph.nodes if node.op == "placeholder"}
@@ -95,7 +94,7 @@ def lift_task_tensors(
     given: list[tuple[str, Any, Node | None]] = [(name, constants[node], node) for node, name in names.items()]
     given += [(name, value, None) for tensors in opened.values() for name, value in tensors.items()]
     if half:
-        given = [(name, value if _stays(name, node) else _halved(name, value), node) for name, value, node in given]
+        given = [(name, _halved(name, value) if _is_parents(name) else value, node) for name, value, node in given]
     # Stable: otherwise in the order of the computation.
     given.sort(key=lambda each: (not _is_blocks(each[0]), -each[1].element_size()))
     inputs: dict[str, Node] = {}
@@ -141,10 +140,8 @@ def _is_blocks(name: str) -> bool:
     return name.startswith("memories.") and name.rpartition(".")[2] in _BLOCKS
 
 
-def _stays(name: str, node: Node | None) -> bool:
-    """Whether a tensor comes in as it is: scales, weights and biases of a LayerNorm."""
-    only_norms = node is not None and bool(node.users) and all(user.target in _NORMS for user in node.users)
-    return only_norms or name.endswith(("scale", "scales", ".norm_weight", ".norm_bias"))
+def _is_parents(name: str) -> bool:
+    return name.startswith("memories.") and name.endswith(".logit_weights")
 
 
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
