@@ -331,6 +331,22 @@ def test_int8_tasks_bring_int8_cells_and_an_int8_head(tmp_path):
         assert np.abs(got - expected).max() < 0.1 * float(np.ptp(expected))
 
 
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+def test_a_quantised_fleet_answers_as_its_tasks_own_bundles(tmp_path, quantization):
+    paths = save_tasks(tiny_tasks("bert"), tmp_path)
+    _compile([paths["three"], paths["pair"]], tmp_path / "fleet", quantize=quantization)
+    fleet = open_bundle(tmp_path / "fleet")
+    for name in ("three", "pair"):
+        out = tmp_path / name
+        request = {"target": "host", "out": out, "max_length": MAX_LENGTH, "quantize": quantization}
+        compile_model(CompileRequest(models=(paths[name],), **request))
+        own = np.stack(LocalDevice().run(out, open_bundle(out).program, ROWS))
+        shared = np.stack(LocalDevice().run(fleet.path, fleet.program, ROWS, task=name))
+        assert np.abs(own).max() > 0.01
+        # Encoder and memories are the same to the bit; the last layer is one product in fp32, summed in two orders.
+        np.testing.assert_allclose(shared, own, atol=2e-6)
+
+
 def test_portable_programs_take_fp32_tasks_on_stock_runtimes(tmp_path):
     models = tiny_tasks("bert")
     paths = save_tasks(models, tmp_path)
