@@ -56,6 +56,20 @@ def test_padding_is_cut_unless_kept(tiny, spartan, ids):
         assert np.abs(np.array(a["logits"]) - np.array(b["logits"])).max() < 1e-6
 
 
+def test_inputs_are_held_to_the_manifest(tiny, spartan, ids, tmp_path):
+    def said(batch):
+        return [{"name": name, "dtype": "int64", "shape": [batch, "L"]} for name in ("input_ids", "attention_mask")]
+
+    assert spartan("run", make_bundle(tmp_path / "sound", tiny[0], inputs=said(1)), "--ids", ids).returncode == 0
+    shorter = spartan("run", make_bundle(tmp_path / "short", tiny[0], inputs=said(1), max_length=8), "--ids", ids)
+    assert shorter.returncode == 2
+    assert "within 1 and 8" in shorter.stderr
+    for number, wrong in enumerate(({"inputs": said(7)}, {"inputs": said(1), "max_length": 999})):
+        done = spartan("run", make_bundle(tmp_path / str(number), tiny[0], **wrong), "--ids", ids)
+        assert done.returncode == 2
+        assert "the manifest does not describe its program" in done.stderr
+
+
 def test_bench_prints_every_run_of_both_programs(tiny, spartan):
     done = spartan("bench", tiny[0], "--baseline", tiny[0], "--length", 7, "--max-runs", 25, "--warmup", 3)
     assert done.returncode == 0, done.stderr

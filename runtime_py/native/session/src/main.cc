@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "bounds.h"
 #include "bundle.h"
 #include "error.h"
 #include "json.h"
@@ -158,10 +159,10 @@ void check(int32_t status, const char* message) {
   }
 }
 
-// Names and sizes of the manifest's inputs, where it has them, become bounds of the session.
+// What the manifest says of the inputs, where there is one, the session holds them to.
 class Session {
  public:
-  Session(const std::string& program, const Options& options) {
+  Session(const Bundle& bundle, const Options& options) {
     spartan_options chosen{};
     chosen.struct_size = sizeof chosen;
     chosen.threads = static_cast<int32_t>(options.whole("--threads", 0, 1, 256));
@@ -169,8 +170,9 @@ class Session {
     chosen.profile = options.has("--profile") ? 1 : 0;
     char message[kMessageSize];
     spartan_session* opened = nullptr;
-    check(spartan_open(program.c_str(), &chosen, &opened, message, sizeof message), message);
+    check(spartan_open(bundle.program.c_str(), &chosen, &opened, message, sizeof message), message);
     session_.reset(opened);
+    spartan::narrow_inputs(opened, bundle.manifest);
   }
 
   spartan_session* get() const { return session_.get(); }
@@ -372,7 +374,7 @@ int run(const Options& options) {
   const Bundle bundle = spartan::open_bundle(options.bundle, options.text("--require-signature"));
   const std::vector<Row> rows = read_rows(options.text("--ids"), options.has("--keep-padding"));
   const MoreInputs more(bundle, options);
-  Session session(bundle.program, options);
+  Session session(bundle, options);
   more.check_probe(session, bundle);
   std::vector<float> logits;
   std::vector<double> run_ms;
@@ -510,7 +512,7 @@ int bench(const Options& options) {
   std::vector<Contender> contenders(paths.size());
   for (size_t i = 0; i < paths.size(); ++i) {
     contenders[i].path = paths[i];
-    contenders[i].session = std::make_unique<Session>(bundles[i].program, options);
+    contenders[i].session = std::make_unique<Session>(bundles[i], options);
     contenders[i].load_ns = contenders[i].session->statistics().load_ns;
     more[i].check_probe(*contenders[i].session, bundles[i]);
     contenders[i].inputs = inputs_of(row, more[i].tensors());
@@ -578,7 +580,7 @@ int info(const Options& options) {
   if (options.has("--cold")) {
     spartan::drop_from_page_cache(bundle.program);
   }
-  const Session session(bundle.program, options);
+  const Session session(bundle, options);
   std::vector<spartan_tensor_info> inputs(spartan_input_count(session.get()));
   std::vector<spartan_tensor_info> outputs(spartan_output_count(session.get()));
   for (size_t i = 0; i < inputs.size(); ++i) {

@@ -1,0 +1,58 @@
+#include "bounds.h"
+
+#include <cstdint>
+#include <string>
+
+#include "error.h"
+
+namespace spartan {
+
+namespace {
+
+constexpr size_t kMessageSize = 512;
+
+void narrow(spartan_session* session, size_t input, size_t dimension, uint64_t least, uint64_t most) {
+  char message[kMessageSize];
+  const bool fits = most <= INT32_MAX;
+  const int32_t status = fits ? spartan_set_bounds(session, input, dimension, static_cast<int32_t>(least),
+                                                   static_cast<int32_t>(most), message, sizeof message)
+                              : SPARTAN_BAD_ARGUMENT;
+  if (status != SPARTAN_OK) {
+    throw CommandError("the manifest does not describe its program: " +
+                       std::string(fits ? message : "a size is larger than any tensor's"));
+  }
+}
+
+// `described` are the inputs from `first` on; returns the index after the last.
+size_t narrow_all(spartan_session* session, const Json* described, size_t first, const Json* max_length) {
+  if (described == nullptr) {
+    return first;
+  }
+  for (const Json& input : described->items()) {
+    const Json* shape = input.find("shape");
+    if (shape != nullptr) {
+      for (size_t d = 0; d < shape->items().size(); ++d) {
+        uint64_t size = 0;
+        if (shape->items()[d].as_size(&size)) {
+          narrow(session, first, d, size, size);
+        } else if (shape->items()[d].string() == "L" && max_length != nullptr && max_length->as_size(&size)) {
+          narrow(session, first, d, 1, size);
+        }
+      }
+    }
+    ++first;
+  }
+  return first;
+}
+
+}  // namespace
+
+void narrow_inputs(spartan_session* session, const Json& manifest) {
+  const Json* max_length = manifest.find("max_length");
+  const size_t after = narrow_all(session, manifest.find("inputs"), 0, max_length);
+  if (const Json* fleet = manifest.find("fleet")) {
+    narrow_all(session, fleet->find("inputs"), after, max_length);
+  }
+}
+
+}  // namespace spartan
