@@ -70,7 +70,7 @@ def _our_linears(linears: str) -> list[GraphPass]:
     """Last: the operator's definition is slow, and every pass behind it would be checked through it."""
     from spartanc.passes.quantize_linears import QuantizeLinears
 
-    return [QuantizeLinears()] if linears == "spartan" else []
+    return [QuantizeLinears(keep_logits=True)] if linears == "spartan" else []
 
 
 def shared_passes(lowering: str, quantization: str, task_names: Collection[str]) -> list[GraphPass]:

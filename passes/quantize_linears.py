@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.compiler.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
+from spartanc.passes.last_linear import gives_the_logits
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.quantize_memories import quantize_cells
@@ -28,11 +29,15 @@ class QuantizeLinears(GraphPass):
     provides = frozenset({"int8_linears"})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
+    def __init__(self, *, keep_logits: bool = False):
+        """keep_logits: the linear that gives the logits stays in fp32."""
+        self._keep_logits = keep_logits
+
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         report.notes["gelus"] = 0
         for number, node in enumerate([node for node in program.graph.nodes if node.target is _LINEAR]):
-            reason = _refusal(program, node)
+            reason = self._refusal(program, node)
             if reason is not None:
                 report.skipped.append(Skipped(node.name, reason))
                 continue
@@ -44,9 +49,14 @@ class QuantizeLinears(GraphPass):
 
     def holds(self, program: ExportedProgram) -> str | None:
         for node in program.graph.nodes:
-            if node.target is _LINEAR and _refusal(program, node) is None:
+            if node.target is _LINEAR and self._refusal(program, node) is None:
                 return f"`{node.name}` still has an fp32 weight"
         return None
+
+    def _refusal(self, program: ExportedProgram, node: Node) -> str | None:
+        if self._keep_logits and gives_the_logits(node):
+            return "it gives the logits, and stays in fp32"
+        return _refusal(program, node)
 
 
 def _refusal(program: ExportedProgram, node: Node) -> str | None:
