@@ -331,14 +331,13 @@ def test_int8_tasks_bring_int8_cells_and_an_int8_head(tmp_path):
         assert np.abs(got - expected).max() < 0.1 * float(np.ptp(expected))
 
 
-@pytest.mark.parametrize("quantization", ["int8", "int4"])
-def test_a_quantised_fleet_answers_as_its_tasks_own_bundles(tmp_path, quantization):
+def test_an_int8_fleet_answers_as_its_tasks_own_bundles(tmp_path):
     paths = save_tasks(tiny_tasks("bert"), tmp_path)
-    _compile([paths["three"], paths["pair"]], tmp_path / "fleet", quantize=quantization)
+    _compile([paths["three"], paths["pair"]], tmp_path / "fleet", quantize="int8")
     fleet = open_bundle(tmp_path / "fleet")
     for name in ("three", "pair"):
         out = tmp_path / name
-        request = {"target": "host", "out": out, "max_length": MAX_LENGTH, "quantize": quantization}
+        request = {"target": "host", "out": out, "max_length": MAX_LENGTH, "quantize": "int8"}
         compile_model(CompileRequest(models=(paths[name],), **request))
         own = np.stack(LocalDevice().run(out, open_bundle(out).program, ROWS))
         shared = np.stack(LocalDevice().run(fleet.path, fleet.program, ROWS, task=name))
