@@ -6,6 +6,7 @@ Parameters, buffers and lifted tensors are all constants here: a compiled progra
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import torch
 from executorch.backends.transforms.utils import create_constant_placeholder
@@ -61,9 +62,15 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind
 
 
 def finish(program: ExportedProgram) -> ExportedProgram:
-    """Remove dead nodes and the constants that nothing reads any more; recompile and check the graph."""
+    """Remove dead nodes and the constants that nothing reads any more; recompile and check the graph.
+
+    The signature names outputs by their nodes, of which a pass may have put others in their place.
+    """
     program.graph.eliminate_dead_code()
     signature = program.graph_signature
+    for spec, value in zip(signature.output_specs, program.graph.output_node().args[0], strict=True):
+        if isinstance(value, Node):
+            spec.arg = dataclasses.replace(spec.arg, name=value.name)
     for node in [node for node in program.graph.nodes if node.op == "placeholder" and not node.users]:
         spec = next(spec for spec in signature.input_specs if getattr(spec.arg, "name", None) == node.name)
         if spec.kind not in _CONSTANT_KINDS:
