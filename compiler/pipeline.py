@@ -41,6 +41,7 @@ from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 
 FUSION = "fuse_memories"
+MEMORY_PASSES = (FUSION, "pack_memories", "quantize_memories", "lower_memory_portable")  # what they leave is `skipped`
 QUANTIZED_TOLERANCE = 0.1  # of the spread of a probe's logits
 EMULATED_ROWS = 3  # emulation takes seconds an input
 SHORTEST_PROBE = 4  # tokens
@@ -269,7 +270,7 @@ def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity
         "lowering": plan.lowering,
         "linears": asdict(plan.linears),
         "fused_memories": sum(report.changes for report in reports if report.name == FUSION),
-        "skipped": [asdict(each) for report in reports for each in report.skipped],
+        "skipped": [asdict(each) for report in reports if report.name in MEMORY_PASSES for each in report.skipped],
         "delegated_nodes": lowered.delegated_nodes if lowered else 0,
         "delegates": lowered.delegates if lowered else 0,
         "fallback_ops": lowered.fallback_ops if lowered else {},
@@ -277,7 +278,7 @@ def _made(plan: Plan, lowered: Lowered | None, reports: list[PassReport], parity
         "backends": list(lowered.backends) if lowered else [],
         "costs": lowered.costs if lowered else [],
         "parity": parity.as_dict(),
-        "passes": [{"name": each.name, "changes": each.changes, "notes": each.notes} for each in reports],
+        "passes": [asdict(each) for each in reports],
     }
 
 

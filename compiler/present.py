@@ -132,8 +132,10 @@ def print_compile(result: dict[str, Any]) -> None:
         f"memories fused    {result['fused_memories']}"
         + (f", {len(result['skipped'])} left alone" if result["skipped"] else "")
     )
-    for skipped in result["skipped"]:
-        console.print(f"  left alone      {escape(skipped['node'])}: {escape(skipped['reason'])}")
+    for each in result["passes"]:
+        for skipped in each["skipped"]:
+            said = f"{each['name']}: {skipped['node']}, {skipped['reason']}"
+            console.print(f"  left alone      {escape(said)}")
     console.print(f"in XNNPACK        {result['delegated_nodes']} operators in {result['delegates']} pieces")
     console.print(f"linears           {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     fallback = result["fallback_ops"]
