@@ -42,9 +42,10 @@ class Checks:
         self._work = work
         self._real = texts.real_texts(ROOT)
         self._texts = texts.hard_texts(max(count, FEWEST_TEXTS), self._real)
-        trained = {path.stem: load_model(path).tokenizer for path in models}
-        given = {name: text for name, text in trained.items() if text is not None}
+        trained = {path.stem: load_model(path) for path in models}
+        given = {name: model.tokenizer for name, model in trained.items() if model.tokenizer is not None}
         self._tokenizers = parity.tokenizers_to_try(self._real, given)
+        self._sentences = [example.text for model in trained.values() for example in model.eval_examples] or self._real
         self._models = list(models)
         self._inputs = Inputs()
         self.passed = 0
@@ -116,8 +117,8 @@ class Checks:
         """The APK's dex and assets, and on arm64 its native libraries too, against eager PyTorch."""
         libraries = self._unpacked / "lib/arm64-v8a" if architecture == "arm64" else None
         java = android_libraries.prepare(self._inputs, architecture, self._work / f"java-{architecture}", libraries)
-        rows = [[text] for text in self._real[:CLASSIFIED]]
-        rows += [[first, second] for first, second in zip(self._real[:8], self._real[8:16], strict=True)]
+        rows = [[text] for text in self._sentences[:CLASSIFIED]]
+        rows += [[first, second] for first, second in zip(self._sentences[:8], self._sentences[8:16], strict=True)]
         rows += [["word " * 2000], ["!"]]
         lines, results = self._work / "sentences.jsonl", self._work / f"classified-{architecture}.txt"
         lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -241,4 +241,4 @@ def real_texts(root: Path) -> list[str]:
     for document in sorted(documents):
         lines = document.read_text(encoding="utf-8").splitlines()
         sentences += [line.strip(" #|*>-") for line in lines if len(line.strip()) > 20]
-    return sorted(set(sentences))
+    return sorted(set(sentences) - {""})
