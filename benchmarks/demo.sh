@@ -30,7 +30,7 @@ show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questi
 # Two more tasks on the same three layers, from few rows, and all three as one fleet: one program, a file for each task.
 for task in sms film; do
   if [ ! -f "$DEMO/$task.pt" ]; then
-    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 1 --max-length 64 \
+    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 2 --max-length 64 \
       --data "$DEMO/few/$task/train.jsonl" --eval "$DEMO/few/$task/dev.jsonl" --out "$DEMO/$task.pt"
   fi
 done
