@@ -445,7 +445,7 @@ def _arange(flow: Dataflow, node: Node) -> Tensor:
 
 def _pointwise(dtype: torch.dtype, function: Callable[..., Any], *tensors: Tensor) -> Tensor:
     """A pointwise operator of constants and of at most one mask, computed by torch itself on their few values."""
-    masks = [t for t in tensors if isinstance(t.formula, Membership)]
+    masks = [t.formula for t in tensors if isinstance(t.formula, Membership)]
     if len(masks) > 1 or any(
         not isinstance(t.formula, Membership) and (not isinstance(t.formula, Product) or t.formula.factors)
         for t in tensors
@@ -464,7 +464,7 @@ def _pointwise(dtype: torch.dtype, function: Callable[..., Any], *tensors: Tenso
 
     dims = _broadcast(tensors)
     if masks:
-        return Tensor(dims, replace(masks[0].formula, inside=result(True), outside=result(False)))  # type: ignore
+        return Tensor(dims, replace(masks[0], inside=result(True), outside=result(False)))
     return Tensor(dims, Product(result(True)))
 
 

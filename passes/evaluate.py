@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.fx import Node
 from spartanc.passes.program import constant_tensor
 from spartanc.passes.rewrite import aten
 
+NOT_GIVEN = object()
 # They read the shape of their input, not what is in it.
 _SHAPE_READERS = {
     aten.sym_size.int,
@@ -44,15 +45,29 @@ class Dependencies:
 
 def evaluate(program: ExportedProgram, node: Node, inputs: Mapping[Node, torch.Tensor]) -> torch.Tensor:
     """The value of `node` with `inputs` in place of the program's inputs, each of which must be given."""
-    held: dict[Node, Any] = dict(inputs)
+
+    def given(source: Node) -> Any:
+        return constant_tensor(program, source) if source.op == "placeholder" else NOT_GIVEN
+
+    with torch.no_grad():
+        return run_node(node, dict(inputs), given)
+
+
+def run_node(node: Node, held: dict[Node, Any], given: Callable[[Node], Any]) -> Any:
+    """The value of `node`, computing each node that it needs once; deep graphs need no deep recursion.
+
+    held: values that are known, to which those of all nodes on the way are added. given: asked for every other node
+    before it is run; NOT_GIVEN lets it run.
+    """
     stack = [node]
     while stack:
         current = stack[-1]
         if current in held:
             stack.pop()
             continue
-        if current.op == "placeholder":
-            held[current] = constant_tensor(program, current)
+        value = given(current)
+        if value is not NOT_GIVEN:
+            held[current] = value
             continue
         missing = [source for source in current.all_input_nodes if source not in held]
         if missing:
@@ -60,8 +75,7 @@ def evaluate(program: ExportedProgram, node: Node, inputs: Mapping[Node, torch.T
             continue
         arguments = torch.fx.node.map_arg(current.args, held.__getitem__)
         named = torch.fx.node.map_arg(current.kwargs, held.__getitem__)
-        with torch.no_grad():
-            held[current] = current.target(*arguments, **named)
+        held[current] = current.target(*arguments, **named)
     return held[node]
 
 

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.dataflow import constants_of
+from spartanc.passes.evaluate import NOT_GIVEN, run_node
 
 # Beyond this many numbers in one tensor a probe is left out: the formulas have been compared already.
 LARGEST = 1 << 26
@@ -42,7 +43,7 @@ class Probe:
             held[source] = torch.randn(shape, generator=generator) * scale
         try:
             with torch.no_grad():
-                expected = self._run(node, held)
+                expected = run_node(node, held, self._given)
                 got = replacement(held).reshape(expected.shape)
         except _TooLarge:
             return None
@@ -54,36 +55,17 @@ class Probe:
             return None
         return "it computes something else than the operator on random numbers"
 
-    def _run(self, node: Node, held: dict[Node, Any]) -> Any:
-        """The value of `node`, computing each node that it needs once; deep graphs need no deep recursion."""
-        stack = [node]
-        while stack:
-            current = stack[-1]
-            if current in held:
-                stack.pop()
-                continue
-            if current.op == "placeholder" or isinstance(current.meta.get("val"), torch.SymInt):
-                held[current] = self._given(current)
-                continue
-            missing = [source for source in current.all_input_nodes if source not in held]
-            if missing:
-                stack.extend(missing)
-                continue
-            arguments = torch.fx.node.map_arg(current.args, lambda n: held[n])
-            named = torch.fx.node.map_arg(current.kwargs, lambda n: held[n])
-            value = current.meta.get("val")
-            if isinstance(value, torch.Tensor) and value.numel() > LARGEST:
-                raise _TooLarge
-            held[current] = current.target(*arguments, **named)
-        return held[node]
-
     def _given(self, node: Node) -> Any:
-        value = node.meta["val"]
+        value = node.meta.get("val")
         if isinstance(value, torch.SymInt):
             return self._size(value)
+        if node.op != "placeholder":
+            if isinstance(value, torch.Tensor) and value.numel() > LARGEST:
+                raise _TooLarge
+            return NOT_GIVEN
         if node in self.constants:
             return self.constants[node]
-        return torch.zeros([self._size(n) for n in value.shape], dtype=value.dtype)
+        return torch.zeros([self._size(n) for n in node.meta["val"].shape], dtype=node.meta["val"].dtype)
 
     def _size(self, size: int | torch.SymInt) -> int:
         if isinstance(size, int):

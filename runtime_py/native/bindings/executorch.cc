@@ -9,8 +9,6 @@
 #include <cinttypes>
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
-#include <new>
 #include <optional>
 #include <type_traits>
 
@@ -19,6 +17,7 @@
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
+#include "arena.h"
 #include "spartan/memory_lookup.h"
 
 namespace spartan {
@@ -32,16 +31,6 @@ using OptionalTensor = std::optional<Tensor>;
 
 // Positions that are worth waking another thread for: about 20 microseconds of one core's work.
 constexpr std::int64_t kWorkGrain = std::int64_t{1} << 20;
-
-char* arena(std::size_t bytes) {
-  thread_local std::unique_ptr<char[]> memory;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    memory.reset(new (std::nothrow) char[bytes]);
-    size = memory ? bytes : 0;
-  }
-  return memory.get();
-}
 
 // A check that remembers the first thing found wrong.
 class Checks {

@@ -8,8 +8,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
-#include <memory>
-#include <new>
 #include <optional>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
@@ -17,6 +15,7 @@
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
+#include "arena.h"
 #include "spartan/linear_int8.h"
 
 namespace spartan {
@@ -31,16 +30,6 @@ using executorch::runtime::KernelRuntimeContext;
 // What is worth waking another thread for, about 5 microseconds: numbers to quantise, bytes of weights to multiply with.
 constexpr std::int64_t kQuantizeGrain = std::int64_t{1} << 14;
 constexpr std::int64_t kMultiplyGrain = std::int64_t{1} << 16;
-
-char* arena(std::size_t bytes) {
-  thread_local std::unique_ptr<char[]> memory;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    memory.reset(new (std::nothrow) char[bytes]);
-    size = memory ? bytes : 0;
-  }
-  return memory.get();
-}
 
 LinearKernel chosen_kernel() {
   static const LinearKernel kernel = [] {

@@ -9,24 +9,9 @@ import torch
 from executorch.exir import EdgeCompileConfig, to_edge
 
 from spartanc.compiler.ops.packing import pack_int4, pack_int8, pack_memory
+from support.operators import RUNNER
 
 HIDDEN, PARENTS, CELLS, TOP_K, TEMPERATURE = 96, 6, 18, 4, 1.6
-
-# The operators are registered by loading the library, once a process: a fresh one keeps this process clean.
-RUNNER = """
-import ctypes, json, sys, torch
-from executorch.extension.pybindings import portable_lib
-from spartanc.runtime_py.build import OPERATORS, build_runtime
-ctypes.CDLL(str(build_runtime("host") / OPERATORS))
-program = portable_lib._load_for_executorch(sys.argv[1])
-answers = []
-for inputs in torch.load(sys.argv[2], weights_only=True):
-    try:
-        answers.append([output.tolist() for output in program.forward(tuple(inputs))])
-    except RuntimeError as error:
-        answers.append(str(error))
-print(json.dumps(answers))
-"""
 
 
 class EveryForm(torch.nn.Module):

@@ -1,5 +1,5 @@
 #include "memory_lookup/quantized_kernels.h"
-#include "simd/avx2.h"
+#include "simd/avx2_bytes.h"
 
 namespace spartan {
 namespace {
@@ -9,19 +9,7 @@ using V = Avx2;
 // vpmaddubsw multiplies unsigned by signed bytes and adds pairs in int16, where 255 * 127 * 2 would saturate. So cells
 // are taken by magnitude, up to 128 as an unsigned byte, and their sign goes to the other factor, which has no -128
 // whose negative does not exist: a pair is at most 128 * 127 * 2 = 32512. Weights and nibbles are small as they are.
-struct Q {
-  using Float = V;
-  using Acc = __m256i;
-  using Bytes = __m256i;
-  using Cells = __m256i;
-  static constexpr std::size_t kLanes = 8;
-  static constexpr bool kPairs = false;
-  static Bytes load(const std::int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-  static Bytes quad(const std::int8_t* p) {
-    std::int32_t bytes;
-    __builtin_memcpy(&bytes, p, sizeof bytes);
-    return _mm256_set1_epi32(bytes);
-  }
+struct Q : Avx2Bytes {
   static Cells cells(Bytes b) { return b; }
   static std::int32_t start_of(std::int32_t) { return 0; }
   static Acc start(std::int32_t) { return _mm256_setzero_si256(); }
@@ -31,16 +19,6 @@ struct Q {
     return _mm256_add_epi32(a, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   static Acc weigh(Acc a, Bytes values, Bytes weights) { return dot_small(a, weights, values); }
-  static Acc all(std::int32_t i) { return _mm256_set1_epi32(i); }
-  static Acc first(std::int32_t i) { return _mm256_zextsi128_si256(_mm_cvtsi32_si128(i)); }
-  static Bytes low(Bytes b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
-  static Bytes high(Bytes b) { return low(_mm256_srli_epi16(b, 4)); }
-  static V::Reg to_float(Acc a) { return _mm256_cvtepi32_ps(a); }
-  static std::int32_t sum(Acc a) {
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
-  }
 };
 using R = Q;
 

@@ -1,5 +1,5 @@
 #include "memory_lookup/quantized_kernels.h"
-#include "simd/avx2.h"
+#include "simd/avx2_bytes.h"
 
 namespace spartan {
 namespace {
@@ -7,35 +7,13 @@ namespace {
 using V = Avx2;
 
 // As with AVX-512, in 256 bits and the encoding of processors without AVX-512.
-struct Q {
-  using Float = V;
-  using Acc = __m256i;
-  using Bytes = __m256i;
-  using Cells = __m256i;
-  static constexpr std::size_t kLanes = 8;
-  static constexpr bool kPairs = false;
-  static Bytes load(const std::int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-  static Bytes quad(const std::int8_t* p) {
-    std::int32_t bytes;
-    __builtin_memcpy(&bytes, p, sizeof bytes);
-    return _mm256_set1_epi32(bytes);
-  }
+struct Q : Avx2Bytes {
   static Cells cells(Bytes b) { return _mm256_xor_si256(b, _mm256_set1_epi8(-128)); }
   static std::int32_t start_of(std::int32_t sum) { return -128 * sum; }
   static Acc start(std::int32_t sum) { return all(start_of(sum)); }
   static Acc dot(Acc a, Cells c, Bytes b) { return _mm256_dpbusd_avx_epi32(a, c, b); }
   static Acc dot_small(Acc a, Bytes small, Bytes b) { return _mm256_dpbusd_avx_epi32(a, small, b); }
   static Acc weigh(Acc a, Bytes values, Bytes weights) { return _mm256_dpbusd_avx_epi32(a, weights, values); }
-  static Acc all(std::int32_t i) { return _mm256_set1_epi32(i); }
-  static Acc first(std::int32_t i) { return _mm256_zextsi128_si256(_mm_cvtsi32_si128(i)); }
-  static Bytes low(Bytes b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
-  static Bytes high(Bytes b) { return low(_mm256_srli_epi16(b, 4)); }
-  static V::Reg to_float(Acc a) { return _mm256_cvtepi32_ps(a); }
-  static std::int32_t sum(Acc a) {
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
-  }
 };
 using R = Q;
 
