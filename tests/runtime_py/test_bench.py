@@ -15,7 +15,9 @@ from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.setup_target import is_ready
 from support.bundles import make_bundle
+from support.cli import spartanc_json
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "roberta-v1"
 QUICK = BenchPlan(length=8, threads=1, seconds=1.0, loads=1)
 
 
@@ -95,11 +97,16 @@ def _share_in_use(seconds=2.0):
 
 
 @pytest.mark.long
-def test_on_a_quiet_machine_it_trusts_itself_and_beside_a_burner_it_does_not(bundle):
+def test_on_a_quiet_machine_it_trusts_itself_and_beside_a_burner_it_does_not(tmp_path):
+    # A program of a tenth of a millisecond at least: a tiny one is over within a few steps of the clock.
+    bundle = tmp_path / "bundle"
+    spartanc_json("compile", GOLDEN, "--target", "host", "--out", bundle, "--max-length", 64)
     in_use = _share_in_use()
     if in_use > 0.02:
         pytest.skip(f"the machine is not quiet: {in_use:.0%} of its processors' time is taken")
-    plan = BenchPlan(length=24, threads=1, seconds=10.0, loads=1)
+    while os.getloadavg()[0] > 0.3:  # it remembers the compile for a minute
+        time.sleep(2)
+    plan = BenchPlan(length=64, threads=1, seconds=10.0, loads=1)
     quiet = bench_bundle(bundle, plan=plan)
     assert quiet["trustworthy"], quiet["reasons"]
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
