@@ -93,6 +93,9 @@ def _macs(node: Node, length: int) -> float:
         chosen = next(argument for argument in node.args if isinstance(argument, int))
         cells = chosen * (keys[0] // parents[0])
         return prod(x[:-1]) * x[-1] * (parents[0] + 2 * cells)
+    if name == "attention":
+        packed = shapes[-2] if node.args[2] is not None else shapes[-1]
+        return 2 * prod(out) * packed[1]
     if name == "linear":
         return prod(out) * shapes[0][-1]
     if name in ("mm", "bmm", "matmul"):

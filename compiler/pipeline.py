@@ -150,7 +150,7 @@ def to_executorch(
         program = capture(module, max_length)
 
     with stage("passes"):
-        program, reports = run_passes(program, exact_passes(), checked)
+        program, reports = run_passes(program, exact_passes(plan.lowering), checked)
     costs = operator_costs(program)  # before quantisation spells every linear out
 
     if plan.quantization != "none" and not plan.linears.are_ours:

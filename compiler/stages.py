@@ -167,7 +167,7 @@ def _build(
     with stage("capture"):
         program = capture(model.module, bundle.max_length)
     stages = [_Stage("captured", "torch", _in_torch(program), exact)]
-    ordered = exact_passes()
+    ordered = exact_passes(bundle.manifest["lowering"])
     check_order(ordered)
     with stage("exact passes"):
         for each in ordered:

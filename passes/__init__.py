@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["exact_passes", "final_passes", "fuse_memories"]
 
 
-def exact_passes() -> list[GraphPass]:
+def exact_passes(lowering: str = "fused") -> list[GraphPass]:
     """From the captured program to the fp32 one that may be quantised; each is exact to rounding."""
     from spartanc.passes.drop_batch_dimension import DropBatchDimension
     from spartanc.passes.drop_dead_tokens import DropDeadTokens
     from spartanc.passes.drop_noop_ops import DropNoopOps
     from spartanc.passes.fold_attention_scale import FoldAttentionScale
     from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
+    from spartanc.passes.fuse_attention import FuseAttention
     from spartanc.passes.fuse_memories import FuseMemories
     from spartanc.passes.simplify_attention_mask import SimplifyAttentionMask
 
@@ -32,6 +33,8 @@ def exact_passes() -> list[GraphPass]:
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting
         FoldPositionEmbeddings(),
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
+        # Last: all before it reads attention as stock operators, which a portable program keeps.
+        *([] if lowering == "portable" else [FuseAttention()]),
     ]
 
 
@@ -81,7 +84,7 @@ def shared_passes(lowering: str, quantization: str, task_names: Collection[str])
     from spartanc.passes.quantize_head import QuantizeHead
     from spartanc.passes.quantize_memories import QuantizeMemories
 
-    exact = exact_passes()
+    exact = exact_passes(lowering)
     one_form = FormChoice(float("inf"))  # for memories of every shape
     if lowering == "portable":
         return exact  # lifting writes the memory out in stock operators

@@ -43,6 +43,7 @@ def test_kernels_agree_with_float64_on_this_machine(tmp_path):
     assert "f32_portable: tested" in output
     assert "layer_norm, portable: tested" in output
     assert "linear_int8 portable: tested" in output
+    assert "attention, portable: tested" in output
     if platform.machine() == "x86_64" and "avx2" in Path("/proc/cpuinfo").read_text():
         assert "f32_avx2: tested" in output
         assert "quantised, avx2: tested" in output
@@ -68,7 +69,9 @@ def test_kernels_agree_with_float64_on_arm_processors(tmp_path):
         assert f"memory_lookup_quantized_test.{cpu}" in output
         assert f"layer_norm_test.{cpu}" in output
         assert f"linear_int8_test.{cpu}" in output
+        assert f"attention_test.{cpu}" in output
     assert output.count("f32_neon: tested") == len(CPUS)
     assert output.count("layer_norm, neon: tested") == len(CPUS)
+    assert output.count("attention, neon: tested") == len(CPUS)
     assert output.count("quantised, neon: tested") == len(CPUS)
     assert output.count("quantised, neondot: tested") == 1  # of the three, Cortex-A76 has dot products

@@ -1,0 +1,175 @@
+"""Attention as one operator of ours over one merged product.
+
+before:  q, k, v = linear(x, Wq), linear(x, Wk), linear(x, Wv)                     three products
+         each split into heads by view and permute                                 [heads, L, d]
+         y = bmm(softmax(bmm(q, k) + mask, -1), v), permuted and viewed to [1, L, H]
+after:   y = spartan::attention(None, linear(x, [Wq; Wk; Wv]), mask, heads)        int8 quantises x once
+
+after the last layer, whose queries are those of one position:
+         y = spartan::attention(linear(x[:, :1], Wq), linear(x, [Wk; Wv]), mask, heads)
+
+Left alone, with the reason: scores with more than a mask of columns added (relative positions), projections that
+something else reads, or whose weights are computed. Exact to the order of sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Node
+
+from spartanc.compiler.ops.attention import attention  # noqa: F401  (registers the operator)
+from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.protocol import GraphPass, PassReport, Skipped
+from spartanc.passes.rewrite import VIEWS, aten, call, shape_of, size_key, transposition
+
+
+@dataclass(frozen=True)
+class _Site:
+    query: Node
+    key: Node
+    value: Node
+    mask: Node | None
+    heads: int
+    result: Node
+
+
+class _Unfit(Exception):
+    """Why a site is left alone, in words for the report."""
+
+
+class FuseAttention(GraphPass):
+    name = "fuse_attention"
+    requires = frozenset({"attention_in_three_dimensions", "attention_scale_folded", "mask_of_columns"})
+    provides = frozenset({"attention_fused"})
+    tolerance = 1e-5
+
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        program, report = copy_program(program), PassReport(self.name)
+        merged = 0
+        for node in [node for node in program.graph.nodes if _is_attention(node)]:
+            try:
+                site = _site(program, node)
+            except _Unfit as unfit:
+                report.skipped.append(Skipped(node.name, str(unfit)))
+                continue
+            merged += _replace(program, site)
+            report.changes += 1
+        report.notes = {"products merged": merged}
+        return finish(program), report
+
+    def holds(self, program: ExportedProgram) -> str | None:
+        for node in program.graph.nodes:
+            if _is_attention(node):
+                try:
+                    _site(program, node)
+                except _Unfit:
+                    continue
+                return f"`{node.name}` is attention that is not fused"
+        return None
+
+
+def _is_attention(node: Node) -> bool:
+    """A product whose first factor is a softmax."""
+    return node.target is aten.bmm.default and node.args[0].target is aten.softmax.int
+
+
+def _site(program: ExportedProgram, product: Node) -> _Site:
+    weights, value_heads = product.args
+    _only_reader(weights)
+    if weights.args[1] % 3 != 2:
+        raise _Unfit("the softmax isn't over the keys")
+    scores, mask = _without_mask(weights.args[0])
+    _only_reader(scores)
+    if scores.target is not aten.bmm.default:
+        raise _Unfit(f"scores come from `{scores.target}`, not from a product")
+    query, heads = _projection(program, scores.args[0], [1, 0, 2])
+    key, key_heads = _projection(program, scores.args[1], [1, 2, 0])
+    value, value_count = _projection(program, value_heads, [1, 0, 2])
+    if not heads == key_heads == value_count or key.args[0] is not value.args[0]:
+        raise _Unfit("keys and values aren't made of one input")
+    if mask is not None and size_key(shape_of(mask)) != (1, 1, size_key(shape_of(key))[1]):
+        raise _Unfit("what is added to the scores is no mask of columns")
+    return _Site(query, key, value, mask, heads, _joined(product))
+
+
+def _without_mask(scores: Node) -> tuple[Node, Node | None]:
+    if scores.target is not aten.add.Tensor:
+        return scores, None
+    _only_reader(scores)
+    if scores.kwargs.get("alpha", 1) != 1 or not all(isinstance(each, Node) for each in scores.args):
+        raise _Unfit("scores are changed by more than a mask")
+    left, right = scores.args
+    return (left, right) if left.target is aten.bmm.default else (right, left)
+
+
+def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tuple[Node, int]:
+    """The linear [1, L, H] behind `heads`, which are its result split and permuted by `order`; and their number."""
+    if transposition(heads) != order or heads.args[0].target not in VIEWS:
+        raise _Unfit("heads aren't split by a view and a permute")
+    view = heads.args[0]
+    linear = view.args[0]
+    for each in (heads, view, linear):
+        _only_reader(each)
+    if linear.target is not aten.linear.default or len(shape_of(linear)) != 3:
+        raise _Unfit(f"heads come from `{linear.target}`, not from a linear")
+    shape, split = size_key(shape_of(linear)), size_key(shape_of(view))
+    if shape[0] != 1 or len(split) != 3 or split[0] != shape[1] or split[1] * split[2] != shape[2]:
+        raise _Unfit("the view does more than to split heads")
+    if any(constant_tensor(program, each) is None for each in linear.args[1:] if each is not None):
+        raise _Unfit("the weights of a projection are computed, not stored")
+    return linear, split[1]
+
+
+def _joined(product: Node) -> Node:
+    """The view that puts the heads of `product` side by side again."""
+    _only_reader(product)
+    permuted = next(iter(product.users))
+    if transposition(permuted) != [1, 0, 2]:
+        raise _Unfit("heads aren't put side by side again")
+    _only_reader(permuted)
+    last = next(iter(permuted.users))
+    if last.target is aten.clone.default:
+        _only_reader(last)
+        last = next(iter(last.users))
+    shape = shape_of(last)
+    heads, _, size = shape_of(product)
+    if last.target not in VIEWS or len(shape) != 3 or shape[0] != 1 or shape[2] != heads * size:
+        raise _Unfit("heads aren't put side by side again")
+    return last
+
+
+def _only_reader(node: Node) -> None:
+    if len(node.users) != 1:
+        raise _Unfit("a step of it is read by something else too")
+
+
+def _replace(program: ExportedProgram, site: _Site) -> int:
+    """One operator in the site's place; the number of products that were merged into one."""
+    shared = site.query.args[0] is site.key.args[0]
+    linears = [site.query, site.key, site.value] if shared else [site.key, site.value]
+    graph = program.graph
+    weight = _stacked(program, linears, 1, "weight")
+    bias = _stacked(program, linears, 2, "bias")
+    with graph.inserting_before(site.result):
+        packed = call(graph, aten.linear.default, (site.key.args[0], weight, bias))
+        arguments = (None if shared else site.query, packed, site.mask, site.heads)
+        fused = call(graph, torch.ops.spartan.attention.default, arguments)
+    site.result.replace_all_uses_with(fused)
+    return len(linears)
+
+
+def _stacked(program: ExportedProgram, linears: list[Node], index: int, what: str) -> Node | None:
+    """Weights or biases one below the other; a linear without a bias adds zeros."""
+    parts = [each.args[index] if len(each.args) > index else None for each in linears]
+    if all(part is None for part in parts):
+        return None
+    rows = []
+    for linear, part in zip(linears, parts, strict=True):
+        tensor = constant_tensor(program, part) if part is not None else torch.zeros(shape_of(linear)[-1])
+        assert tensor is not None
+        rows.append(tensor.detach())
+    return add_constant(program, f"{linears[0].name}_merged_{what}", torch.cat(rows), InputKind.CONSTANT_TENSOR)

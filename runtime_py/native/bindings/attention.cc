@@ -1,0 +1,110 @@
+// Attention as an ExecuTorch operator. ExecuTorch does not check the bounds of dynamic dimensions, so every dimension,
+// type and layout is checked here; a wrong one fails the call and never the process.
+//
+// Scratch comes from an arena of the thread that works, grown on first use and kept, as the memory lookup's does.
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
+#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
+#include <executorch/runtime/kernel/kernel_includes.h>
+#include <executorch/runtime/kernel/thread_parallel_interface.h>
+
+#include "spartan/attention.h"
+
+namespace spartan {
+namespace {
+
+using executorch::aten::ScalarType;
+using executorch::aten::SizesType;
+using executorch::aten::Tensor;
+using executorch::runtime::Error;
+using executorch::runtime::KernelRuntimeContext;
+
+// Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
+constexpr std::int64_t kGrain = std::int64_t{1} << 18;
+
+char* arena(std::size_t bytes) {
+  thread_local std::unique_ptr<char[]> memory;
+  thread_local std::size_t size = 0;
+  if (size < bytes) {
+    memory.reset(new (std::nothrow) char[bytes]);
+    size = memory ? bytes : 0;
+  }
+  return memory.get();
+}
+
+bool dense(const Tensor& t) {
+  return t.scalar_type() == ScalarType::Float &&
+         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
+}
+
+bool is_rows(const Tensor& t) { return dense(t) && t.dim() == 3 && t.size(0) == 1; }
+
+// The first rule that the call breaks, or null.
+const char* broken_rule(const std::optional<Tensor>& q, const Tensor& packed, const std::optional<Tensor>& mask,
+                        std::int64_t heads, Tensor& out) {
+  if (!is_rows(packed)) return "packed must be a dense float tensor [1, L, N]";
+  if (heads < 1) return "heads must be at least 1";
+  const std::int64_t parts = q ? 2 : 3, width = packed.size(2);
+  if (width < 1 || width % (parts * heads) != 0) return "packed must be [1, L, 3 * H], or [1, L, 2 * H] with q, of whole heads";
+  if (packed.size(1) < 1) return "L must be at least 1";
+  const std::int64_t hidden = width / parts;
+  if (hidden / heads > kMaxHeadSize) return "a head must have at most 1024 numbers";
+  if (q && !(is_rows(*q) && q->size(2) == hidden)) return "q must be a dense float tensor [1, Q, H]";
+  if (mask && !(dense(*mask) && mask->numel() == packed.size(1))) return "mask must be L dense floats";
+  if (out.scalar_type() != ScalarType::Float) return "out must be a float tensor";
+  const SizesType sizes[] = {1, static_cast<SizesType>(q ? q->size(1) : packed.size(1)), static_cast<SizesType>(hidden)};
+  if (executorch::runtime::resize_tensor(out, {sizes, 3}) != Error::Ok) return "out cannot take its shape";
+  return dense(out) ? nullptr : "out must be dense";
+}
+
+Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
+                      const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
+  const auto refuse = [&](const char* rule) {
+    ET_LOG(Error, "spartan::attention.out: %s", rule);
+    context.fail(Error::InvalidArgument);
+  };
+  if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
+    refuse(rule);
+    return out;
+  }
+  const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
+  const AttentionShape shape{out.size(1), packed.size(1), heads, hidden / heads};
+  const float* base = packed.const_data_ptr<float>();
+  const float* keys = q ? base : base + hidden;
+  const AttentionRows rows{q ? q->const_data_ptr<float>() : base, q ? hidden : width, keys, keys + hidden, width,
+                           mask ? mask->const_data_ptr<float>() : nullptr};
+  float* output = out.mutable_data_ptr<float>();
+  const std::size_t scratch = attention_scratch_bytes(shape);
+  const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
+  std::atomic<Status> failure{Status::kOk};
+  std::atomic<bool> out_of_memory{false};
+  const bool ran = executorch::extension::parallel_for(
+      0, heads, std::max<std::int64_t>(1, kGrain / work), [&](std::int64_t begin, std::int64_t end) {
+        char* memory = arena(scratch);
+        if (memory == nullptr) {
+          out_of_memory = true;
+          return;
+        }
+        const Status status = attention_f32(shape, rows, begin, end, output, memory, scratch);
+        if (status != Status::kOk) failure = status;
+      });
+  if (out_of_memory) {
+    context.fail(Error::MemoryAllocationFailed);
+  } else if (!ran) {
+    refuse("the thread pool refused the work");
+  } else if (failure != Status::kOk) {
+    refuse(describe(failure));
+  }
+  return out;
+}
+
+}  // namespace
+}  // namespace spartan
+
+EXECUTORCH_LIBRARY(spartan, "attention.out", spartan::attention_out);

@@ -1,0 +1,28 @@
+// The loops of attention that each instruction set brings. Internal to the library.
+#pragma once
+
+#include <cstddef>
+
+#include "cpu/features.h"
+#include "spartan/attention.h"
+
+namespace spartan {
+
+constexpr std::size_t kAttentionPad = 16;  // scratch rows are multiples of this, so that no loop has a tail
+constexpr std::size_t kAttentionRows = 12;  // queries at work at a time
+
+struct AttentionKernels {
+  // c[r][n] = sum over i < depth of a[r * a_stride + i] * b[i * b_stride + n], r < rows <= kAttentionRows and
+  // n < columns, a multiple of kAttentionPad.
+  void (*product)(const float* a, std::size_t a_stride, std::size_t rows, const float* b, std::size_t b_stride,
+                  std::size_t depth, std::size_t columns, float* c, std::size_t c_stride);
+  // scores[j] = exp(scores[j] + mask[j] - the largest of them); returns their sum. count is a multiple of
+  // kAttentionPad; a mask of minus infinity takes padding out.
+  float (*exponentials)(float* scores, const float* mask, std::size_t count);
+};
+
+#define SPARTAN_ATTENTION(isa, suffix, features) extern const AttentionKernels kAttentionF32_##suffix;
+#include "attention/f32_kernels.inc"
+#undef SPARTAN_ATTENTION
+
+}  // namespace spartan

@@ -1,0 +1,89 @@
+"""fuse_attention: three products become one, and scores never leave the operator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim, export
+
+from spartanc.passes import exact_passes
+from spartanc.passes.fuse_attention import FuseAttention
+from spartanc.passes.manager import run_passes
+from support.captured import assert_same_results, captured, rows
+
+aten = torch.ops.aten
+FUSED = torch.ops.spartan.attention.default
+
+
+def count(program, target) -> int:
+    return sum(node.target is target for node in program.graph.nodes)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra"])
+def test_attention_of_every_layer_is_fused(architecture):
+    program, _ = run_passes(captured(architecture), exact_passes("portable"), rows())
+    assert count(program, aten.bmm.default) == 4
+    result, report = FuseAttention().run(program)
+    assert (report.changes, report.skipped, count(result, FUSED), count(result, aten.bmm.default)) == (2, [], 2, 0)
+    # The last layer's queries are of one position; the others' come from the input of keys and values.
+    assert report.notes["products merged"] == 5
+    assert count(result, aten.linear.default) == count(program, aten.linear.default) - 3
+    assert_same_results(result, program, 1e-5)
+
+
+def test_relative_positions_are_left_alone_with_the_reason():
+    program, _ = run_passes(captured("mpnet"), exact_passes("portable"), rows())
+    result, report = FuseAttention().run(program)
+    assert (report.changes, count(result, aten.bmm.default)) == (0, 4)
+    assert len(report.skipped) == 2
+    assert all("scores" in each.reason for each in report.skipped)
+
+
+class Layer(nn.Module):
+    """Attention of 2 heads of 4; `change` spoils it in one place."""
+
+    def __init__(self, change: str):
+        super().__init__()
+        self.change = change
+        self.query, self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8, bias=False), nn.Linear(8, 8)
+
+    def forward(self, x, mask):
+        def split(y):
+            return y.view(-1, 2, 4)
+
+        q, k = split(self.query(x)).permute(1, 0, 2), split(self.key(x)).permute(1, 2, 0)
+        v = split(self.value(x * 2 if self.change == "other input" else x)).permute(1, 0, 2)
+        scores = torch.bmm(q, k)
+        if self.change != "no mask":
+            scores = scores + (mask.transpose(1, 2) if self.change == "rows" else mask)
+        weights = torch.softmax(scores, 1 if self.change == "axis" else -1)
+        y = torch.bmm(weights, v).permute(1, 0, 2).contiguous().view(1, -1, 8)
+        return y + scores.sum() if self.change == "read" else y
+
+
+REASONS = {
+    "none": None,
+    "no mask": None,
+    "other input": "keys and values aren't made of one input",
+    "rows": "what is added to the scores is no mask of columns",
+    "axis": "the softmax isn't over the keys",
+    "read": "a step of it is read by something else too",
+}
+
+
+@pytest.mark.parametrize("change", REASONS)
+def test_only_attention_is_taken(change):
+    torch.manual_seed(0)
+    length = Dim("length", min=2, max=9)
+    inputs = torch.randn(1, 5, 8), torch.randn(1, 1, 5)
+    shapes = ({1: length}, {2: length})
+    program = export(Layer(change), inputs, dynamic_shapes=shapes).run_decompositions({})
+    result, report = FuseAttention().run(program)
+    reason = REASONS[change]
+    assert count(result, FUSED) == report.changes == (reason is None)
+    assert [each.reason for each in report.skipped] == ([] if reason is None else [reason])
+    for row in (inputs, (torch.randn(1, 7, 8), torch.randn(1, 1, 7))):
+        got, expected = result.module()(*row), program.module()(*row)
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
