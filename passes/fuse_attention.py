@@ -102,8 +102,10 @@ def _without_mask(scores: Node) -> tuple[Node, Node | None]:
     _only_reader(scores)
     if scores.kwargs.get("alpha", 1) != 1 or not all(isinstance(each, Node) for each in scores.args):
         raise _Unfit("scores are changed by more than a mask")
-    left, right = scores.args
-    return (left, right) if left.target is aten.bmm.default else (right, left)
+    for product, mask in (scores.args, scores.args[::-1]):
+        if product.target is aten.bmm.default:
+            return product, mask
+    raise _Unfit("more than a mask is added to the scores")
 
 
 def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tuple[Node, int]:
