@@ -1,6 +1,8 @@
 // The loops over registers of V, for the instruction set of the file that includes it; it states kTileRows (2 or more)
 // and kTileRegisters, whose product of sums stays in registers.
 
+#include "simd/exp.inl"
+
 template <std::size_t Rows, std::size_t Registers>
 inline void tile(const float* a, std::size_t a_stride, const float* b, std::size_t b_stride, std::size_t depth,
                  float* c, std::size_t c_stride) {
@@ -44,24 +46,6 @@ void product(const float* a, std::size_t a_stride, std::size_t rows, const float
   if (rows == 1) columns_of<1>(a, a_stride, b, b_stride, depth, columns, c, c_stride);
 }
 
-// exp(v) for v <= 0 or NaN, to 2 ulp: 2^n times a polynomial of degree 7 over what is left of ln 2.
-inline typename V::Reg exponential(typename V::Reg v) {
-  const typename V::Reg low = V::set1(-87.33654f);  // ln of the smallest normal float
-  v = V::max(low, v);                               // keeps NaN
-  const typename V::Reg n = V::round(V::mul(v, V::set1(1.44269504f)));
-  typename V::Reg r = V::fma(n, V::set1(-0.693359375f), v);
-  r = V::fma(n, V::set1(2.12194440e-4f), r);
-  typename V::Reg e = V::set1(1.0f / 5040.0f);
-  e = V::fma(e, r, V::set1(1.0f / 720.0f));
-  e = V::fma(e, r, V::set1(1.0f / 120.0f));
-  e = V::fma(e, r, V::set1(1.0f / 24.0f));
-  e = V::fma(e, r, V::set1(1.0f / 6.0f));
-  e = V::fma(e, r, V::set1(0.5f));
-  e = V::fma(e, r, V::set1(1.0f));
-  e = V::fma(e, r, V::set1(1.0f));
-  return V::scale2(e, n);
-}
-
 float exponentials(float* scores, const float* mask, std::size_t count) {
   typename V::Reg largest = V::set1(-3.402823466e38f);
   for (std::size_t j = 0; j < count; j += V::kLanes) {
@@ -76,7 +60,7 @@ float exponentials(float* scores, const float* mask, std::size_t count) {
   const typename V::Reg shift = V::set1(most);
   typename V::Reg sum = V::zero();
   for (std::size_t j = 0; j < count; j += V::kLanes) {
-    const typename V::Reg e = exponential(V::sub(V::load(scores + j), shift));
+    const typename V::Reg e = exp_lanes(V::sub(V::load(scores + j), shift));
     V::store(scores + j, e);
     sum = V::add(sum, e);
   }

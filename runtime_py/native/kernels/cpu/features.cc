@@ -1,5 +1,7 @@
 #include "cpu/features.h"
 
+#include "cpu/amx.h"
+
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -20,7 +22,9 @@ std::uint32_t detect() {
       __builtin_cpu_supports("avx512vl")) {
     features |= kCpuAvx512;
     if (__builtin_cpu_supports("avx512vnni")) features |= kCpuAvx512Vnni;
+    if (__builtin_cpu_supports("avx512vbmi")) features |= kCpuAvx512Vbmi;
   }
+  if (amx_int8_permitted()) features |= kCpuAmxInt8;
 #elif defined(__aarch64__)
   features |= kCpuNeon;  // part of every ARMv8-A application processor
 #if defined(__linux__)

@@ -14,6 +14,8 @@ enum CpuFeature : std::uint32_t {
   kCpuNeonDot = 1u << 4,     // sdot
   kCpuNeonI8mm = 1u << 5,    // smmla
   kCpuAvxVnni = 1u << 6,     // dot products of 256 bits without AVX-512
+  kCpuAvx512Vbmi = 1u << 7,  // permutes bytes
+  kCpuAmxInt8 = 1u << 8,     // tile registers, and Linux lets this process use them
 };
 
 // Bit set of CpuFeature.

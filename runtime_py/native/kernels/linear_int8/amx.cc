@@ -3,16 +3,11 @@
 // A unit reads 2 KiB of weights for every 64 inputs. They come from memory once: while one panel is multiplied, the
 // next is fetched into the cache, spread evenly over the panel's units.
 #include "linear_int8/avx512.inl"
+#include "simd/amx.h"
 
 namespace spartan {
 namespace {
 
-struct TileShapes {
-  std::uint8_t palette, start_row, reserved[14];
-  std::uint16_t row_bytes[16];
-  std::uint8_t rows[16];
-};
-static_assert(sizeof(TileShapes) == 64, "as the processor reads it");
 alignas(64) constexpr TileShapes kTileShapes = {
     1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 

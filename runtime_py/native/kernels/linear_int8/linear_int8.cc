@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 
-#include "cpu/amx.h"
 #include "cpu/features.h"
 #include "linear_int8/kernels.h"
 

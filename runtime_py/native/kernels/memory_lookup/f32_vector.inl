@@ -10,6 +10,8 @@
 //
 // The order of additions for one position never depends on how many positions share a tile.
 
+#include "simd/exp.inl"
+
 // Loops over sums in registers are unrolled, else the compiler keeps the sums in memory, to index them.
 #define SPARTAN_UNROLL _Pragma("GCC unroll 16")
 
@@ -260,25 +262,6 @@ void weighted_rows(const float* values, const std::size_t* offsets, const float*
     if (addend != nullptr) sum = V::add(V::load_part(addend + p * hidden + h, left), sum);
     V::store_part(out + p * hidden + h, sum, left);
   }
-}
-
-// exp(v) = 2^n * exp(r), n = round(v / ln 2), |r| <= ln(2) / 2; exp(r) by its Taylor series to the 7th power, whose
-// remainder there is below 2^-27 of the result. ln 2 comes in two parts so that v - n ln 2 is exact to rounding.
-inline typename V::Reg exp_lanes(typename V::Reg v) {
-  const typename V::Reg low = V::set1(-87.33654f);  // ln of the smallest normal float
-  v = V::max(low, v);                               // keeps NaN
-  const typename V::Reg n = V::round(V::mul(v, V::set1(1.44269504f)));
-  typename V::Reg r = V::fma(n, V::set1(-0.693359375f), v);
-  r = V::fma(n, V::set1(2.12194440e-4f), r);
-  typename V::Reg e = V::set1(1.0f / 5040.0f);
-  e = V::fma(e, r, V::set1(1.0f / 720.0f));
-  e = V::fma(e, r, V::set1(1.0f / 120.0f));
-  e = V::fma(e, r, V::set1(1.0f / 24.0f));
-  e = V::fma(e, r, V::set1(1.0f / 6.0f));
-  e = V::fma(e, r, V::set1(0.5f));
-  e = V::fma(e, r, V::set1(1.0f));
-  e = V::fma(e, r, V::set1(1.0f));
-  return V::scale2(e, n);
 }
 
 void exp_nonpositive(float* v, std::size_t count) {

@@ -7,6 +7,7 @@
 //   void logits(plan, rows, positions)                          parents' logits, and where packed() all children's
 //   void dots(plan, rows, picked, count, first, keys, out)      child logits of cells [first, first + keys) for the
 //                                                               positions picked[i]; out [count, keys]
+//   void weights(plan, kernels, positions)                      both softmaxes: what `weighted` multiplies values by
 //   void weighted(plan, rows, positions, addend, out)           addend (or 0) + weighted sum of the chosen values
 #pragma once
 
@@ -56,6 +57,15 @@ void dense_weights(const Plan& plan, const F32Kernels& kernels, std::size_t posi
 void sparse_weights(const Plan& plan, const F32Kernels& kernels, std::size_t positions, std::size_t stride);
 
 template <typename CellsType>
+void float_weights(const Plan& plan, const F32Kernels& kernels, const CellsType& cells, std::size_t positions) {
+  if (cells.packed()) {
+    dense_weights(plan, kernels, positions, cells.stride(), cells.first_child());
+  } else {
+    sparse_weights(plan, kernels, positions, cells.stride());
+  }
+}
+
+template <typename CellsType>
 void lookup(const Plan& plan, const F32Kernels& kernels, CellsType& cells, const Epilogue& epilogue, const float* x,
             std::size_t begin, std::size_t end, float* out) {
   const std::size_t stride = cells.stride();
@@ -67,12 +77,8 @@ void lookup(const Plan& plan, const F32Kernels& kernels, CellsType& cells, const
       kernels.select_largest(plan.logits + p * stride, plan.parents, plan.top_k, plan.chosen + p * plan.top_k,
                              plan.order);
     }
-    if (cells.packed()) {
-      dense_weights(plan, kernels, positions, stride, cells.first_child());
-    } else {
-      grouped_child_logits(plan, cells, rows, positions);
-      sparse_weights(plan, kernels, positions, stride);
-    }
+    if (!cells.packed()) grouped_child_logits(plan, cells, rows, positions);
+    cells.weights(plan, kernels, positions);
     float* target = out + start * plan.hidden;
     cells.weighted(plan, rows, positions, epilogue.residual ? rows : nullptr, target);
     if (epilogue.norm_weight == nullptr) continue;

@@ -44,6 +44,10 @@ struct F32Cells {
     for (std::size_t i = 0; i < count * key_count; ++i) out[i] *= key_scale;
   }
 
+  void weights(const Plan& plan, const F32Kernels& f32, std::size_t positions) const {
+    float_weights(plan, f32, *this, positions);
+  }
+
   void weighted(const Plan& plan, const float*, std::size_t positions, const float* addend, float* out) const {
     const std::size_t row_length = packed() ? kValueColumns : plan.hidden;  // from one cell's values to the next
     std::size_t* offsets = plan.offsets;

@@ -1,72 +1,10 @@
-#include "memory_lookup/quantized_kernels.h"
-#include "simd/avx2.h"
-#include "simd/avx512.h"
+#include "memory_lookup/quantized_avx512.inl"
 
 namespace spartan {
-namespace {
-
-using V = Avx512;
-
-// vpdpbusd takes unsigned by signed: signed cells get 128 added (their sign bit flipped), and sums begin with what takes
-// it off again.
-struct Q {
-  using Acc = __m512i;
-  using Bytes = __m512i;
-  using Cells = __m512i;
-  static constexpr std::size_t kLanes = 16;
-  static constexpr bool kPairs = false;
-  static Bytes load(const std::int8_t* p) { return _mm512_loadu_si512(p); }
-  static Bytes quad(const std::int8_t* p) {
-    std::int32_t bytes;
-    __builtin_memcpy(&bytes, p, sizeof bytes);
-    return _mm512_set1_epi32(bytes);
-  }
-  static Cells cells(Bytes b) { return _mm512_xor_si512(b, _mm512_set1_epi8(-128)); }
-  static std::int32_t start_of(std::int32_t sum) { return -128 * sum; }
-  static Acc start(std::int32_t sum) { return all(start_of(sum)); }
-  static Acc dot(Acc a, Cells c, Bytes b) { return dot_small(a, c, b); }
-  // Not the intrinsic: with it GCC 12 copies every sum to another register and back, and runs out of them.
-  static Acc dot_small(Acc a, Bytes small, Bytes b) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(a) : "v"(small), "vm"(b));
-    return a;
-  }
-  static Acc weigh(Acc a, Bytes values, Bytes weights) { return dot_small(a, weights, values); }
-  static Acc all(std::int32_t i) { return _mm512_set1_epi32(i); }
-  static Bytes low(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
-  static Bytes high(Bytes b) { return low(_mm512_srli_epi16(b, 4)); }
-  static V::Reg to_float(Acc a) { return _mm512_cvtepi32_ps(a); }
-  static std::int32_t sum(Acc a) { return _mm512_reduce_add_epi32(a); }
-};
-
-// One group of int4 is 32 bytes.
-struct R {
-  using Float = Avx2;
-  using Acc = __m256i;
-  using Bytes = __m256i;
-  static constexpr std::size_t kLanes = 8;
-  static Bytes load(const std::int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-  static Acc dot_small(Acc a, Bytes small, Bytes b) { return _mm256_dpbusd_epi32(a, small, b); }
-  static Acc first(std::int32_t i) { return _mm256_zextsi128_si256(_mm_cvtsi32_si128(i)); }
-  static Bytes low(Bytes b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
-  static Bytes high(Bytes b) { return low(_mm256_srli_epi16(b, 4)); }
-  static Float::Reg to_float(Acc a) { return _mm256_cvtepi32_ps(a); }
-};
-
-// 24 sums, 3 keys and a broadcast of the 32 registers.
-constexpr std::size_t kKeyBlocks = 3;
-template <std::size_t Blocks>
-constexpr std::size_t kKeyPositions = Blocks == 3 ? 8 : 12;
-constexpr std::size_t kNibblePositions = 8;
-constexpr std::size_t kDotPositions = 8;
-constexpr std::size_t kWeightRegs = 8;
-
-#include "memory_lookup/quantize.inl"
-#include "memory_lookup/quantized_vector.inl"
-
-}  // namespace
 
 const QuantizedKernels kMemoryLookupQuantized_avx512vnni = {
-    quantize_rows,         key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
-    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4};
+    quantize_whole_rows,   key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
+    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4,
+    nullptr};
 
 }  // namespace spartan

@@ -40,6 +40,10 @@ struct QuantizedWeights {
   const std::int32_t* sums;     // [P, G] of the integers
 };
 
+// What all_weights_int8 takes at most.
+constexpr std::size_t kAllWeightsParents = 16;
+constexpr std::size_t kAllWeightsChildren = 4;
+
 struct QuantizedKernels {
   // group: H, or kInt4Group where sums are wanted by group.
   void (*quantize_rows)(const float* x, std::size_t positions, std::size_t hidden, std::size_t group,
@@ -70,6 +74,10 @@ struct QuantizedKernels {
                         const float* addend, std::size_t positions, std::size_t hidden, float* out);
   void (*weighted_int4)(const std::uint8_t* values, std::size_t value_quads, const QuantizedWeights& weights,
                         const float* addend, std::size_t positions, std::size_t hidden, float* out);
+  // Null, or: from all logits and the chosen parents in `plan` to its integer weights of all quads, the very ones that
+  // both softmaxes (lookup.h) and quantize_weights_int8 make. One position's logits are `stride` after the last one's.
+  void (*all_weights_int8)(const Plan& plan, std::size_t positions, std::size_t stride, std::size_t first_child,
+                           const float* value_scales);
 };
 
 #define SPARTAN_QUANTIZED(isa, f32_isa, suffix, features) extern const QuantizedKernels kMemoryLookupQuantized_##suffix;

@@ -5,6 +5,9 @@
 namespace spartan {
 namespace {
 
+// Whether there is room for all quads, chosen or not.
+bool has_all_quads(const Plan& plan) { return plan.quad_stride * kQuad >= plan.cells; }
+
 // What the two widths have in common. `Width` brings the layout of its cells and its kernels.
 template <typename Width>
 struct QuantizedCells {
@@ -46,10 +49,15 @@ struct QuantizedCells {
                                 memory.key_scales + first * plan.groups, key_count, out);
   }
 
-  void weighted(const Plan& plan, const float*, std::size_t positions, const float* addend, float* out) const {
+  void weights(const Plan& plan, const F32Kernels& own, std::size_t positions) const {
+    if (packed() && Width::all_weights(*kernels, plan, memory.value_scales, positions, stride(), first_child())) return;
+    float_weights(plan, own, *this, positions);
     for (std::size_t p = 0; p < positions; ++p) {
       Width::quantize_weights(*kernels, plan, memory.value_scales, p, collect_quads(plan, p));
     }
+  }
+
+  void weighted(const Plan& plan, const float*, std::size_t positions, const float* addend, float* out) const {
     const std::size_t value_quads = round_up(plan.cells, kBlockColumns) / kQuad;
     const QuantizedWeights weights{plan.quads,        plan.quad_counts,   plan.quad_stride,
                                    plan.weight_cells, plan.weight_scales, plan.weight_sums};
@@ -62,7 +70,7 @@ struct QuantizedCells {
     const std::uint32_t* chosen = plan.chosen + p * plan.top_k;
     const float* weights = plan.weights + p * plan.weight_stride + plan.top_k;
     std::uint32_t* quads = plan.quads + p * plan.quad_stride;
-    if (plan.quad_stride * kQuad >= plan.cells) {  // all of them: loops of one length, which processors foresee
+    if (has_all_quads(plan)) {  // loops of one length, which processors foresee
       std::fill(plan.quad_weights, plan.quad_weights + plan.quad_stride * kQuad, 0.0f);
       for (std::size_t k = 0; k < plan.top_k; ++k, weights += plan.children) {
         std::copy_n(weights, plan.children, plan.quad_weights + chosen[k] * plan.children);
@@ -94,6 +102,16 @@ struct QuantizedCells {
 struct Width8 {
   using Memory = Int8Memory;
   static constexpr Cells kCells = Cells::kInt8;
+  // Where the kernels can, logits become integer weights in one step.
+  static bool all_weights(const QuantizedKernels& kernels, const Plan& plan, const float* value_scales,
+                          std::size_t positions, std::size_t stride, std::size_t first_child) {
+    if (kernels.all_weights_int8 == nullptr || plan.parents > kAllWeightsParents ||
+        plan.children > kAllWeightsChildren || !has_all_quads(plan)) {
+      return false;
+    }
+    kernels.all_weights_int8(plan, positions, stride, first_child, value_scales);
+    return true;
+  }
   static constexpr auto kKeyLogits = &QuantizedKernels::key_logits_int8;
   static constexpr auto kKeyDots = &QuantizedKernels::key_dots_int8;
   static constexpr auto kWeighted = &QuantizedKernels::weighted_int8;
@@ -110,6 +128,9 @@ struct Width8 {
 struct Width4 {
   using Memory = Int4Memory;
   static constexpr Cells kCells = Cells::kInt4;
+  static bool all_weights(const QuantizedKernels&, const Plan&, const float*, std::size_t, std::size_t, std::size_t) {
+    return false;
+  }
   static constexpr auto kKeyLogits = &QuantizedKernels::key_logits_int4;
   static constexpr auto kKeyDots = &QuantizedKernels::key_dots_int4;
   static constexpr auto kWeighted = &QuantizedKernels::weighted_int4;

@@ -51,6 +51,7 @@ constexpr std::size_t kWeightRegs = 8;
 
 const QuantizedKernels kMemoryLookupQuantized_neon = {
     quantize_rows,         key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
-    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4};
+    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4,
+    nullptr};
 
 }  // namespace spartan

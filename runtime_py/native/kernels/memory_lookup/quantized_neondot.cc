@@ -39,6 +39,7 @@ constexpr std::size_t kWeightRegs = 16;
 const QuantizedKernels kMemoryLookupQuantized_neondot = {
     dotprod::quantize_rows,         dotprod::key_logits_int8,       dotprod::key_logits_int4,
     dotprod::key_dots_int8,         dotprod::key_dots_int4,         dotprod::quantize_weights_int8,
-    dotprod::quantize_weights_int4, dotprod::weighted_int8,         dotprod::weighted_int4};
+    dotprod::quantize_weights_int4, dotprod::weighted_int8,         dotprod::weighted_int4,
+    nullptr};
 
 }  // namespace spartan

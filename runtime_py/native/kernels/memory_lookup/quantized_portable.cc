@@ -124,6 +124,7 @@ void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const Qu
 
 const QuantizedKernels kMemoryLookupQuantized_portable = {
     quantize_rows,         key_logits_int8,       key_logits_int4, key_dots_int8, key_dots_int4,
-    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4};
+    quantize_weights_int8, quantize_weights_int4, weighted_int8,   weighted_int4,
+    nullptr};
 
 }  // namespace spartan

@@ -71,7 +71,9 @@ struct Epilogue {
 
 // Instruction sets, from plain to best; not every one has loops of its own for fp32 and for integers. `kBest` is the
 // best one of this machine that has.
-enum class Isa : std::int32_t { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kNeon, kNeonDot, kNeonI8mm };
+enum class Isa : std::int32_t {
+  kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot, kNeonI8mm
+};
 
 const char* isa_name(Isa isa);
 // The ones that kBest stands for on this machine.
