@@ -19,10 +19,10 @@ from executorch.exir import (
     ExecutorchProgramManager,
     to_edge_transform_and_lower,
 )
-from executorch.exir.passes import MemoryPlanningPass
 from torch.export import ExportedProgram
 
 from spartanc.compiler.errors import CompileError
+from spartanc.compiler.in_place import InPlacePlanning
 from spartanc.compiler.lowering_speed import quick_lowering
 from spartanc.passes.program import copy_program
 
@@ -84,7 +84,7 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
             config = ExecutorchBackendConfig(
                 extract_delegate_segments=True,
                 constant_tensor_alignment=64,
-                memory_planning_pass=MemoryPlanningPass(alloc_graph_input=not inputs_in_place),
+                memory_planning_pass=InPlacePlanning(alloc_graph_input=not inputs_in_place),
             )
             emitted = edge.to_executorch(config)
         operators, backends = _needs(emitted)

@@ -53,6 +53,7 @@ using executorch::runtime::Tag;
 using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kMostThreads = 256;
+constexpr size_t kPlannedAlignment = 64;  // a cache line, as programs are planned
 
 // What ExecuTorch logs as an error becomes part of our message: it names the missing operator, the wrong shape.
 struct CallLog {
@@ -332,11 +333,13 @@ void load_method(spartan_session& session, const char* path, bool profile) {
     if (!size.ok() || size.get() < 0) {
       fail(SPARTAN_BAD_PROGRAM, "`%s` states no size for planned buffer %zu", path, i);
     }
-    session.planned.emplace_back(static_cast<size_t>(size.get()));
+    session.planned.emplace_back(static_cast<size_t>(size.get()) + kPlannedAlignment);
     session.planned_bytes += static_cast<uint64_t>(size.get());
   }
   for (auto& buffer : session.planned) {
-    session.planned_spans.emplace_back(buffer.data(), buffer.size());
+    const auto address = reinterpret_cast<uintptr_t>(buffer.data());
+    uint8_t* aligned = buffer.data() + (kPlannedAlignment - address % kPlannedAlignment) % kPlannedAlignment;
+    session.planned_spans.emplace_back(aligned, buffer.size() - kPlannedAlignment);
   }
   session.planned_allocator = std::make_unique<runtime::HierarchicalAllocator>(
       runtime::Span<runtime::Span<uint8_t>>(session.planned_spans.data(), session.planned_spans.size()));
