@@ -46,7 +46,7 @@ class Source:
 
 SOURCES = (
     Source("f32_neon", "cortex-a72", r"\bfmla\b", 1),
-    Source("quantized_neon", "cortex-a72", r"\bsm[ul]l[al]?2?\b", 1),
+    Source("quantized_neon", "cortex-a72", r"\bsm(ul|la)l2?\b", 1),
     Source("quantized_neondot", "neoverse-n1", r"\bsdot\b", 2, ("-march=armv8.2-a+dotprod",)),
 )
 
