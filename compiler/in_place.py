@@ -3,8 +3,8 @@
 before:  y = spartan::memory_lookup(x, ...), out in memory of its own   a position's row is read and another written
 after:   y in x's memory, where nothing reads x any more                the row is in the cache when it is written
 
-Our kernels for rows (the memory, LayerNorm with its residual) may write over their input; they do where the operator is the last
-to read it in the order of execution, which is what ExecuTorch's planner goes by too.
+Our kernels for rows (the memory, LayerNorm with its residual) may write over their input. They do where the operator is
+the last to read it in the order of execution, which is what ExecuTorch's planner goes by too.
 """
 
 from __future__ import annotations
