@@ -282,7 +282,8 @@ struct spartan_session {
   std::unique_ptr<ETDumpGen> tracer;
   MallocMemoryAllocator method_allocator;
   MallocMemoryAllocator temporary_allocator;
-  std::vector<std::vector<uint8_t>> planned;
+  // Not set to zero: what shorter inputs than the longest never reach takes no memory.
+  std::vector<std::unique_ptr<uint8_t[]>> planned;
   std::vector<runtime::Span<uint8_t>> planned_spans;
   std::unique_ptr<runtime::HierarchicalAllocator> planned_allocator;
   std::unique_ptr<runtime::MemoryManager> memory;
@@ -333,13 +334,12 @@ void load_method(spartan_session& session, const char* path, bool profile) {
     if (!size.ok() || size.get() < 0) {
       fail(SPARTAN_BAD_PROGRAM, "`%s` states no size for planned buffer %zu", path, i);
     }
-    session.planned.emplace_back(static_cast<size_t>(size.get()) + kPlannedAlignment);
-    session.planned_bytes += static_cast<uint64_t>(size.get());
-  }
-  for (auto& buffer : session.planned) {
-    const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-    uint8_t* aligned = buffer.data() + (kPlannedAlignment - address % kPlannedAlignment) % kPlannedAlignment;
-    session.planned_spans.emplace_back(aligned, buffer.size() - kPlannedAlignment);
+    const auto bytes = static_cast<size_t>(size.get());
+    session.planned.emplace_back(new uint8_t[bytes + kPlannedAlignment]);
+    const auto address = reinterpret_cast<uintptr_t>(session.planned.back().get());
+    const size_t skipped = (kPlannedAlignment - address % kPlannedAlignment) % kPlannedAlignment;
+    session.planned_spans.emplace_back(session.planned.back().get() + skipped, bytes);
+    session.planned_bytes += bytes;
   }
   session.planned_allocator = std::make_unique<runtime::HierarchicalAllocator>(
       runtime::Span<runtime::Span<uint8_t>>(session.planned_spans.data(), session.planned_spans.size()));
