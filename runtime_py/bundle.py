@@ -13,6 +13,7 @@ where one is asked for: a signature that nobody asked for is not looked at.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -127,14 +128,17 @@ def open_bundle(path: str | Path, *, require_signature: Path | None = None, rech
     Raises UsageError (exit 2) for anything missing, altered, out of place, of another format, or not signed.
     """
     path = Path(path)
-    data = _read_manifest(path)
+    record = _record(path)
+    data = _read_small(path, MANIFEST, MANIFEST_LIMIT)
+    if recheck or not record.begins():
+        _check_manifest(path, data)
     if require_signature is not None:
         _check_signature(path, data, require_signature)
     manifest = _parse_manifest(path, data)
     _check_fields(path, manifest)
     _check_names(path, manifest["files"])
     try:
-        record = Record(path, hashlib.sha256(data).hexdigest(), manifest["files"])
+        record.add(manifest["files"])
         if recheck or not record.holds():
             _check_files(path, manifest["files"])
             record.keep()
@@ -150,30 +154,44 @@ def _altered(path: Path, what: str) -> UsageError:
     )
 
 
-def _read_manifest(path: Path) -> bytes:
-    """The bytes of manifest.json, which its digest agrees with."""
-    if not path.is_dir():
-        raise UsageError(f"`{path}` is not a bundle directory", hint="`spartanc compile` writes one")
-    data = _read_small(path, MANIFEST, MANIFEST_LIMIT)
+def _record(path: Path) -> Record:
+    """What this user's cache says of the bundle, from its manifest on."""
+    try:
+        return Record(path, (MANIFEST, MANIFEST_DIGEST))
+    except OSError as error:
+        if not path.is_dir():
+            raise UsageError(f"`{path}` is not a bundle directory", hint="`spartanc compile` writes one") from error
+        missing = Path(error.filename).name
+        raise _altered(path, f"`{missing}` is missing or not a plain file") from error
+
+
+def _check_manifest(path: Path, data: bytes) -> None:
+    """The manifest `data` is what its digest says."""
     expected = _read_small(path, MANIFEST_DIGEST, 200).decode("ascii", "replace")
     got = hashlib.sha256(data).hexdigest()
     if expected != manifest_digest_line(got):
         raise _altered(path, f"`{MANIFEST}` has digest `{got}`, which is not what `{MANIFEST_DIGEST}` says")
-    return data
 
 
 def _read_small(path: Path, name: str, limit: int) -> bytes:
-    file = f"{path}/{name}"
-    if not _is_plain_file(file):
-        raise _altered(path, f"`{name}` is missing or not a plain file")
     try:
-        with open(file, "rb") as opened:
-            data = opened.read(limit + 1)
+        # NONBLOCK: a pipe in the place of a file is refused, not waited for.
+        descriptor = os.open(f"{path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            raise _altered(path, f"`{name}` is missing or not a plain file") from error
+        raise UsageError(f"bundle `{path}`: `{name}` can't be read: {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _altered(path, f"`{name}` is missing or not a plain file")
+        if status.st_size > limit:
+            raise _altered(path, f"`{name}` is larger than {limit} bytes")
+        return os.read(descriptor, status.st_size)
     except OSError as error:
         raise UsageError(f"bundle `{path}`: `{name}` can't be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise _altered(path, f"`{name}` is larger than {limit} bytes")
-    return data
+    finally:
+        os.close(descriptor)
 
 
 def _check_signature(path: Path, manifest: bytes, require_signature: Path) -> None:
@@ -294,10 +312,3 @@ def _list_files(folder: str, prefix: str, plain: dict[str, bool]) -> None:
                 _list_files(entry.path, f"{prefix}{entry.name}/", plain)
             else:
                 plain[prefix + entry.name] = entry.is_file(follow_symlinks=False)
-
-
-def _is_plain_file(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except (OSError, ValueError):
-        return False

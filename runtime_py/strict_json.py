@@ -9,11 +9,7 @@ from typing import Any
 def parse_object(text: bytes | str) -> dict[str, Any]:
     """The JSON object in `text`; ValueError for anything else, a name that stands twice and NaN among it."""
     try:
-        found = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
-            object_pairs_hook=_no_name_twice,
-            parse_constant=_no_constant,
-        )
+        found = _DECODER.decode(text.decode("utf-8") if isinstance(text, bytes) else text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(found, dict):
@@ -30,3 +26,6 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_name_twice, parse_constant=_no_constant)

@@ -6,7 +6,6 @@ process that loads it. So before this process loads a program that it has not se
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from pathlib import Path
 
@@ -25,8 +24,7 @@ def try_apart(bundle: Bundle, command: Path) -> None:
     """
     if not command.is_file():
         raise MissingToolError(f"`{command}` is missing: a program is tried with it before it is loaded here")
-    digest = hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest()
-    record = Record(bundle.path, digest, [bundle.manifest["program"]], kind=".trial")
+    record = Record(bundle.path, (MANIFEST, bundle.manifest["program"]), kind=".trial")
     if record.holds():
         return
     where = f"the program of bundle `{bundle.path}`"

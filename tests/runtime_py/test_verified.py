@@ -97,16 +97,17 @@ def test_records_of_others_do_not_count(tmp_path, cache):
     settle()
     open_bundle(bundle)
     (record,) = cache[1].iterdir()
-    digest = record.read_text().splitlines()[1]
-    names = json.loads((bundle / "manifest.json").read_text())["files"]
-    assert Record(bundle, digest, names).holds()
+    names = ["manifest.json", "manifest.sha256", *json.loads((bundle / "manifest.json").read_text())["files"]]
+    assert Record(bundle, names[:2]).begins()
+    assert not Record(bundle, names[:2]).holds()
+    assert Record(bundle, names).holds()
     record.chmod(0o666)
-    assert not Record(bundle, digest, names).holds()
+    assert not Record(bundle, names).begins()
     record.chmod(0o600)
-    assert Record(bundle, digest, names).holds()
+    assert Record(bundle, names).holds()
     record.rename(record.with_suffix(".kept"))
     record.symlink_to(record.with_suffix(".kept"))
-    assert not Record(bundle, digest, names).holds()
+    assert not Record(bundle, names[:2]).begins()
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
 #include "arena.h"
+#include "kernels.h"
 #include "spartan/linear_int8.h"
 
 namespace spartan {
@@ -126,6 +127,12 @@ Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Te
 }
 
 }  // namespace
+
+const char* chosen_linear_kernel_name() {
+  const LinearKernel chosen = chosen_kernel();
+  return linear_kernel_name(chosen == LinearKernel::kBest ? best_linear_kernel() : chosen);
+}
+
 }  // namespace spartan
 
 EXECUTORCH_LIBRARY(spartan, "linear_int8.out", spartan::linear_int8_out);

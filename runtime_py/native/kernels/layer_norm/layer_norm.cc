@@ -21,6 +21,15 @@ AddLayerNormF32 kernel(Isa isa) {
 
 }  // namespace
 
+Isa best_isa_layer_norm() {
+  Isa best = Isa::kPortable;
+#define SPARTAN_LAYER_NORM(enumerator, suffix, needed) \
+  if ((cpu_features() & (needed)) == (needed)) best = Isa::enumerator;
+#include "layer_norm/f32_kernels.inc"
+#undef SPARTAN_LAYER_NORM
+  return best;
+}
+
 Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* residual, std::int64_t begin,
                           std::int64_t end, float* out, Isa isa) {
   if (norm.hidden < 1 || norm.hidden > kMaxHidden) return Status::kBadHidden;

@@ -70,14 +70,13 @@ void check_signature(const std::string& path, const MappedFile& manifest, const 
   }
 }
 
-Json read_manifest(const std::string& path, const std::string& key, std::string* digest) {
+Json read_manifest(const std::string& path, const std::string& key, const Record& record) {
   const MappedFile manifest(path + "/" + kManifest);
-  const MappedFile recorded(path + "/" + kManifestDigest);
   if (manifest.size() > kManifestLimit) {
     altered(path, "`manifest.json` is too large");
   }
-  *digest = sha256_hex(manifest.data(), manifest.size());
-  if (text_of(recorded) != *digest + "  " + kManifest + "\n") {
+  if (!record.begins() && text_of(MappedFile(path + "/" + kManifestDigest)) !=
+                              sha256_hex(manifest.data(), manifest.size()) + "  " + kManifest + "\n") {
     altered(path, "`manifest.json` is not what `manifest.sha256` says");
   }
   if (!key.empty()) {
@@ -95,6 +94,13 @@ Json read_manifest(const std::string& path, const std::string& key, std::string*
   return json;
 }
 
+// The entry's own kind; not every file system says it.
+bool is_directory(const std::string& path, const struct dirent& entry) {
+  struct stat status {};
+  return entry.d_type == DT_UNKNOWN ? lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)
+                                    : entry.d_type == DT_DIR;
+}
+
 // Every entry below `folder` that is no directory, by its path from there; links to directories count as entries.
 void list_files(const std::string& folder, const std::string& prefix, std::vector<std::string>* names) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(folder.c_str()), closedir);
@@ -106,9 +112,8 @@ void list_files(const std::string& folder, const std::string& prefix, std::vecto
     if (name == "." || name == "..") {
       continue;
     }
-    struct stat status {};
     const std::string path = folder + "/" + name;
-    if (lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
+    if (is_directory(path, *entry)) {
       list_files(path, prefix + name + "/", names);
     } else {
       names->push_back(prefix + name);
@@ -164,8 +169,8 @@ std::vector<std::string> check_names(const std::string& path, const Json& files)
   return names;
 }
 
-void check_files(const std::string& path, const std::string& manifest_digest, const Json& files) {
-  const Record record(path, manifest_digest, check_names(path, files));
+void check_files(const std::string& path, Record& record, const Json& files) {
+  record.add(check_names(path, files));
   if (record.holds()) {
     return;
   }
@@ -209,8 +214,8 @@ Bundle open_bundle(const std::string& path, const std::string& key) {
     bundle.program = path;
     return bundle;
   }
-  std::string digest;
-  bundle.manifest = read_manifest(path, key, &digest);
+  Record record(path, {kManifest, kManifestDigest});
+  bundle.manifest = read_manifest(path, key, record);
   bundle.has_signature = lstat((path + "/" + kSignature).c_str(), &status) == 0;
   bundle.signature_checked = !key.empty();
   const Json* files = bundle.manifest.find("files");
@@ -219,7 +224,7 @@ Bundle open_bundle(const std::string& path, const std::string& key) {
       files->find(program->string()) == nullptr) {
     altered(path, "`manifest.json` does not list its program");
   }
-  check_files(path, digest, *files);
+  check_files(path, record, *files);
   bundle.directory = path;
   bundle.program = path + "/" + program->string();
   if (const Json* labels = bundle.manifest.find("labels")) {

@@ -10,6 +10,7 @@ namespace spartan {
 
 namespace {
 constexpr int kDeepest = 64;
+constexpr size_t kFewMembers = 16;
 }
 
 class JsonParser {
@@ -87,7 +88,7 @@ class JsonParser {
 
   void parse_object(Json& value, int depth) {
     value.kind_ = Json::Kind::kObject;
-    std::unordered_set<std::string> keys;
+    std::unordered_set<std::string> keys;  // of objects with many members only: of few, looking at each is faster
     expect('{');
     skip_space();
     if (peek() == '}') {
@@ -97,7 +98,12 @@ class JsonParser {
     while (true) {
       skip_space();
       std::string key = parse_string();
-      if (!keys.insert(key).second) {
+      if (value.members_.size() == kFewMembers) {
+        for (const auto& member : value.members_) {
+          keys.insert(member.first);
+        }
+      }
+      if (value.members_.size() < kFewMembers ? value.find(key) != nullptr : !keys.insert(key).second) {
         fail("`" + key + "` stands twice");
       }
       skip_space();
@@ -181,7 +187,13 @@ class JsonParser {
         fail("a control character in a string");
       }
       if (c != '\\') {
-        out += c;
+        size_t end = at_;
+        while (end < text_.size() && text_[end] != '"' && text_[end] != '\\' &&
+               static_cast<unsigned char>(text_[end]) >= 0x20) {
+          ++end;
+        }
+        out.append(text_.substr(at_ - 1, end - at_ + 1));
+        at_ = end;
         continue;
       }
       const char escape = peek();

@@ -56,7 +56,8 @@ bench    measures, and prints every single time as JSON; with --baseline both pr
   --min-runs, --max-runs, --min-seconds, --seconds
                      measured runs: at least (20), at most (10000), for how long at least (1) and at most (20)
   --precision P      stops when the median's 95% interval is within this share of it to both sides (0.02)
-info     prints what the program takes and gives, and how long it took to load, as JSON
+info     prints what the program takes and gives, how long checking and loading took, and the kernels that this
+         processor gets, as JSON
   --cold             drops the program from the page cache first
 
 all of them:
@@ -367,6 +368,15 @@ std::string joined(const Values& values, Text&& text) {
 double milliseconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e6; }
 double megabytes(uint64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
 
+std::string kernels_text() {
+  std::string out;
+  const char* family = nullptr;
+  for (size_t i = 0; const char* kernel = spartan_kernel(i, &family); ++i) {
+    out += (i > 0 ? "," : "") + json_quote(family) + ":" + json_quote(kernel);
+  }
+  return "{" + out + "}";
+}
+
 int run(const Options& options) {
   if (!options.has("--ids")) {
     throw CommandError("`spartan run` needs `--ids FILE.safetensors`");
@@ -413,11 +423,11 @@ int run(const Options& options) {
     return 0;
   }
   const spartan_statistics statistics = session.statistics();
-  printf("{\"rows\":[%s],\"run_ms\":[%s],\"load_ms\":%s,\"peak_rss_mb\":%s,\"threads\":%u}\n",
+  printf("{\"rows\":[%s],\"run_ms\":[%s],\"load_ms\":%s,\"peak_rss_mb\":%s,\"threads\":%u,\"kernels\":%s}\n",
          joined(lines, [](const std::string& line) { return line; }).c_str(),
          joined(run_ms, [](double value) { return json_number(value); }).c_str(),
          json_number(milliseconds(statistics.load_ns)).c_str(),
-         json_number(megabytes(statistics.peak_rss_bytes)).c_str(), statistics.threads);
+         json_number(megabytes(statistics.peak_rss_bytes)).c_str(), statistics.threads, kernels_text().c_str());
   return 0;
 }
 
@@ -555,12 +565,12 @@ int bench(const Options& options) {
            ",\"warmup_ns\":" + times_text(contender.warmup_ns) + ",\"run_ns\":" + times_text(contender.run_ns) + "}";
   });
   printf("{\"programs\":[%s],\"length\":%zu,\"threads\":%u,\"processors\":%d,\"peak_rss_bytes\":%llu,"
-         "\"clock_resolution_ns\":%llu,\"ticks_per_second\":%s,\"before_load\":%s,\"before\":%s,\"after\":%s}\n",
+         "\"clock_resolution_ns\":%llu,\"ticks_per_second\":%s,\"before_load\":%s,\"before\":%s,\"after\":%s,\"kernels\":%s}\n",
          programs.c_str(), row.ids.size(), statistics.threads, spartan::processors(),
          static_cast<unsigned long long>(statistics.peak_rss_bytes),
          static_cast<unsigned long long>(spartan::clock_resolution_ns()),
          json_number(spartan::ticks_per_second()).c_str(), to_json(before_load).c_str(), to_json(before).c_str(),
-         to_json(after).c_str());
+         to_json(after).c_str(), kernels_text().c_str());
   return 0;
 }
 
@@ -576,7 +586,9 @@ std::string info_text(const spartan_tensor_info& info) {
 }
 
 int info(const Options& options) {
+  const auto start = std::chrono::steady_clock::now();
   const Bundle bundle = spartan::open_bundle(options.bundle, options.text("--require-signature"));
+  const std::chrono::duration<double, std::milli> checked = std::chrono::steady_clock::now() - start;
   if (options.has("--cold")) {
     spartan::drop_from_page_cache(bundle.program);
   }
@@ -591,12 +603,13 @@ int info(const Options& options) {
   }
   const spartan_statistics statistics = session.statistics();
   printf("{\"inputs\":[%s],\"outputs\":[%s],\"program_bytes\":%llu,\"planned_bytes\":%llu,\"load_ms\":%s,"
-         "\"peak_rss_mb\":%s,\"threads\":%u,\"signature\":\"%s\"}\n",
+         "\"peak_rss_mb\":%s,\"threads\":%u,\"check_ms\":%s,\"kernels\":%s,"
+         "\"signature\":\"%s\"}\n",
          joined(inputs, info_text).c_str(), joined(outputs, info_text).c_str(),
          static_cast<unsigned long long>(statistics.program_bytes),
          static_cast<unsigned long long>(statistics.planned_bytes),
          json_number(milliseconds(statistics.load_ns)).c_str(), json_number(megabytes(statistics.peak_rss_bytes)).c_str(),
-         statistics.threads,
+         statistics.threads, json_number(checked.count()).c_str(), kernels_text().c_str(),
          bundle.signature_checked ? "good" : bundle.has_signature ? "not checked" : "none");
   return 0;
 }

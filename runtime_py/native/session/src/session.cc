@@ -27,6 +27,8 @@
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
 
+#include "../../bindings/kernels.h"
+
 // The part of libexecutorch_threadpool's interface that is used here; its header is not part of the package.
 namespace executorch::extension::threadpool {
 class ThreadPool {
@@ -517,6 +519,10 @@ int32_t spartan_api_version(void) { return SPARTAN_API_VERSION; }
 int32_t spartan_has_operator(const char* name) {
   initialize_once();
   return name != nullptr && runtime::registry_has_op_function(name) ? 1 : 0;
+}
+
+const char* spartan_kernel(size_t index, const char** family) {
+  return family != nullptr ? spartan_ops_kernel(index, family) : nullptr;
 }
 
 int32_t spartan_has_backend(const char* name) {

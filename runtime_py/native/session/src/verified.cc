@@ -6,19 +6,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstdlib>
 #include <ctime>
 
 #include "error.h"
-#include "mapped_file.h"
-#include "sha256.h"
 
 namespace spartan {
 
 namespace {
 
 constexpr int64_t kSettledNs = 2000000000;
+constexpr off_t kLargest = 4 << 20;  // bytes; a real one holds a few hundred
 
 int64_t nanoseconds(const struct timespec& time) { return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec; }
 
@@ -50,25 +48,47 @@ bool make_folders(const std::string& path) {
   }
 }
 
+// What stands in the record at `path`; nothing where it is not this user's own.
+std::string read_own(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) {
+    return "";
+  }
+  struct stat status {};
+  std::string text;
+  if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+      (status.st_mode & 022) == 0 && status.st_size <= kLargest) {
+    text.resize(static_cast<size_t>(status.st_size));
+    if (read(descriptor, text.data(), text.size()) != status.st_size) {
+      text.clear();
+    }
+  }
+  close(descriptor);
+  return text;
+}
+
 }  // namespace
 
-Record::Record(const std::string& path, const std::string& manifest_digest, const std::vector<std::string>& names) {
+Record::Record(const std::string& path, const std::vector<std::string>& names)
+    : bundle_(path), folder_(cache_folder()), text_("spartanc-verified 2\n") {
   struct timespec now {};
   clock_gettime(CLOCK_REALTIME, &now);
   made_ns_ = nanoseconds(now);
-  char real[PATH_MAX];
-  folder_ = cache_folder();
-  if (folder_.empty() || realpath(path.c_str(), real) == nullptr) {
+  struct stat directory {};
+  if (folder_.empty() || stat(path.c_str(), &directory) != 0) {
     folder_.clear();
-    return;
+  } else {
+    path_ = folder_ + "/" + std::to_string(directory.st_dev) + "-" + std::to_string(directory.st_ino);
+    kept_ = read_own(path_);
   }
-  const std::string name = real;
-  path_ = folder_ + "/" + sha256_hex(reinterpret_cast<const uint8_t*>(name.data()), name.size());
-  text_ = "spartanc-verified 1\n" + manifest_digest + "\n";
+  add(names);
+}
+
+void Record::add(const std::vector<std::string>& names) {
   for (const std::string& each : names) {
     struct stat status {};
-    if (lstat((path + "/" + each).c_str(), &status) != 0) {
-      throw CommandError("bundle `" + path + "`: `" + each + "` is missing; nothing in it was loaded");
+    if (lstat((bundle_ + "/" + each).c_str(), &status) != 0) {
+      throw CommandError("bundle `" + bundle_ + "`: `" + each + "` is missing; nothing in it was loaded");
     }
     const int64_t modified = nanoseconds(status.st_mtim), changed = nanoseconds(status.st_ctim);
     newest_ns_ = std::max({newest_ns_, modified, changed});
@@ -78,22 +98,9 @@ Record::Record(const std::string& path, const std::string& manifest_digest, cons
   }
 }
 
-bool Record::holds() const {
-  if (folder_.empty()) {
-    return false;
-  }
-  struct stat status {};
-  if (lstat(path_.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
-      (status.st_mode & 022) != 0) {
-    return false;
-  }
-  try {
-    const MappedFile file(path_);
-    return std::string(reinterpret_cast<const char*>(file.data()), file.size()) == text_;
-  } catch (const CommandError&) {
-    return false;
-  }
-}
+bool Record::begins() const { return kept_.compare(0, text_.size(), text_) == 0; }
+
+bool Record::holds() const { return kept_ == text_; }
 
 void Record::keep() const {
   if (folder_.empty() || newest_ns_ > made_ns_ - kSettledNs || !make_folders(folder_)) {

@@ -24,5 +24,7 @@ struct LayerNorm {
 
 Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* residual, std::int64_t begin,
                           std::int64_t end, float* out, Isa isa = Isa::kBest);
+// What kBest stands for on this machine.
+Isa best_isa_layer_norm();
 
 }  // namespace spartan

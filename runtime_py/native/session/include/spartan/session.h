@@ -94,6 +94,10 @@ SPARTAN_API int32_t spartan_api_version(void);
 SPARTAN_API int32_t spartan_has_operator(const char* name);
 SPARTAN_API int32_t spartan_has_backend(const char* name);
 
+// The kernel that this processor gets of our operators' family number `index`, and the family's name: "neondot" of
+// "memory_lookup_quantized". Null past the last one, and where `family` is null.
+SPARTAN_API const char* spartan_kernel(size_t index, const char** family);
+
 // Opens `path`, mapped and not copied, with the strongest verification of the program that ExecuTorch has.
 SPARTAN_API int32_t spartan_open(const char* path, const spartan_options* options, spartan_session** session,
                                  char* message, size_t message_size);
