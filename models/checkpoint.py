@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from spartanc.compiler.errors import SpartancError, UnsupportedModelError, UsageError
-from spartanc.models.classifier import SpartanClassifier, has_segments, read_encoder_config
+from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_count, has_segments, read_encoder_config
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
@@ -168,6 +168,7 @@ def build_module(
     """The module with exactly the tensors of `state`; shapes are compared before anything of their size is
     made.
     """
+    _compare_layers(state, encoder_config)
     try:
         with torch.device("meta"):
             expected = SpartanClassifier(encoder_config, spartan, segment_separator).state_dict()
@@ -224,7 +225,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         except Exception as error:  # SafetensorError derives from Exception alone
             raise UsageError(f"`{path}` is not a readable safetensors file: {error}") from error
     content = _unpickle_weights(path)
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    named = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
+    if not named or not all(isinstance(value, Tensor) for value in content.values()):
         raise UsageError(f"`{path}` does not hold a state dict")
     return dict(content)
 
@@ -378,6 +380,16 @@ def _assemble(
     return TrainedModel(module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest)
 
 
+def _compare_layers(state: dict[str, Tensor], encoder_config: dict[str, Any]) -> None:
+    """No more layers than the weights have: making each takes its time, before any shape is compared."""
+    adapter = adapter_for(encoder_config.get("model_type"))
+    in_layer = re.compile(rf"network\.{re.escape(adapter.layers)}\.(\d+)\..+")
+    matches = (in_layer.fullmatch(name) for name in state if isinstance(name, str))
+    found = len({match[1] for match in matches if match})
+    for name in {adapter.config_layers, "num_hidden_layers"}:
+        check_count(encoder_config, name, found, f"tensors are missing: the weights hold {found} layers")
+
+
 def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
     missing = sorted(name for name in shapes if name not in state)
     if missing:
@@ -465,6 +477,7 @@ def _original_labels(config: dict[str, Any]) -> tuple[str, list[str]]:
     problem = config.get("problem_type")
     names = config.get("id2label")
     if names is None:
+        check_count(config, "num_labels", MOST_CLASSES, f"at most {MOST_CLASSES} classes are supported")
         names = {str(index): f"LABEL_{index}" for index in range(config.get("num_labels", 2))}
     if not isinstance(names, dict) or sorted(names) != sorted(str(index) for index in range(len(names))):
         raise UsageError("config.json: `id2label` must name the classes 0, 1, …")

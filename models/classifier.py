@@ -22,6 +22,7 @@ from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import Memory, SpartanConfig
 
 # What a config.json may say of how a model is run or stored; none of it is part of what the model is.
+MOST_CLASSES = 1 << 16
 _RUN_SETTINGS = (
     "torch_dtype",
     "dtype",
@@ -180,12 +181,21 @@ def read_encoder_config(encoder_config: dict[str, Any]):
     clean["num_hidden_layers"] = clean.get("num_hidden_layers", clean.get("n_layers"))
     if clean["num_hidden_layers"] is None:
         del clean["num_hidden_layers"]
+    # transformers names every class while it makes a config
+    check_count(clean, "num_labels", MOST_CLASSES, f"at most {MOST_CLASSES} classes are supported")
     try:
         config = config_class(**clean)
     except Exception as error:  # its validators raise their own classes, without a common base
         raise UsageError(f"the encoder's config is malformed: {error}") from error
     config._attn_implementation = "eager"  # exports without the masks' extra operators that sdpa brings
     return config
+
+
+def check_count(config: dict[str, Any], name: str, most: int, why: str) -> None:
+    """UsageError where `config` gives a number for `name` that is above `most`."""
+    value = config.get(name)
+    if isinstance(value, int | float) and value > most:
+        raise UsageError(f"the encoder's config has `{name}` `{value}`, and {why}")
 
 
 def has_segments(config, adapter: EncoderAdapter) -> bool:

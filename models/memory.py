@@ -12,7 +12,6 @@ back. The gather form copies K * C rows a position (measured 20 to 70 times slow
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +21,7 @@ from torch.nn import functional
 from spartanc.compiler.errors import UnsupportedModelError, UsageError
 
 LAYER_NORMS = ("none", "post")
+LOWEST_TEMPERATURE = 1e-30  # it and its inverse are numbers of float32
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class SpartanConfig:
             raise UsageError(f"memory: top_k `{self.top_k}` is above the {self.parents} parents")
         if isinstance(self.temperature, bool) or not isinstance(self.temperature, int | float):
             raise UsageError(f"memory: temperature must be a number, got `{self.temperature}`")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise UsageError(f"memory: temperature must be above 0, got `{self.temperature}`")
+        if not (LOWEST_TEMPERATURE <= self.temperature <= 1 / LOWEST_TEMPERATURE):  # nor is NaN
+            raise UsageError(f"memory: temperature must be above 0 and finite, got `{self.temperature}`")
+        object.__setattr__(self, "temperature", float(self.temperature))  # torch divides by no large whole number
         if self.layer_norm not in LAYER_NORMS:
             raise UnsupportedModelError(
                 f"memory: layer norm `{self.layer_norm}` is not known",

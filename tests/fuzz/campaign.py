@@ -40,9 +40,9 @@ def run_kind(kind: str, sealed: bool, count: int, seed: int) -> dict:
             _, failure = _run_worker(kind, sealed, number, number + 1, seed, found)
             number += failure is None
         if failure is not None:
-            failures.append(f"number {number} of seed {seed}: {failure}")
+            failures.append(f"number {number} of seed {seed + sealed}: {failure}")
             number += 1
-    return {"kind": kind, "resealed": sealed, "seed": seed, "tried": number, **found, "failures": failures}
+    return {"kind": kind, "resealed": sealed, "seed": seed + sealed, "tried": number, **found, "failures": failures}
 
 
 def _run_worker(

@@ -256,6 +256,30 @@ def test_original_directory_with_a_wrong_config(original, values, code, said):
     assert_fails(original, code, said, str(original))
 
 
+def test_a_config_with_billions_of_layers_or_classes_ends_at_once(original, saved):
+    for name in ("num_hidden_layers", "num_labels"):
+        config = json.loads((original / "config.json").read_text())
+        edit_config(original, **{name: 2**31})
+        assert_fails(original, 2, name, str(2**31))
+        (original / "config.json").write_text(json.dumps(config))
+        edit_saved(saved, lambda content, name=name: content["encoder_config"].update({name: 2**31}))
+        assert_fails(saved, 2, name)
+        edit_saved(saved, lambda content, name=name: content["encoder_config"].pop(name))
+
+
+def test_names_of_weights_that_are_no_text(tmp_path):
+    directory = Path(shutil.copytree(GOLDEN / "roberta-v1", tmp_path / "original"))
+    weights = torch.load(directory / "pytorch_model.bin", weights_only=True)
+    torch.save({("a", "b"): next(iter(weights.values())), **weights}, directory / "pytorch_model.bin")
+    assert_fails(directory, 2, "does not hold a state dict")
+
+
+@pytest.mark.parametrize("temperature", [10**30 + 1, 10**400, 1e-39, float("inf"), float("nan"), 0, -1])
+def test_temperatures_that_no_float32_divides_by(temperature):
+    with pytest.raises(UsageError, match="temperature"):
+        SpartanConfig(temperature=temperature)
+
+
 def test_original_directory_without_spartan_keys_is_an_encoder(original):
     config = json.loads((original / "config.json").read_text())
     plain = {name: value for name, value in config.items() if not name.startswith("spartan")}
