@@ -26,6 +26,7 @@ from spartanc.compiler.backbone import Backbone, describe_backbone, require_equa
 from spartanc.compiler.errors import UsageError
 from spartanc.compiler.fleet_program import TaskProgram, build_program, task_program
 from spartanc.compiler.lower import Lowered
+from spartanc.compiler.ops.memory_lookup import INT4_GROUP
 from spartanc.compiler.progress import stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
 from spartanc.compiler.samples import Samples
@@ -287,6 +288,13 @@ def _make_task(
     quantization: str,
     max_length: int,
 ) -> tuple[_Made, TaskProgram]:
+    hidden = model.module.config.hidden_size
+    if tensor_quantization(lowering, quantization) == "int4" and hidden % INT4_GROUP:
+        raise UsageError(
+            f"int4 memories have a scale for groups of {INT4_GROUP}, which do not divide the hidden size {hidden} of"
+            f" `{path}`, and all tasks of a fleet have one form",
+            hint="`--quantize int8` takes any hidden size",
+        )
     samples = pipeline._proof_samples(replace(request, models=(path,)), model, max_length)
     expected = eager_logits(model.module, samples.rows)
     with stage(f"capture {name}"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 from spartanc.runtime_py.safetensors_file import write_tensors
-from spartanc.runtime_py.task_file import check_task, open_task, read_interface
+from spartanc.runtime_py.task_file import check_task, open_task, read_interface, reseal
 from support import tasks as task_files
 from support.fleets import on_backbone_of, save_tasks, tiny_tasks
 from support.models import tiny_model
@@ -276,6 +277,62 @@ def test_the_native_command_refuses_what_python_refuses(made, tmp_path, ids):
             check_task(open_task(file), interface)
 
 
+def test_every_mismatch_names_both_sides_in_both_readers(made, tmp_path, ids):
+    _, _, fleet, _ = made
+    sound = (fleet / "tasks" / "three.safetensors").read_bytes()
+    interface = read_interface(open_bundle(fleet).manifest, fleet)
+    file = tmp_path / "task.safetensors"
+    recorded = re.search(rb'"digest":"([0-9a-f]{64})"', sound)[1].decode()
+
+    def resaid(change):
+        def edit(header):
+            metadata = header["__metadata__"]
+            task = json.loads(metadata["task"])
+            change(task)
+            metadata["task"] = json.dumps(task)
+
+        return task_files.with_header(sound, edit)
+
+    def with_layout(task):
+        task["memory"]["top_k"] = 1
+
+    flipped = bytearray(sound)
+    flipped[len(sound) // 2] ^= 4
+    wrong = {
+        "another backbone": (resaid(lambda task: task.update(backbone="ef" * 32)), ["ef" * 32, interface.backbone]),
+        "a flipped bit": (bytes(flipped), [digest_of_task(flipped), recorded]),
+        "cut short": (sound[:-64], [digest_of_task(sound[:-64]), recorded]),
+        "other quantisation": (resaid(lambda task: task.update(quantization="int8")), ["`int8`", "`none`"]),
+        "too many labels": (resaid(too_many_labels), ["129 classes", "1 to 128"]),
+        "another shape of the memory": (resaid(with_layout), ["[4, 12, 2]", "[4, 12, 1]"]),
+        "another number of labels": (resaid(one_label_more), ["[3, 32]", "[4, 32]"]),
+    }
+    for name, (data, both) in wrong.items():
+        file.write_bytes(data)
+        done = _native(fleet, file, ids)
+        assert done.returncode == 2, (name, done.stderr)
+        with pytest.raises(UsageError) as caught:
+            check_task(open_task(file), interface)
+        assert caught.value.exit_code == 2
+        for message in (done.stderr, str(caught.value)):
+            assert all(side in message for side in both), (name, message)
+
+
+def digest_of_task(data):
+    """Of a file of tasks as it stands: its own digest, taken as zeros."""
+    return reseal(bytearray(data))
+
+
+def too_many_labels(task):
+    task["labels"] = [f"label{number}" for number in range(129)]
+    task["probe"]["logits"] = [[0.0] * 129]
+
+
+def one_label_more(task):
+    task["labels"] += ["one more"]
+    task["probe"]["logits"][0] += [0.0]
+
+
 def test_a_task_whose_weights_changed_with_its_digest_fails_its_probe(made, tmp_path, ids):
     _, _, fleet, _ = made
     sound = (fleet / "tasks" / "three.safetensors").read_bytes()
@@ -286,7 +343,7 @@ def test_a_task_whose_weights_changed_with_its_digest_fails_its_probe(made, tmp_
     file.write_bytes(task_files.with_header(bytes(data), lambda header: None))
     done = _native(fleet, file, ids)
     assert done.returncode == 2
-    assert "probe" in done.stderr
+    assert re.search(r"its probe gives the logits `[-0-9., ]+`, expected `[-0-9., ]+` to within", done.stderr)
     script = """
 import json, sys
 from spartanc.compiler.errors import UsageError
@@ -299,7 +356,7 @@ with Fleet(sys.argv[1]) as fleet:
 """
     code, message = _in_own_process(script, fleet, file)
     assert code == 2
-    assert "probe" in message
+    assert re.search(r"its probe gives the logits `[-0-9., ]+`, expected `[-0-9., ]+` to within", message)
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -331,19 +388,29 @@ def test_int8_tasks_bring_int8_cells_and_an_int8_head(tmp_path):
         assert np.abs(got - expected).max() < 0.1 * float(np.ptp(expected))
 
 
-def test_an_int8_fleet_answers_as_its_tasks_own_bundles(tmp_path):
+@pytest.mark.parametrize(("quantize", "tasks"), [("int8", ("three", "pair")), ("int4", ("pair", "score"))])
+def test_a_quantised_fleet_answers_as_its_tasks_own_bundles(tmp_path, quantize, tasks):
     paths = save_tasks(tiny_tasks("bert"), tmp_path)
-    _compile([paths["three"], paths["pair"]], tmp_path / "fleet", quantize="int8")
+    _compile([paths[name] for name in tasks], tmp_path / "fleet", quantize=quantize)
     fleet = open_bundle(tmp_path / "fleet")
-    for name in ("three", "pair"):
+    types = {each["name"]: each["dtype"] for each in fleet.manifest["fleet"]["inputs"]}
+    assert types["memories.1.key_cells"] == types["memories.0.value_cells"] == {"int8": "I8", "int4": "U8"}[quantize]
+    for name in tasks:
         out = tmp_path / name
-        request = {"target": "host", "out": out, "max_length": MAX_LENGTH, "quantize": "int8"}
+        request = {"target": "host", "out": out, "max_length": MAX_LENGTH, "quantize": quantize}
         compile_model(CompileRequest(models=(paths[name],), **request))
         own = np.stack(LocalDevice().run(out, open_bundle(out).program, ROWS))
         shared = np.stack(LocalDevice().run(fleet.path, fleet.program, ROWS, task=name))
         assert np.abs(own).max() > 0.01
         # Encoder and memories are the same to the bit; the last layer is one product in fp32, summed in two orders.
         np.testing.assert_allclose(shared, own, atol=2e-6)
+
+
+def test_an_int4_fleet_of_a_width_that_groups_do_not_divide_is_refused(tmp_path):
+    models = {"a": tiny_model("bert", hidden=24), "b": tiny_model("bert", hidden=24)}
+    paths = save_tasks(models, tmp_path)
+    _refused("groups of 32, .* hidden size 24", _compile, list(paths.values()), tmp_path / "out", quantize="int4")
+    assert not (tmp_path / "out").exists()
 
 
 def test_portable_programs_take_fp32_tasks_on_stock_runtimes(tmp_path):

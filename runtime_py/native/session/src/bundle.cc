@@ -75,9 +75,11 @@ Json read_manifest(const std::string& path, const std::string& key, const Record
   if (manifest.size() > kManifestLimit) {
     altered(path, "`manifest.json` is too large");
   }
-  if (!record.begins() && text_of(MappedFile(path + "/" + kManifestDigest)) !=
-                              sha256_hex(manifest.data(), manifest.size()) + "  " + kManifest + "\n") {
-    altered(path, "`manifest.json` is not what `manifest.sha256` says");
+  if (!record.begins()) {
+    const std::string digest = sha256_hex(manifest.data(), manifest.size());
+    if (text_of(MappedFile(path + "/" + kManifestDigest)) != digest + "  " + kManifest + "\n") {
+      altered(path, "`manifest.json` has digest `" + digest + "`, which is not what `manifest.sha256` says");
+    }
   }
   if (!key.empty()) {
     check_signature(path, manifest, key);
@@ -175,8 +177,10 @@ void check_files(const std::string& path, Record& record, const Json& files) {
     return;
   }
   for (const auto& [name, entry] : files.members()) {
-    if (digest_of(path + "/" + name) != entry.find("sha256")->string()) {
-      altered(path, "`" + name + "` does not have the digest that its manifest says");
+    const std::string digest = digest_of(path + "/" + name);
+    const std::string& expected = entry.find("sha256")->string();
+    if (digest != expected) {
+      altered(path, "`" + name + "` has digest `" + digest + "`, its manifest says `" + expected + "`");
     }
   }
   record.keep();

@@ -1,6 +1,7 @@
 #include "probe.h"
 
 #include <cmath>
+#include <cstdio>
 
 #include "error.h"
 
@@ -60,6 +61,22 @@ Probe::Probe(const Json& value, uint64_t classes, const std::string& what) : wha
   }
 }
 
+namespace {
+
+// The first few, to four digits.
+std::string rounded(const std::vector<float>& values) {
+  constexpr size_t kShown = 6;
+  std::string out;
+  for (size_t i = 0; i < values.size() && i < kShown; ++i) {
+    char text[32];
+    snprintf(text, sizeof text, "%s%.4g", i > 0 ? ", " : "", static_cast<double>(values[i]));
+    out += text;
+  }
+  return values.size() > kShown ? out + ", …" : out;
+}
+
+}  // namespace
+
 void Probe::check(const std::vector<float>& logits) const {
   double largest = logits.size() == logits_.size() ? 0 : INFINITY;
   for (size_t i = 0; i < logits.size() && i < logits_.size(); ++i) {
@@ -67,8 +84,8 @@ void Probe::check(const std::vector<float>& logits) const {
     largest = difference <= largest ? largest : difference;  // NaN comes through
   }
   if (!(largest <= tolerance_)) {
-    throw CommandError(what_ + ": its probe gives logits that are " + json_number(largest) +
-                       " away from the expected ones, allowed are " + json_number(tolerance_) +
+    throw CommandError(what_ + ": its probe gives the logits `" + rounded(logits) + "`, expected `" + rounded(logits_) +
+                       "` to within " + json_number(tolerance_) +
                        "; it does not have the effect that it was written with");
   }
 }

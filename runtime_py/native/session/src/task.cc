@@ -127,6 +127,36 @@ void check_finite(const TensorView& view, const std::string& what) {
   }
 }
 
+// The tensor that tells the kernels a memory's parents, cells and top_k says what the task's file says.
+void check_layout(const TensorView& view, const std::vector<int64_t>& memory, const std::string& what) {
+  std::vector<int64_t> layout(view.bytes / sizeof(int64_t));
+  if (!layout.empty()) {
+    memcpy(layout.data(), view.data, layout.size() * sizeof(int64_t));
+  }
+  if (view.dtype != "I64" || layout != memory) {
+    throw CommandError(what + ": `" + view.name + "` says " + shape_text(layout) + ", the task's memory is " +
+                       shape_text(memory));
+  }
+}
+
+// A file that holds its own digest, near its beginning: there it counts as zeros. Before anything in it is interpreted.
+void check_digest(const std::string& path, const std::string& what) {
+  const MappedFile bytes(path);
+  const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (all.size() < kDigestAt + kDigits || all.substr(8, kPrefix.size()) != kPrefix) {
+    throw CommandError(what + " is no task's file: its header does not begin with its digest");
+  }
+  Sha256 hash;
+  hash.update(all.data(), kDigestAt);
+  hash.update(std::string(kDigits, '0').data(), kDigits);
+  hash.update(all.data() + kDigestAt + kDigits, all.size() - kDigestAt - kDigits);
+  const std::string digest = hash.hex();
+  if (all.substr(kDigestAt, kDigits) != digest) {
+    throw CommandError(what + " has digest `" + digest + "`, its header says `" +
+                       std::string(all.substr(kDigestAt, kDigits)) + "`");
+  }
+}
+
 spartan_tensor tensor_of(const TensorView& view, const std::string& what) {
   spartan_tensor tensor{};
   tensor.dtype = dtype_of(view.dtype);
@@ -152,23 +182,11 @@ Task::Task(const Bundle& bundle, const std::string& name_or_path) {
   }
   path_ = file_of(bundle, name_or_path);
   const std::string what = "task file `" + path_ + "`";
+  check_digest(path_, what);
   file_ = std::make_unique<Safetensors>(path_);
-  const MappedFile& bytes = file_->file();
-  const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  // Safetensors saw to it that the file holds its header.
-  const size_t data_at = file_->data_offset();
-  if (all.size() < kDigestAt + kDigits || data_at % kAlignment != 0 || all.substr(8, kPrefix.size()) != kPrefix) {
-    throw CommandError(what + " is no task's file: its header does not begin with its digest");
-  }
-  // A file that holds its own digest: there it counts as zeros.
-  Sha256 hash;
-  hash.update(all.data(), kDigestAt);
-  hash.update(std::string(kDigits, '0').data(), kDigits);
-  hash.update(all.data() + kDigestAt + kDigits, all.size() - kDigestAt - kDigits);
-  const std::string digest = hash.hex();
-  if (all.substr(kDigestAt, kDigits) != digest) {
-    throw CommandError(what + " has digest `" + digest + "`, its header says `" +
-                       std::string(all.substr(kDigestAt, kDigits)) + "`");
+  if (file_->data_offset() % kAlignment != 0) {
+    throw CommandError(what + " is no task's file: its tensors begin at byte " + std::to_string(file_->data_offset()) +
+                       ", not at a multiple of " + std::to_string(kAlignment));
   }
   const Json& metadata = file_->metadata();
   if (metadata.members().size() != 4 || text(metadata, "format", what) != "spartanc-task" ||
@@ -274,9 +292,8 @@ void Task::check_against(const Json& manifest, const Json& task) {
     expected_at += view.bytes;
     const std::string_view name = view.name;
     const bool is_layout = name.size() >= 7 && name.substr(name.size() - 7) == ".layout";
-    const int64_t layout[3] = {static_cast<int64_t>(parents), static_cast<int64_t>(cells), static_cast<int64_t>(top_k)};
-    if (is_layout && (view.bytes != sizeof layout || memcmp(view.data, layout, sizeof layout) != 0)) {
-      throw CommandError(what + ": `" + view.name + "` is not the shape of the task's memory");
+    if (is_layout) {
+      check_layout(view, {static_cast<int64_t>(parents), static_cast<int64_t>(cells), static_cast<int64_t>(top_k)}, what);
     }
     check_finite(view, what);
     tensors_.push_back(tensor_of(view, what));
