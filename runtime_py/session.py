@@ -128,12 +128,14 @@ class BoundInputs:
 
     def __init__(self, arrays: Iterable[np.ndarray]):
         self._arrays = [np.ascontiguousarray(array) for array in arrays]
-        self._tensors = (_Tensor * (2 + len(self._arrays)))()
-        self._tensors[2:] = list(map(_as_tensor, self._arrays))
+        # As bytes, and not as an array of structs: ctypes would keep every struct that it was filled from, which for
+        # a small task are as many bytes again as all else of it but its tensors.
+        self._tensors = bytes(2 * ctypes.sizeof(_Tensor)) + b"".join(bytes(_as_tensor(each)) for each in self._arrays)
+        self._type = _Tensor * (2 + len(self._arrays))
 
     def after(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> ctypes.Array:
         """All inputs of one run; `input_ids` and `attention_mask` must outlive it."""
-        tensors = type(self._tensors).from_buffer_copy(self._tensors)
+        tensors = self._type.from_buffer_copy(self._tensors)
         tensors[0], tensors[1] = _as_tensor(input_ids), _as_tensor(attention_mask)
         return tensors
 

@@ -39,6 +39,7 @@ import os
 import re
 import stat
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -392,8 +393,9 @@ def _tensors(header: dict[str, Any], data: np.ndarray) -> dict[str, np.ndarray]:
         expected = end
         if begin % np.dtype(_DTYPES[dtype]).itemsize:
             raise UsageError(f"has the tensor `{name}` at byte {begin}, where its elements are not aligned")
-        tensors[name] = data[begin:end].view(_DTYPES[dtype]).reshape(shape)
-        if dtype in ("F32", "F16") and not np.isfinite(tensors[name]).all():
+        tensor = data[begin:end].view(_DTYPES[dtype]).reshape(shape)
+        tensors[sys.intern(name)] = tensor  # one text for all open tasks, whose tensors have the same names
+        if dtype in ("F32", "F16") and not np.isfinite(tensor).all():
             raise UsageError(f"has NaN or infinite values in the tensor `{name}`")
     if expected != len(data):
         raise UsageError(f"has {len(data) - expected} bytes after its last tensor")

@@ -22,8 +22,10 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.local import LocalDevice
+from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 from spartanc.runtime_py.safetensors_file import write_tensors
+from spartanc.runtime_py.setup_target import is_ready
 from spartanc.runtime_py.task_file import check_task, open_task, read_interface, reseal
 from support import tasks as task_files
 from support.fleets import on_backbone_of, save_tasks, tiny_tasks
@@ -404,6 +406,25 @@ def test_a_quantised_fleet_answers_as_its_tasks_own_bundles(tmp_path, quantize, 
         assert np.abs(own).max() > 0.01
         # Encoder and memories are the same to the bit; the last layer is one product in fp32, summed in two orders.
         np.testing.assert_allclose(shared, own, atol=2e-6)
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(not is_ready("rpi4"), reason="`spartanc setup rpi4` was not run")
+def test_a_fleet_on_an_emulated_board_answers_as_its_tasks_own_bundles(tmp_path):
+    models = tiny_tasks("bert")
+    paths = save_tasks(models, tmp_path)
+    options = {"target": "rpi4", "max_length": MAX_LENGTH, "quantize": "int8"}
+    names = ("pair", "score")
+    shared = {"models": tuple(paths[name] for name in names), "out": tmp_path / "fleet", "shared_backbone": True}
+    compile_model(CompileRequest(**shared, **options))
+    fleet = open_bundle(tmp_path / "fleet")
+    for name in names:
+        compile_model(CompileRequest(models=(paths[name],), out=tmp_path / name, **options))
+        own = np.stack(QemuDevice("rpi4").run(tmp_path / name, open_bundle(tmp_path / name).program, ROWS))
+        found = np.stack(QemuDevice("rpi4").run(fleet.path, fleet.program, ROWS, task=name))
+        expected = np.stack(eager_logits(models[name].module, ROWS))
+        assert np.abs(found - expected).max() < 0.1 * float(np.ptp(expected))
+        np.testing.assert_allclose(found, own, atol=2e-6)
 
 
 def test_an_int4_fleet_of_a_width_that_groups_do_not_divide_is_refused(tmp_path):

@@ -130,6 +130,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         name[sizeof name - 1] = '\0';
         spartan_has_operator(in.byte() == 0 ? nullptr : name);
         spartan_has_backend(name);
+        const char* family = nullptr;
+        const auto index = static_cast<size_t>(in.size());
+        const char* kernel = spartan_kernel(index, in.byte() == 0 ? nullptr : &family);
+        require((kernel == nullptr) == (family == nullptr), "a kernel without its family");
         break;
       }
       default:
