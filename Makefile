@@ -9,6 +9,7 @@ WORKERS ?= 2
 RAW ?= 10000
 RESEALED ?= 2000
 HARNESS_INPUTS ?= 100000
+HARNESS_SECONDS ?= 60
 
 SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
 
@@ -19,6 +20,8 @@ TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-h
 LONG := chromium=chromium debootstrap=debootstrap
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
+FUZZ := clang++=clang \
+  /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a=libclang-rt-14-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup system demo test test-long test-android lint fuzz sanitize lock clean
@@ -82,10 +85,11 @@ test-android: setup
 fuzz: setup sanitize
 	$(BIN)/python tests/fuzz/campaign.py --raw $(RAW) --resealed $(RESEALED)
 
-# The compiler of the harnesses is clang with libFuzzer where there is one, else g++ with a driver of our own.
+# Every harness with g++ and a driver of our own, the fuzzers once more with clang's libFuzzer.
 #: make sanitize   kernels, session and readers under ASan and UBSan, our threads under TSan, with large numbers
 sanitize: setup
-	$(BIN)/python tests/fuzz/harnesses.py --count $(HARNESS_INPUTS)
+	@$(MAKE) --no-print-directory system SYSTEM="$(FUZZ)"
+	$(BIN)/python tests/fuzz/harnesses.py --count $(HARNESS_INPUTS) --seconds $(HARNESS_SECONDS)
 
 #: make lock    write requirements.lock anew
 lock:

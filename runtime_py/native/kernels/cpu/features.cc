@@ -2,12 +2,23 @@
 
 #include "cpu/amx.h"
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
 namespace spartan {
 namespace {
+
+#if defined(__x86_64__)
+// Not every compiler knows this feature by name (clang 14 does not). The registers are AVX2's.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAvxVnni = 1u << 4;  // leaf 7, subleaf 1, eax
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+}
+#endif
 
 std::uint32_t detect() {
   std::uint32_t features = kCpuBaseline;
@@ -16,7 +27,7 @@ std::uint32_t detect() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     features |= kCpuAvx2Fma;
-    if (__builtin_cpu_supports("avxvnni")) features |= kCpuAvxVnni;
+    if (has_avx_vnni()) features |= kCpuAvxVnni;
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl")) {

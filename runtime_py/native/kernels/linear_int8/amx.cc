@@ -55,8 +55,8 @@ class ResultLines {
   void claim_some() {
     const std::size_t rows = left_ < step_ ? left_ : step_;
     for (std::size_t i = 0; i < rows; ++i, row_ += row_bytes_) {
-      _m_prefetchw(const_cast<char*>(row_));
-      _m_prefetchw(const_cast<char*>(row_ + kLine));
+      __builtin_prefetch(row_, 1);
+      __builtin_prefetch(row_ + kLine, 1);
     }
     left_ -= rows;
   }

@@ -118,7 +118,7 @@ struct Failure {
   std::string message;
 };
 
-__attribute__((format(printf, 2, 3))) [[noreturn]] void fail(spartan_status status, const char* format, ...) {
+[[noreturn]] __attribute__((format(printf, 2, 3))) void fail(spartan_status status, const char* format, ...) {
   char text[512];
   va_list arguments;
   va_start(arguments, format);

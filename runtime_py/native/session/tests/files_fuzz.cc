@@ -1,4 +1,5 @@
-// The readers of the `spartan` command: JSON, safetensors, PEM keys. Any bytes give a value or a CommandError.
+// The readers of the `spartan` command: JSON, safetensors, PEM keys, tasks of a fleet. Any bytes give a value or a
+// CommandError.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "../src/safetensors.h"
 #include "../src/sha256.h"
 #include "../src/signature.h"
+#include "../src/task.h"
 #include "driver.h"
 
 namespace {
@@ -19,6 +21,13 @@ constexpr const char* kJson =
     R"({"a":[1,-2.5e3,"\u00e9\ud83d\ude00\n",true,null],"probe":{"input_ids":[[1,2]],"attention_mask":[[1,1]],"logits":[[0.5,1]],"tolerance":1e-4}})";
 constexpr const char* kHeader =
     R"({"__metadata__":{"x":"y"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[1],"data_offsets":[16,24]}})";
+
+constexpr const char* kFleet =
+    R"({"fleet":{"backbone":{"digest":"ab"},"quantization":"none","bounds":{"parents":[1,4],"cells":[1,16],"classes":[1,3]},"inputs":[{"name":"m.layout","dtype":"I64","shape":[3]},{"name":"c","dtype":"F32","shape":["classes","cell_columns"]}],"tasks":{}}})";
+constexpr const char* kTask =
+    R"({\"name\":\"t\",\"backbone\":\"ab\",\"quantization\":\"none\",\"problem\":\"classification\",\"labels\":[\"a\",\"b\"],\"memory\":{\"parents\":2,\"cells\":4,\"top_k\":1,\"temperature\":1.6,\"layer_norm\":\"none\"},\"probe\":{\"input_ids\":[[1]],\"attention_mask\":[[1]],\"logits\":[[0.5,1]],\"tolerance\":1e-4}})";
+constexpr const char* kTensors =
+    R"("m.layout":{"dtype":"I64","shape":[3],"data_offsets":[0,24]},"c":{"dtype":"F32","shape":[2,16],"data_offsets":[24,152]}})";
 
 // A sound text with a few of its bytes replaced, cut or repeated.
 std::string altered(std::string text, fuzz::Bytes& in) {
@@ -57,6 +66,37 @@ class File {
   int descriptor_;
 };
 
+// A task's file, sound but for what `in` alters in its texts; sealed, as otherwise its digest were all that is ever read.
+std::string task_file(fuzz::Bytes& in) {
+  const std::string before = R"({"__metadata__":{"digest":")";
+  std::string header = before + std::string(64, '0') + R"(","format":"spartanc-task","format_version":"1","task":")" +
+                       altered(kTask, in) + "\"}," + altered(kTensors, in);
+  header.append((64 - (8 + header.size()) % 64) % 64, ' ');
+  const uint64_t length = header.size();
+  std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+  file += header;
+  const int64_t layout[3] = {2, 4, in.byte() % 16 == 15 ? in.size() : 1};
+  file.append(reinterpret_cast<const char*>(layout), sizeof layout);
+  file.append(in.byte() % 16 == 15 ? in.byte() : 128, '\0');
+  const std::string digest = spartan::sha256_hex(reinterpret_cast<const uint8_t*>(file.data()), file.size());
+  if (in.byte() % 16 != 15) {
+    file.replace(8 + before.size(), digest.size(), digest);
+  }
+  return file;
+}
+
+void open_task(fuzz::Bytes& in) {
+  spartan::Bundle bundle;
+  bundle.manifest = Json::parse(in.byte() % 4 == 0 ? altered(kFleet, in) : kFleet, "a manifest");
+  const File written(task_file(in));
+  const spartan::Task task(bundle, written.path());
+  for (const spartan_tensor& tensor : task.tensors()) {
+    spartan::Sha256 all;  // reads every byte of it
+    all.update(tensor.data, tensor.bytes);
+    all.hex();
+  }
+}
+
 size_t walk(const Json& json) {
   size_t count = 1 + json.string().size();
   for (const Json& item : json.items()) {
@@ -73,7 +113,7 @@ size_t walk(const Json& json) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Bytes in(data, size);
   try {
-    switch (in.byte() % 4) {
+    switch (in.byte() % 5) {
       case 0: {
         const Json json = Json::parse(altered(kJson, in), "a document");
         walk(json);
@@ -96,6 +136,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           all.update(view.data, view.bytes);
           all.hex();
         }
+        break;
+      }
+      case 3: {
+        // What is altered is sound where nothing is, else only the first check would be tried.
+        static const bool sound = [] {
+          fuzz::Bytes nothing(nullptr, 0);
+          try {
+            open_task(nothing);
+          } catch (const CommandError& error) {
+            fprintf(stderr, "FAILED: the sound task is refused: %s\n", error.what());
+            abort();
+          }
+          return true;
+        }();
+        (void)sound;
+        open_task(in);
         break;
       }
       default: {
