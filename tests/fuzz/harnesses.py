@@ -2,9 +2,9 @@
 
     python tests/fuzz/harnesses.py [--count 100000] [--seed 2026] [--seconds 60]
 
-With g++, which has no libFuzzer, our own driver gives the two fuzzers `--count` inputs: the same ones from the same seed
-on every machine, which is what CI takes. With clang++ (Debian: clang, libclang-rt-14-dev) they are libFuzzer's too, choose
-inputs by what those reach, and run for `--seconds` each; they start from nothing and keep no corpus.
+With g++, which has no libFuzzer, our own driver gives the two fuzzers `--count` inputs: the same ones from the same
+seed on every machine, which is what CI takes. With clang++ (Debian: clang, libclang-rt-14-dev) they are libFuzzer's as
+well, choose inputs by what those reach, and run for `--seconds` each; they start from nothing and keep no corpus.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def main() -> None:
             folder / "libfuzzer", ADDRESS, "spartan_api_fuzz", "spartan_files_fuzz", compiler="clang++", options=options
         )
         for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
-            words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", "-max_len=600", "-len_control=0", "-timeout=10"]
-            words.append(f"-artifact_prefix={folder}/")
+            words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", f"-artifact_prefix={folder}/"]
+            words += ["-max_len=600", "-len_control=0", "-timeout=10"]
             said = run(built / harness, *words, SPARTAN_FUZZ_FILE=str(program)).strip().splitlines()[-1]
             print(f"{harness}: ASan, UBSan, libFuzzer, seed {given.seed}, {said}", flush=True)
 
