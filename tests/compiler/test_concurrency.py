@@ -79,6 +79,7 @@ def test_sixteen_threads_and_sixteen_tasks_give_no_wrong_answer(tmp_path, second
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
+    print(result)
     assert result["wrong"] == 0
     assert result["idle"] == 0
     assert result["distinct"] == TASKS

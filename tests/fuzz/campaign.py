@@ -91,6 +91,7 @@ def work(kind: str, sealed: bool, first: int, count: int, seed: int) -> None:
     quiet()
     with tempfile.TemporaryDirectory(prefix="spartanc-fuzz-") as folder:
         subject = KINDS[kind](Path(folder))
+        subject.thorough = True
         out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)  # what libraries print is no outcome
         print("ready", file=out)
