@@ -125,6 +125,7 @@ def bench_bundle(
         "trustworthy": not reasons,
         "reasons": reasons,
         "machine": _machine(raw),
+        "kernels": raw.get("kernels"),  # bundles of an older spartanc bring a runtime that does not say it
         "lengths": sweeps["lengths"],
         "thread_counts": sweeps["thread_counts"],
         "operators": operators,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from spartanc.compiler.errors import UsageError
 from spartanc.runtime_py.build import build_runtime
-from spartanc.runtime_py.session import Session
+from spartanc.runtime_py.session import BoundInputs, Session
 from support.programs import MAX_LENGTH, eager_logits, tiny_rows
 
 PRELUDE = """
@@ -216,3 +217,17 @@ def test_a_process_with_executorch_is_refused(tiny, library):
 
     with pytest.raises(UsageError, match="imported executorch"):
         Session(tiny[0], library=library)
+
+
+def test_what_is_bound_takes_little_beside_its_arrays():
+    """Many tasks are open at once, each with some seventy tensors."""
+    arrays = [np.zeros((48, 4), np.float32) for _ in range(70)]
+    BoundInputs(arrays)  # what is made once
+    tracemalloc.start()
+    try:
+        bound = BoundInputs(arrays)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(bound.after(np.zeros((1, 5), np.int64), np.ones((1, 5), np.int64))) == 72
+    assert taken < 70 * 150

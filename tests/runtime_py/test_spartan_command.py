@@ -87,6 +87,18 @@ def test_info_tells_the_bounds(tiny, spartan):
     info = json.loads(spartan("info", tiny[0]).stdout)
     assert info["inputs"] == [{"dtype": "int64", "sizes": [[1, 1], [1, MAX_LENGTH]]}] * 2
     assert info["outputs"] == [{"dtype": "float32", "sizes": [[1, 1], [1, CLASSES]]}]
+    assert info["check_ms"] >= 0
+
+
+def test_the_kernels_that_this_processor_gets_are_named(tiny, spartan, ids, monkeypatch):
+    families = {"memory_lookup_f32", "memory_lookup_quantized", "layer_norm_f32", "linear_int8"}
+    info = json.loads(spartan("info", tiny[0]).stdout)["kernels"]
+    assert families <= set(info)
+    assert all(info.values())
+    assert json.loads(spartan("run", tiny[0], "--ids", ids, "--json").stdout)["kernels"] == info
+    assert json.loads(spartan("bench", tiny[0], "--length", 3, "--max-runs", 20).stdout)["kernels"] == info
+    monkeypatch.setenv("SPARTANC_LINEAR_KERNEL", "portable")
+    assert json.loads(spartan("info", tiny[0]).stdout)["kernels"] == info | {"linear_int8": "portable"}
 
 
 @pytest.mark.parametrize(
