@@ -83,7 +83,8 @@ def main() -> None:
         )
         for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
             words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", f"-artifact_prefix={folder}/"]
-            words += ["-max_len=600", "-len_control=0", "-timeout=10"]
+            # Wall-clock seconds: ten would blame inputs for a machine that stood still.
+            words += ["-max_len=600", "-len_control=0", "-timeout=60", "-report_slow_units=60"]
             said = run(built / harness, *words, SPARTAN_FUZZ_FILE=str(program)).strip().splitlines()[-1]
             print(f"{harness}: ASan, UBSan, libFuzzer, seed {given.seed}, {said}", flush=True)
 
