@@ -1,6 +1,7 @@
 // Which kernels these operators take on this processor, by name: a benchmark is of them, a fault in them shows there.
 #include "kernels.h"
 
+#include "spartan/attention.h"
 #include "spartan/layer_norm.h"
 #include "spartan/memory_lookup.h"
 
@@ -15,6 +16,7 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"memory_lookup_f32", [] { return isa_name(best_isa_f32()); }},
     {"memory_lookup_quantized", [] { return isa_name(best_isa_quantized()); }},
+    {"attention_f32", [] { return isa_name(best_isa_attention()); }},
     {"layer_norm_f32", [] { return isa_name(best_isa_layer_norm()); }},
     {"linear_int8", [] { return chosen_linear_kernel_name(); }},
 };

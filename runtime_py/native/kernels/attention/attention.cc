@@ -68,6 +68,15 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
 
 }  // namespace
 
+Isa best_isa_attention() {
+  Isa best = Isa::kPortable;
+#define SPARTAN_ATTENTION(enumerator, suffix, needed) \
+  if ((cpu_features() & (needed)) == (needed)) best = Isa::enumerator;
+#include "attention/f32_kernels.inc"
+#undef SPARTAN_ATTENTION
+  return best;
+}
+
 std::size_t attention_scratch_bytes(const AttentionShape& shape) {
   if (!valid(shape)) return 0;
   const std::size_t length = padded(shape.positions), width = padded(shape.head_size);

@@ -41,5 +41,7 @@ std::size_t attention_scratch_bytes(const AttentionShape& shape);
 // out is [queries, heads * D], dense, and overlaps no input.
 Status attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
                      std::int64_t end_head, float* out, void* scratch, std::size_t scratch_size, Isa isa = Isa::kBest);
+// What kBest stands for on this machine.
+Isa best_isa_attention();
 
 }  // namespace spartan
