@@ -12,12 +12,9 @@ from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 from torch import nn
 
 from spartanc.compiler.ops import memory_lookup as definition
-from spartanc.passes.lower_memory_portable import (
-    NOT_CONSTANT,
-    RANKED_PARENTS,
-    SPLIT_CELLS,
-    LowerMemoryPortable,
-)
+from spartanc.passes.lower_memory_portable import NOT_CONSTANT, LowerMemoryPortable
+from spartanc.passes.portable_cells import LARGEST_LOGIT, SPLIT_CELLS
+from spartanc.passes.portable_parents import RANKED_PARENTS
 from support.stock_process import run_on_stock_runtime
 
 HIDDEN = 24
@@ -115,14 +112,80 @@ def test_portable_programs_run_on_the_stock_runtime(tmp_path):
             torch.testing.assert_close(got, module(x), rtol=0, atol=1e-5, msg=lambda m, s=shape: f"{s.id}: {m}")
 
 
-def test_each_memory_is_delegated_whole():
-    edge = lower(LowerMemoryPortable().run(export(Memories(16, 48, 8, layers=3)))[0])
+@pytest.mark.parametrize("first", ["split", "summed"])
+def test_each_memory_is_delegated_whole(first):
+    module = Memories(16, 48, 8, layers=3)
+    program = export(module if first == "split" else normed(module))
+    edge = lower(LowerMemoryPortable().run(program)[0])
+    norms = 3 if first == "split" else 4
     left = calls(edge.exported_program())
     delegates = sum(count for name, count in left.items() if "call_delegate" in name)
     outside = {name: count for name, count in left.items() if "call_delegate" not in name}
     assert delegates == 3
-    assert sum(outside.values()) == 3, outside
+    assert sum(outside.values()) == norms, outside
     assert all("layer_norm" in name for name in outside), outside
+
+
+def normed(module: Memories, gain: float = 1.0) -> nn.Module:
+    """`module` behind a LayerNorm of its own, whose weight is `gain` or so and whose bias is not 0."""
+    norm = nn.LayerNorm(HIDDEN)
+    with torch.no_grad():
+        norm.weight.copy_(gain * (1 + 0.2 * torch.randn(HIDDEN)))
+        norm.bias.normal_(std=0.1)
+    return nn.Sequential(norm, module)
+
+
+def forms(module: nn.Module) -> dict[str, int]:
+    return LowerMemoryPortable().run(export(module))[1].notes["forms"]
+
+
+def test_cells_are_summed_where_a_layer_norm_bounds_them_and_split_elsewhere():
+    module = Memories(16, 48, 8)  # its second memory reads its own LayerNorm
+    assert forms(module) == {"ranked, split cells": 1, "ranked, summed cells": 1}
+    assert forms(normed(module)) == {"ranked, summed cells": 2}
+    assert forms(normed(module, gain=1000)) == {"ranked, split cells": 1, "ranked, summed cells": 1}
+    assert forms(normed(Memories(RANKED_PARENTS + 1, 2 * (RANKED_PARENTS + 1), 5))) == {"topk, split cells": 2}
+
+
+def test_layer_norm_whose_weight_is_an_input_bounds_nothing():
+    class Given(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.memories = Memories(4, 12, 2, layers=1)
+
+        def forward(self, x, weight):
+            return self.memories(nn.functional.layer_norm(x, [HIDDEN], weight, None))
+
+    program = torch.export.export(Given().eval(), (torch.randn(1, 8, HIDDEN), torch.ones(HIDDEN)))
+    assert LowerMemoryPortable().run(program)[1].notes["forms"] == {"ranked, split cells": 1}
+
+
+def test_summed_cells_are_exact_up_to_their_largest_logit(tmp_path):
+    """The worst inputs there are: along a key, so that its logit is the bound, and the other way."""
+    module = normed(Memories(4, 12, 2, layers=1))
+    norm, memories = module
+    with torch.no_grad():
+        norm.weight.fill_(1.0)
+        norm.bias.zero_()
+        keys = memories.keys[0].view(4, 3, HIDDEN)
+        keys -= keys.mean(1, keepdim=True)
+        keys -= keys.mean(-1, keepdim=True)  # what a LayerNorm gives has mean 0
+        keys *= 0.999 * LARGEST_LOGIT * memories.temperature / HIDDEN**0.5 / keys.norm(dim=-1).max()
+    assert forms(module) == {"ranked, summed cells": 1}
+    x = torch.cat([memories.keys[0], -memories.keys[0]])[None]
+    largest = (norm(x) @ memories.keys[0].T / memories.temperature).abs().max()
+    assert largest > 0.99 * LARGEST_LOGIT
+    expected = module.double()(x.double()).float()
+    module.float()
+    result = LowerMemoryPortable().run(export(module))[0]
+    torch.testing.assert_close(result.module()(x), expected, rtol=0, atol=1e-5)
+    path = tmp_path / "model.pte"
+    path.write_bytes(lower(result).to_executorch().buffer)
+    ((got,),) = run_on_stock_runtime([path], [[(x,)]], tmp_path)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        memories.keys[0].mul_(1.01)
+    assert forms(module) == {"ranked, split cells": 1}
 
 
 def with_equal_parents(parents: int, top_k: int) -> Memories:
