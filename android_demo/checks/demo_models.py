@@ -19,10 +19,18 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
 
 MAX_LENGTH = 64
+FLEET = "fleet"
 _HIDDEN = 64
 
 
-def random_model(architecture: str, tokenizer: str, labels: tuple[str, ...], texts: Sequence[str]) -> TrainedModel:
+def random_model(
+    architecture: str,
+    tokenizer: str,
+    labels: tuple[str, ...],
+    texts: Sequence[str],
+    backbone: TrainedModel | None = None,
+) -> TrainedModel:
+    """With `backbone`, over the backbone of that model."""
     vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
     roberta = architecture == "roberta"
     config = {
@@ -44,6 +52,9 @@ def random_model(architecture: str, tokenizer: str, labels: tuple[str, ...], tex
         for parameter in module.parameters():
             if parameter.dim() == 2:
                 parameter.normal_(std=0.15)
+        parameters = dict(module.named_parameters())
+        for name, value in (backbone.backbone_tensors() if backbone else {}).items():
+            parameters[name].copy_(value)
     examples = tuple(Example(text) for text in texts[:32])
     model = TrainedModel(module, config, spartan, tokenizer, labels, "classification", examples)
     _spread_labels(model)
@@ -63,33 +74,49 @@ def _spread_labels(model: TrainedModel) -> None:
 
 def compile_bundles(models: Sequence[Path], out: Path) -> list[Path]:
     """A portable fp32 bundle for a phone of each model, in a folder of its name."""
-    bundles = []
-    for model in models:
-        bundle = out / model.stem
-        request = CompileRequest(
-            models=(model,),
-            target="android-arm64",
-            out=bundle,
-            quantize="none",
-            lowering="portable",
-            max_length=MAX_LENGTH,
-        )
-        compile_model(request)
-        bundles.append(bundle)
-    return bundles
+    return [_compile((model,), out / model.stem) for model in models]
+
+
+def compile_fleet(models: Sequence[Path], out: Path) -> Path:
+    """One portable fp32 program for a phone that takes each model's task, in a folder `FLEET`."""
+    return _compile(tuple(models), out / FLEET, shared_backbone=True)
+
+
+def _compile(models: tuple[Path, ...], bundle: Path, **options: bool) -> Path:
+    request = CompileRequest(
+        models=models,
+        target="android-arm64",
+        out=bundle,
+        quantize="none",
+        lowering="portable",
+        max_length=MAX_LENGTH,
+        **options,
+    )
+    compile_model(request)
+    return bundle
 
 
 def make_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
     wanted = {
         "moods": random_model("bert", tokenizers["bert-uncased"], ("calm", "glad", "sad"), texts),
         "topics": random_model("roberta", tokenizers["roberta"], ("arts", "sport", "trade", "weather"), texts),
     }
-    paths = []
-    for name, model in wanted.items():
-        paths.append(out / f"{name}.pt")
-        save_model(model, paths[-1])
-    return paths
+    return _saved(wanted, out)
+
+
+def make_fleet_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> list[Path]:
+    """Three tasks of one backbone that differ in their number of labels."""
+    first = random_model("bert", tokenizers["bert-uncased"], ("no", "yes"), texts)
+    labels = {"colours": ("red", "green", "blue", "grey"), "sizes": ("small", "middling", "large")}
+    others = {name: random_model("bert", first.tokenizer, names, texts, first) for name, names in labels.items()}
+    return _saved({"answers": first, **others}, out)
+
+
+def _saved(models: dict[str, TrainedModel], out: Path) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, model in models.items():
+        save_model(model, out / f"{name}.pt")
+    return [out / f"{name}.pt" for name in models]
 
 
 def eager_probabilities(model: Path, rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], torch.Tensor]:

@@ -1,8 +1,9 @@
 """All checks of the Android demo that need no Android SDK and no phone: `make test-android` runs this.
 
-    run.py [--texts N] [--model MODEL.pt …] [--work DIR]
+    run.py [--texts N] [--model MODEL.pt …] [--task MODEL.pt …] [--work DIR]
 
-With no model given, two small ones with random weights are made. Each step ends in one line of what it showed; the
+Every MODEL becomes a program of its own; those given by `--task`, which share a backbone, become one program with a
+task each. With none given, small ones with random weights are made. Each step ends in one line of what it showed; the
 first that fails ends the run with exit 1.
 """
 
@@ -38,15 +39,16 @@ _DRIVERS = ("CoreTest", "Encode", "Opener", "Classify")
 
 
 class Checks:
-    def __init__(self, work: Path, count: int, models: Sequence[Path]):
+    def __init__(self, work: Path, count: int, models: Sequence[Path], tasks: Sequence[Path]):
         self._work = work
         self._real = texts.real_texts(ROOT)
         self._texts = texts.hard_texts(max(count, FEWEST_TEXTS), self._real)
-        trained = {path.stem: load_model(path) for path in models}
-        given = {name: model.tokenizer for name, model in trained.items() if model.tokenizer is not None}
+        trained = {path.stem: load_model(path) for path in (*models, *tasks)}
+        each_once = {model.tokenizer: name for name, model in trained.items() if model.tokenizer is not None}
+        given = {name: tokenizer for tokenizer, name in each_once.items()}
         self._tokenizers = parity.tokenizers_to_try(self._real, given)
         self._sentences = [example.text for model in trained.values() for example in model.eval_examples] or self._real
-        self._models = list(models)
+        self._models, self._tasks = list(models), list(tasks)
         self._inputs = Inputs()
         self.passed = 0
 
@@ -94,10 +96,15 @@ class Checks:
     def bundles(self) -> str:
         if not self._models:
             self._models = demo_models.make_models(self._tokenizers, self._real, self._work / "models")
+        if not self._tasks:
+            self._tasks = demo_models.make_fleet_models(self._tokenizers, self._real, self._work / "models")
         self._assets = self._work / "assets"
-        for bundle in demo_models.compile_bundles(self._models, self._work / "bundles"):
+        bundles = demo_models.compile_bundles(self._models, self._work / "bundles")
+        bundles.append(demo_models.compile_fleet(self._tasks, self._work / "bundles"))
+        for bundle in bundles:
             write_android_assets(bundle, self._assets)
-        return f"{len(self._models)} compiled for android-arm64 and copied to assets"
+        shared = f"one for {len(self._tasks)} tasks"
+        return f"{len(self._models)} programs and {shared} compiled for android-arm64 and copied to assets"
 
     def make_apk(self) -> str:
         built = apk.build(self._inputs, self._assets, self._work / "apk")
@@ -117,44 +124,66 @@ class Checks:
         """The APK's dex and assets, and on arm64 its native libraries too, against eager PyTorch."""
         libraries = self._unpacked / "lib/arm64-v8a" if architecture == "arm64" else None
         java = android_libraries.prepare(self._inputs, architecture, self._work / f"java-{architecture}", libraries)
-        rows = [[text] for text in self._sentences[:CLASSIFIED]]
-        rows += [[first, second] for first, second in zip(self._sentences[:8], self._sentences[8:16], strict=True)]
-        rows += [["word " * 2000], ["!"]]
         lines, results = self._work / "sentences.jsonl", self._work / f"classified-{architecture}.txt"
+        rows = self._rows()
         lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         scratch = self._work / f"programs-{architecture}"
         scratch.mkdir(exist_ok=True)
         bundles = self._unpacked / "assets/bundles"
-        machine = java.run(self._dex, "Classify", bundles, scratch, lines, results).strip().splitlines()[-1]
-        answers: dict[str, list[dict[str, float]]] = {}
-        for line in results.read_text(encoding="utf-8").splitlines():
-            name, *pairs = line.split("\t")
-            answers.setdefault(name, []).append(dict(zip(pairs[::2], map(float, pairs[1::2]), strict=True)))
-        worst, labels_seen = 0.0, set()
-        for model in self._models:
-            labels, expected = demo_models.eager_probabilities(model, rows)
-            got = answers[model.stem]
-            if len(got) != len(rows):
-                raise RuntimeError(f"{len(got)} answers of `{model.stem}` for {len(rows)} texts")
-            for row, probabilities, scores in zip(rows, expected.tolist(), got, strict=True):
-                by_label = dict(zip(labels, probabilities, strict=True))
-                label = max(by_label, key=by_label.__getitem__)
-                if next(iter(scores)) != label:
-                    raise RuntimeError(f"`{row[0][:60]}` is `{next(iter(scores))}` there and `{label}` in eager")
-                worst = max(worst, *(abs(by_label[name] - scores[name]) for name in labels))
-                labels_seen.add((model.stem, label))
+        said = java.run(self._dex, "Classify", bundles, scratch, lines, results).split()
+        loaded, machine = int(said[-2]), said[-1]
+        if loaded != len(self._models) + 1:
+            raise RuntimeError(f"{loaded} programs were loaded: tasks of one backbone did not answer from one program")
+        answers = _answers(results)
+        models = {model.stem: model for model in self._models}
+        models |= {f"{demo_models.FLEET}/{model.stem}": model for model in self._tasks}
+        if answers.keys() != models.keys():
+            raise RuntimeError(f"answers of {sorted(answers)}, for {sorted(models)}")
+        worst = max(_worst_difference(model, rows, answers[name]) for name, model in models.items())
         if worst > LARGEST_DIFFERENCE:
             raise RuntimeError(f"a probability differs from eager's by {worst:.2g}")
-        if len(labels_seen) <= len(self._models):
-            raise RuntimeError("every text had the same label: nothing was shown")
-        count = len(rows) * len(self._models)
-        return f"{count} answers on {machine}, eager's labels on all, largest difference {worst:.1g}"
+        count = f"{len(rows) * len(models)} answers by {len(models)} tasks from {loaded} programs"
+        return f"{count} on {machine}, eager's labels on all, largest difference {worst:.1g}"
+
+    def _rows(self) -> list[list[str]]:
+        """Texts of every model in turn, pairs of texts, one that is longer than a program takes, and a short one."""
+        rows = [[text] for text in self._sentences[:: max(1, len(self._sentences) // CLASSIFIED)][:CLASSIFIED]]
+        rows += [[first[0], second[0]] for first, second in zip(rows[:8], rows[8:16], strict=True)]
+        return [*rows, ["word " * 2000], ["!"]]
+
+
+def _answers(results: Path) -> dict[str, list[dict[str, float]]]:
+    """Of every task, for every text its labels with their probabilities, the likeliest first."""
+    answers: dict[str, list[dict[str, float]]] = {}
+    for line in results.read_text(encoding="utf-8").splitlines():
+        name, *pairs = line.split("\t")
+        answers.setdefault(name, []).append(dict(zip(pairs[::2], map(float, pairs[1::2]), strict=True)))
+    return answers
+
+
+def _worst_difference(model: Path, rows: list[list[str]], got: list[dict[str, float]]) -> float:
+    """The largest difference of a probability from eager's. Raises where a label is another, or is always the same."""
+    labels, expected = demo_models.eager_probabilities(model, rows)
+    if len(got) != len(rows):
+        raise RuntimeError(f"{len(got)} answers of `{model.stem}` for {len(rows)} texts")
+    worst, seen = 0.0, set()
+    for row, probabilities, scores in zip(rows, expected.tolist(), got, strict=True):
+        by_label = dict(zip(labels, probabilities, strict=True))
+        label = max(by_label, key=by_label.__getitem__)
+        if next(iter(scores)) != label:
+            raise RuntimeError(f"`{row[0][:60]}` is `{next(iter(scores))}` there and `{label}` in eager")
+        worst = max(worst, *(abs(by_label[name] - scores[name]) for name in labels))
+        seen.add(label)
+    if len(seen) < 2:
+        raise RuntimeError(f"`{model.stem}` gave every text the same label: nothing was shown")
+    return worst
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks of the Android demo without an Android SDK.")
     parser.add_argument("--texts", type=int, default=10_000, help="texts that the tokenizers are compared on")
     parser.add_argument("--model", type=Path, action="append", default=[], help="a trained model; may be repeated")
+    parser.add_argument("--task", type=Path, action="append", default=[], help="one of several over one backbone")
     parser.add_argument("--work", type=Path, help="a folder to keep what is made")
     given = parser.parse_args()
     hush()
@@ -162,7 +191,7 @@ def main() -> int:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         try:
-            checks = Checks(work, given.texts, given.model)
+            checks = Checks(work, given.texts, given.model, given.task)
             checks.run()
         except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
             print(f"failed: {error}", file=sys.stderr)

@@ -15,12 +15,14 @@ import java.security.spec.ECGenParameterSpec;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import org.spartanc.core.Bundle;
+import org.spartanc.core.Catalog;
 import org.spartanc.core.Classifier;
 import org.spartanc.core.InputException;
 import org.spartanc.core.Json;
@@ -58,6 +60,7 @@ public final class CoreTest {
     hostileTexts();
     signatures();
     tasks();
+    catalog();
     alteredTasks();
     mutations();
     System.out.println(checks + " passed, 0 failed");
@@ -172,6 +175,35 @@ public final class CoreTest {
     public InputStream open(String name) throws FileNotFoundException {
       if (!files.containsKey(name)) throw new FileNotFoundException(name);
       return new ByteArrayInputStream(files.get(name));
+    }
+
+    @Override
+    public Source below(String folder) {
+      throw new AssertionError("a bundle is read whole");
+    }
+  }
+
+  /** Bundles in memory, each in a folder of its name. */
+  private static final class Shelf implements Source {
+    final Map<String, Memory> bundles = new TreeMap<>();
+
+    @Override
+    public List<String> names() {
+      List<String> names = new ArrayList<>(Collections.singletonList("README"));
+      for (Map.Entry<String, Memory> each : bundles.entrySet()) {
+        for (String name : each.getValue().names()) names.add(each.getKey() + "/" + name);
+      }
+      return names;
+    }
+
+    @Override
+    public InputStream open(String name) throws FileNotFoundException {
+      throw new FileNotFoundException(name);
+    }
+
+    @Override
+    public Source below(String folder) {
+      return bundles.containsKey(folder) ? bundles.get(folder) : new Shelf();
     }
   }
 
@@ -353,6 +385,53 @@ public final class CoreTest {
     }
     refused("has no task `third`", () -> bundle.task("third", folder));
     refused("for its probe", () -> new Classifier(bundle, new Echo(), bundle.task("second", folder)));
+  }
+
+  private static void catalog() throws Exception {
+    byte[] first = taskFile(LABELS, HEAD, LAYOUT, "", "");
+    byte[] broken = first.clone();
+    broken[broken.length - 1] ^= 1;
+    Shelf shelf = new Shelf();
+    shelf.bundles.put("one", fleet(first, taskFile("[\"yes\",\"no\"]", new float[] {4, 1}, LAYOUT, "", "")));
+    shelf.bundles.put("two", fleet(first, broken));
+    shelf.bundles.put("alone", new Memory());
+    List<Echo> programs = new ArrayList<>();
+    Catalog.Loader loader = file -> {
+      programs.add(file.length() == "alone".length() ? new Echo() : new Shared());
+      return programs.get(programs.size() - 1);
+    };
+    shelf.bundles.get("alone").files.put("model.pte", "alone".getBytes(StandardCharsets.US_ASCII));
+    shelf.bundles.get("alone").seal();
+    File folder = Files.createTempDirectory("core").toFile();
+    try (Catalog catalog = new Catalog(shelf, folder, null, loader)) {
+      that(catalog.tasks().equals(Arrays.asList("alone", "one/first", "one/second", "two/first", "two/second")), "every task");
+      refused("no task is loaded", () -> catalog.classify("film", null));
+      for (int round = 0; round < 3; round++) {
+        catalog.choose("one/first");
+        that(catalog.classify("film", null).scores.get(0).label.equals("b"), "the first task's label");
+        catalog.choose("one/second");
+        that(catalog.classify("film", null).scores.get(0).label.equals("yes"), "the second task's label");
+      }
+      that(programs.size() == 1 && !programs.get(0).closed, "tasks of one bundle answer from one loaded program");
+      refused("has no task `third`", () -> catalog.choose("one/third"));
+      refused("no task is loaded", () -> catalog.classify("film", null));
+      catalog.choose("one/first");
+      that(programs.size() == 1, "a task that was refused leaves the program as it is");
+      catalog.choose("alone");
+      that(programs.size() == 2 && programs.get(0).closed, "one program at a time");
+      that(catalog.classify("good film", null).scores.get(0).label.equals("good"), "a task with a program of its own");
+      catalog.choose("two/first");
+      refused("has digest", () -> catalog.choose("two/second"));
+      refused("no task is loaded", () -> catalog.classify("film", null));
+      refused("`manifest.json` is missing", () -> catalog.choose("none"));
+      refused("no task is loaded", () -> catalog.classify("film", null));
+    }
+    for (Echo program : programs) that(program.closed, "every program is closed");
+    Catalog empty = new Catalog(new Shelf(), folder, null, loader);
+    that(empty.tasks().isEmpty(), "no bundles, no tasks");
+    KeyPair ours = keys("secp256r1");
+    Catalog strict = new Catalog(shelf, folder, ours.getPublic(), loader);
+    refused("`manifest.sig` is missing", () -> strict.choose("alone"));
   }
 
   private static void alteredTasks() throws Exception {

@@ -13,29 +13,24 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.security.PublicKey;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import org.spartanc.core.Bundle;
-import org.spartanc.core.Classifier;
+import org.spartanc.core.Catalog;
 import org.spartanc.core.InputException;
 import org.spartanc.core.Latency;
 import org.spartanc.core.Prediction;
 import org.spartanc.core.Signatures;
-import org.spartanc.core.Task;
 
 /**
  * Loads tasks and classifies, on a thread of its own; outlives the screen, so that turning the phone loses nothing.
  *
- * <p>All fields but the executor, the classifier and the latency are touched on the main thread only, where the
+ * <p>All fields but the executor, the catalog and the latency are touched on the main thread only, where the
  * listener is told of every change.
  */
 final class Worker {
   private static final String BUNDLES = "bundles";
-  private static final String TASKS = "tasks";
-  private static final String TASK_SUFFIX = ".safetensors";
   private static final String KEY = "spartanc.pub";
 
   interface Listener {
@@ -48,11 +43,8 @@ final class Worker {
   private final ExecutorService thread = Executors.newSingleThreadExecutor();
   private final Latency latency = new Latency();
 
-  /** Only the worker's thread touches these three: what is loaded, and of which bundle. */
-  private Classifier classifier;
-
-  private Bundle bundle;
-  private String bundleName;
+  /** Only the worker's thread touches this. */
+  private Catalog catalog;
 
   private Listener listener;
   private List<String> tasks = Collections.emptyList();
@@ -119,49 +111,23 @@ final class Worker {
 
   private void list() {
     try {
-      List<String> found = new ArrayList<>();
-      for (String bundle : sorted(assets.list(BUNDLES))) {
-        String[] files = sorted(assets.list(BUNDLES + "/" + bundle + "/" + TASKS));
-        if (files.length == 0) found.add(bundle);
-        for (String file : files) {
-          if (file.endsWith(TASK_SUFFIX)) {
-            found.add(bundle + "/" + file.substring(0, file.length() - TASK_SUFFIX.length()));
-          }
-        }
-      }
+      catalog = new Catalog(new AssetSource(assets, BUNDLES), folder, key(), ExecuTorchProgram::load);
+      List<String> found = catalog.tasks();
       main.post(() -> {
         tasks = found;
         if (found.isEmpty()) finish(null, false, "There is no model in this app: `spartanc android-assets` puts one in.");
         else choose(found.get(0));
       });
-    } catch (IOException e) {
-      main.post(() -> finish(null, false, "The assets can't be listed: " + e.getMessage()));
+    } catch (InputException | IOException e) {
+      main.post(() -> finish(null, false, "The assets can't be read: " + e.getMessage()));
     }
   }
 
-  private static String[] sorted(String[] names) {
-    Arrays.sort(names);
-    return names;
-  }
-
-  /** {@code wanted} is a bundle, or a bundle with a shared program and one of its tasks, apart by a slash. */
   private void load(String wanted) {
     String failure = null;
     try {
-      int slash = wanted.indexOf('/');
-      String name = slash < 0 ? wanted : wanted.substring(0, slash);
-      String wantedTask = slash < 0 ? null : wanted.substring(slash + 1);
-      if (classifier != null && slash >= 0 && name.equals(bundleName)) {
-        // The program is loaded: another task is other tensors for it.
-        classifier.use(bundle.task(wantedTask, folder));
-      } else {
-        unload();
-        bundle = Bundle.open(new AssetSource(assets, BUNDLES + "/" + name), key());
-        Task first = bundle.task(wantedTask, folder);
-        classifier = new Classifier(bundle, ExecuTorchProgram.load(bundle.program(folder)), first);
-        bundleName = name;
-      }
-    } catch (InputException | IOException e) {
+      catalog.choose(wanted);
+    } catch (InputException e) {
       failure = "The task `" + wanted + "` was not loaded: " + e.getMessage();
     } catch (OutOfMemoryError e) {
       failure = "There is not enough memory for the task `" + wanted + "`.";
@@ -175,13 +141,6 @@ final class Worker {
     });
   }
 
-  private void unload() {
-    if (classifier != null) classifier.close();
-    classifier = null;
-    bundle = null;
-    bundleName = null;
-  }
-
   private void finish(String which, boolean good, String shown) {
     if (which != null && !which.equals(task)) return; // another task was chosen meanwhile
     busy = false;
@@ -193,8 +152,7 @@ final class Worker {
   private void run(String text, String second) {
     String shown;
     try {
-      if (classifier == null) throw new InputException("no task is loaded");
-      Prediction prediction = classifier.classify(text, second);
+      Prediction prediction = catalog.classify(text, second);
       latency.add(prediction.nanoseconds);
       shown = Report.of(prediction);
     } catch (InputException e) {

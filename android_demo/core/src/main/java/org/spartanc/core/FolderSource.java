@@ -37,4 +37,9 @@ public final class FolderSource implements Source {
   public InputStream open(String name) throws IOException {
     return new FileInputStream(new File(root, name));
   }
+
+  @Override
+  public Source below(String folder) {
+    return new FolderSource(new File(root, folder));
+  }
 }
