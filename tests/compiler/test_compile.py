@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from spartanc.models.checkpoint import save_model
+from spartanc.compiler.proof import compare, eager_logits
+from spartanc.compiler.samples import read_ids, row
+from spartanc.models.checkpoint import load_model, save_model
 from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.devices.stock import StockDevice
 from support.cli import spartanc, spartanc_json
 from support.models import tiny_model
 
@@ -37,6 +41,27 @@ def test_golden_checkpoint_compiles_and_agrees_with_what_the_original_computed(c
         assert found["passed"]
         assert found["emulated"] == (device == "qemu")
         assert found["max_abs_diff"] < 1e-4
+
+
+@pytest.mark.parametrize("form", [("--lowering", "portable"), ("--format", "torchscript")], ids=lambda form: form[1])
+@pytest.mark.parametrize("checkpoint", GOLDEN, ids=lambda path: path.name)
+def test_golden_checkpoint_runs_where_nothing_of_ours_is(checkpoint, form, tmp_path):
+    """In a process that has torch and executorch alone, at every length up to 64 that is near a power of two."""
+    out = tmp_path / "bundle"
+    compiled = spartanc_json("compile", checkpoint, "--target", "host", "--out", out, "--max-length", 64, *form)
+    assert not [op for op in compiled["fallback_ops"] if op.startswith("spartan::")]
+    assert spartanc_json("verify", out, "--expected", checkpoint / "expected.safetensors")["max_abs_diff"] < 1e-4
+    model = load_model(checkpoint)
+    vocabulary = model.encoder_config["vocab_size"]
+    generator = np.random.default_rng(0)
+    rows = [row(generator.integers(5, vocabulary, length)) for length in (1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64)]
+    recorded = read_ids(checkpoint / "expected.safetensors")
+    bundle = open_bundle(out)
+    parity = compare(
+        eager_logits(model.module, rows + recorded), StockDevice().run(out, bundle.program, rows + recorded)
+    )
+    assert parity.label_agreement == 1
+    assert 0 < parity.max_abs_diff < 1e-4
 
 
 @pytest.fixture(scope="module")
