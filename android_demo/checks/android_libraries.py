@@ -30,7 +30,7 @@ class AndroidJava:
     folder: Path
     arm64_root: Path | None
 
-    def run(self, classpath: list[Path], main: str, *arguments: str | Path, timeout: float = 1800) -> str:
+    def run(self, classpath: list[Path], main: str, *arguments: str | Path, timeout: float = 3600) -> str:
         options = ["-Xss4m", f"-Djava.library.path={self.folder}", "-cp", ":".join(map(str, classpath)), main]
         if self.arm64_root is None:
             environment = {"LD_LIBRARY_PATH": str(self.folder), "LD_PRELOAD": str(self.folder / "libtls.so")}

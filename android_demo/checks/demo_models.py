@@ -119,13 +119,14 @@ def _saved(models: dict[str, TrainedModel], out: Path) -> list[Path]:
     return [out / f"{name}.pt" for name in models]
 
 
-def eager_probabilities(model: Path, rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], torch.Tensor]:
-    """Labels, and the probabilities [N, C] that eager PyTorch gives for the rows of one or two texts."""
+def eager_answers(model: Path, rows: Sequence[Sequence[str]]) -> list[dict[str, float]]:
+    """What eager PyTorch gives for each row of one or two texts: every label's probability."""
     trained = load_model(model)
     encoder = trained.text_encoder(min(MAX_LENGTH, trained.max_length))
     found = []
     with torch.inference_mode():
         for row in rows:
             ids = torch.tensor([encoder.encode(*row).ids])
-            found.append(trained.module(ids, torch.ones_like(ids))[0].softmax(-1))
-    return trained.labels, torch.stack(found)
+            probabilities = trained.module(ids, torch.ones_like(ids))[0].softmax(-1).tolist()
+            found.append(dict(zip(trained.labels, probabilities, strict=True)))
+    return found

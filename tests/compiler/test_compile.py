@@ -46,7 +46,7 @@ def test_golden_checkpoint_compiles_and_agrees_with_what_the_original_computed(c
 @pytest.mark.parametrize("form", [("--lowering", "portable"), ("--format", "torchscript")], ids=lambda form: form[1])
 @pytest.mark.parametrize("checkpoint", GOLDEN, ids=lambda path: path.name)
 def test_golden_checkpoint_runs_where_nothing_of_ours_is(checkpoint, form, tmp_path):
-    """In a process that has torch and executorch alone, at every length up to 64 that is near a power of two."""
+    """In a process that has torch and executorch alone, at lengths from 1 to 64."""
     out = tmp_path / "bundle"
     compiled = spartanc_json("compile", checkpoint, "--target", "host", "--out", out, "--max-length", 64, *form)
     assert not [op for op in compiled["fallback_ops"] if op.startswith("spartan::")]
@@ -57,11 +57,11 @@ def test_golden_checkpoint_runs_where_nothing_of_ours_is(checkpoint, form, tmp_p
     rows = [row(generator.integers(5, vocabulary, length)) for length in (1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64)]
     recorded = read_ids(checkpoint / "expected.safetensors")
     bundle = open_bundle(out)
-    parity = compare(
-        eager_logits(model.module, rows + recorded), StockDevice().run(out, bundle.program, rows + recorded)
-    )
+    expected = eager_logits(model.module, rows + recorded)
+    assert np.ptp(np.stack(expected), axis=0).max() > 0.01
+    parity = compare(expected, StockDevice().run(out, bundle.program, rows + recorded))
     assert parity.label_agreement == 1
-    assert 0 < parity.max_abs_diff < 1e-4
+    assert parity.max_abs_diff < 1e-4
 
 
 @pytest.fixture(scope="module")
