@@ -33,6 +33,13 @@ device_option = click.option(
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of products with frozen weights in training; bf16 is faster where the processor has it.",
+)
 signature_option = click.option(
     "--require-signature",
     type=click.Path(path_type=Path),
@@ -146,6 +153,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
+@precision_option
 @click.option("--parents", type=int, default=16, show_default=True, help="Parent cells (E).")
 @click.option("--cells", type=int, default=48, show_default=True, help="Cells in all (M).")
 @click.option("--top-k", type=int, default=8, show_default=True, help="Parents chosen (K).")
@@ -394,6 +402,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
 @click.option("--rates", default="1", show_default=True, help="Multiples of the learning rates to choose from.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
+@precision_option
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
 @json_option

@@ -77,6 +77,7 @@ def study(
     epochs: float = 3,
     max_length: int = MAX_LENGTH,
     layers: int | None = None,
+    precision: str = "fp32",
     spartan: SpartanConfig | None = None,
     page: str | Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -98,6 +99,7 @@ def study(
         "layers": layers,
         "epochs": epochs,
         "max_length": max_length,
+        "precision": precision,
         "spartan": asdict(spartan or SpartanConfig()),
     }
     comparisons = [(task, method, count) for task in tasks for count in shots for method in methods]
@@ -177,7 +179,10 @@ def _chosen(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]:
-    """Runs that are done, with these common settings. A last line cut short by a kill is passed over."""
+    """Runs that are done, with these common settings and with the training settings that they would have now.
+
+    A last line cut short by a kill is passed over.
+    """
     records = {}
     for path in sorted(out.glob("runs*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -185,8 +190,11 @@ def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]
                 record = json.loads(line)
             except ValueError:
                 continue
-            if all(record.get(name) == value for name, value in common.items()):
-                records[Run(**record["run"])] = record
+            if not all(record.get(name) == value for name, value in common.items()):
+                continue
+            run = Run(**record["run"])
+            if record["settings"] == asdict(settings_for(run, common, record["train_rows"])):
+                records[run] = record
     return records
 
 
@@ -219,8 +227,12 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
     return BaselineClassifier(classifier, run.method), backbone.tokenizer
 
 
-def settings_for(run: Run, epochs: float, rows: int) -> TrainSettings:
-    settings = TrainSettings(epochs=epochs, seed=run.seed)
+def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
+    """How `run` is trained on `rows` rows."""
+    epochs = common["epochs"]
+    settings = TrainSettings(
+        epochs=epochs, seed=run.seed, max_length=common["max_length"], precision=common["precision"]
+    )
     if run.method != "spartan":
         rate = _RATES[run.method]
         head = 1e-3 if run.method == "full" else settings.head_lr
@@ -254,7 +266,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         number = problem == "regression"
         targets = label_numbers(examples, path) if number else label_indices(examples, labels, path)
         rows[name] = EncodedExamples(examples, targets, encoder)
-    settings = settings_for(run, common["epochs"], len(rows["train"]))
+    settings = settings_for(run, common, len(rows["train"]))
     started = time.perf_counter()
     if settings.fit_head:
         fit_head(classifier, problem, rows["train"])
@@ -270,7 +282,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         "settings": asdict(settings),
         "train_rows": len(rows["train"]),
         "dev": result["best"][metric],
-        "test": evaluate(classifier, problem, rows["test"]),
+        "test": evaluate(classifier, problem, rows["test"], settings.precision),
         "history": [[entry["seconds"], entry[metric]] for entry in result["history"]],
         "parameters": trained,
         "bytes": 4 * trained,
@@ -294,8 +306,12 @@ def _child(connection, run: Run, common: dict[str, Any], threads: int) -> None:
 
 
 def _in_own_process(run: Run, common: dict[str, Any]) -> dict[str, Any]:
-    """A process a run: its peak memory is its own, and it leaves nothing behind for the next one."""
-    context = multiprocessing.get_context("spawn")
+    """A process a run: its peak memory is its own, and it leaves nothing behind for the next one.
+
+    It is forked from a server that has imported what runs need, which takes longer than a few-shot run trains.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["spartanc.models.preload"])
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(send, run, common, torch.get_num_threads()))
     process.start()

@@ -13,6 +13,7 @@ Legend: B batch, L tokens, E parents, C classes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -34,6 +35,7 @@ from spartanc.compiler.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.faster import PRECISIONS, faster
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 from spartanc.runtime_py.text import TextEncoder
@@ -55,6 +57,7 @@ class TrainSettings:
     evaluations: how often to evaluate in all; None is after every epoch.
     fit_head: start the classifier as a linear model of the untrained encoder's output.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
+    precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
     """
 
     epochs: float = 3
@@ -73,6 +76,7 @@ class TrainSettings:
     evaluations: int | None = None
     init_std: float = 0.02
     value_std: float = 0.02
+    precision: str = "fp32"
 
     def __post_init__(self):
         for name in ("batch_size", "max_length"):
@@ -87,6 +91,8 @@ class TrainSettings:
             raise UsageError("training: epochs must be above 0")
         if self.warmup > 1:
             raise UsageError(f"training: warmup is a share of all steps, got `{self.warmup}`")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"training: precision `{self.precision}` is not one of {', '.join(PRECISIONS)}")
 
     def changed(
         self, epochs: float, seed: int, max_length: int, learning_rate: float | None, batch_size: int | None
@@ -171,6 +177,12 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
 
+    def by_length(self) -> EncodedExamples:
+        """The same rows, shortest first."""
+        other = copy.copy(self)
+        other.rows = sorted(self.rows, key=lambda row: len(row["input_ids"]))
+        return other
+
 
 def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
     """One batch of rows, padded to the longest."""
@@ -216,6 +228,7 @@ def train(
     learning_rate: float | None = None,
     batch_size: int | None = None,
     max_length: int = MAX_LENGTH,
+    precision: str = "fp32",
     parents: int = 16,
     cells: int = 48,
     top_k: int = 8,
@@ -235,6 +248,7 @@ def train(
     samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
     learning_rate: of the memories; the classifier's and the LayerNorms' go with it in their measured ratio.
     max_length: tokens a text, or what the encoder can take where that is less.
+    precision: of products with frozen weights, `fp32` or `bf16`; see `faster.py`.
     problem: `classification` or `regression`; by default regression if every label is a number.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the
     same, classifier are started from.
@@ -246,6 +260,7 @@ def train(
     """
     spartan, out = SpartanConfig(parents, cells, top_k, temperature, layer_norm), Path(out)
     settings = (settings or TrainSettings()).changed(epochs, seed, max_length, learning_rate, batch_size)
+    settings = replace(settings, precision=precision)
     say = report or _say_on_stderr
     if out.is_dir():
         raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
@@ -430,15 +445,14 @@ def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples,
         linear.bias.copy_(bias - linear.weight @ mean_D)
 
 
-def evaluate(classifier: SpartanClassifier, problem: str, rows: EncodedExamples) -> float:
+def evaluate(classifier: SpartanClassifier, problem: str, rows: EncodedExamples, precision: str = "fp32") -> float:
     """Accuracy or correlation of a classifier on rows, without gradients."""
     classifier.eval()
-    pad_id = classifier.config.pad_token_id or 0
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    pad_id, sorted_rows = classifier.config.pad_token_id or 0, rows.by_length()
     logits, targets = [], []
-    with torch.no_grad():
-        for start in range(0, len(order), 64):
-            batch = pad_rows([rows[index] for index in order[start : start + 64]], pad_id)
+    with torch.no_grad(), faster(classifier, precision):
+        for start in range(0, len(rows), 64):
+            batch = pad_rows(sorted_rows.rows[start : start + 64], pad_id)
             logits.append(classifier(batch["input_ids"], batch["attention_mask"]))
             targets.append(batch["labels"])
     return score(problem, torch.cat(logits).numpy(), torch.cat(targets).numpy())
@@ -510,7 +524,7 @@ def run_trainer(
         args=arguments,
         data_collator=lambda rows: pad_rows(rows, pad_id),
         train_dataset=train_rows,
-        eval_dataset=eval_rows,
+        eval_dataset=eval_rows.by_length(),  # batches of like lengths: the score does not depend on the order
         compute_metrics=lambda prediction: {
             metric: score(module.problem, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
         },
@@ -524,7 +538,8 @@ def run_trainer(
     progress = _progress(metric, say, main)
     trainer.add_callback(progress)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with faster(module.classifier, settings.precision):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - started
     trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
     history = [

@@ -1,6 +1,7 @@
 """The study: resumes to the same table, draws fair shots, selects on dev, and times steps in turns."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
 
 SMALL = SpartanConfig(parents=4, cells=8, top_k=2)
+COMMON = {"epochs": 3, "max_length": 64, "precision": "fp32"}
 
 
 @pytest.fixture
@@ -75,6 +77,8 @@ def test_processes_share_the_runs(place, tmp_path, monkeypatch):
 def _record(run, common, dev=0.5, test=0.5, history=((1.0, 0.5),)):
     return {
         **{name: value for name, value in common.items() if name != "data"},
+        "settings": asdict(settings_for(run, {**COMMON, **common}, 48)),
+        "train_rows": 48,
         "run": {name: getattr(run, name) for name in ("task", "method", "shots", "seed", "factor")},
         "dev": dev,
         "test": test,
@@ -143,9 +147,9 @@ def test_shots_are_drawn_class_by_class():
 
 
 def test_few_shots_get_enough_steps():
-    settings = settings_for(Run("t", "spartan", 32, 0, 2.0), 3, 32)
+    settings = settings_for(Run("t", "spartan", 32, 0, 2.0), COMMON, 32)
     assert settings.epochs * 32 / settings.batch_size >= 120
-    assert settings.lr == pytest.approx(2 * settings_for(Run("t", "spartan", None, 0, 1.0), 3, 2000).lr)
+    assert settings.lr == pytest.approx(2 * settings_for(Run("t", "spartan", None, 0, 1.0), COMMON, 2000).lr)
 
 
 def test_unknown_method_is_named(place, tmp_path):
