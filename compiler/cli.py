@@ -402,6 +402,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
 @click.option("--rates", default="1", show_default=True, help="Multiples of the learning rates to choose from.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
 @precision_option
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")

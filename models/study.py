@@ -40,17 +40,19 @@ from spartanc.models.training import (
     TrainSettings,
     evaluate,
     find_labels,
-    fit_head,
     pad_rows,
     parameter_groups,
     run_trainer,
+    start,
 )
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 from spartanc.runtime_py.text import TextEncoder
 
 ALL_METHODS = ("spartan", *METHODS)
 FEWEST_STEPS = 120  # of a few-shot run, whose epochs are a step or two long
+FEW_SHOT_EVALUATIONS = 6
 DEV_ROWS_FEW_SHOT = 200
+_OF_MEMORIES = ("load_balance", "parent_scale", "key_scale", "value_std")
 _RATES = {"houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
 
 
@@ -77,6 +79,7 @@ def study(
     epochs: float = 3,
     max_length: int = MAX_LENGTH,
     layers: int | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
     spartan: SpartanConfig | None = None,
     page: str | Path | None = None,
@@ -99,6 +102,7 @@ def study(
         "layers": layers,
         "epochs": epochs,
         "max_length": max_length,
+        "batch_size": batch_size or TrainSettings().batch_size,
         "precision": precision,
         "spartan": asdict(spartan or SpartanConfig()),
     }
@@ -193,7 +197,7 @@ def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]
             if not all(record.get(name) == value for name, value in common.items()):
                 continue
             run = Run(**record["run"])
-            if record["settings"] == asdict(settings_for(run, common, record["train_rows"])):
+            if record["settings"] == kept_settings(run, settings_for(run, common, record["train_rows"])):
                 records[run] = record
     return records
 
@@ -230,9 +234,8 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
 def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
     """How `run` is trained on `rows` rows."""
     epochs = common["epochs"]
-    settings = TrainSettings(
-        epochs=epochs, seed=run.seed, max_length=common["max_length"], precision=common["precision"]
-    )
+    shared = {name: common[name] for name in ("max_length", "batch_size", "precision")}
+    settings = TrainSettings(epochs=epochs, seed=run.seed, **shared)
     if run.method != "spartan":
         rate = _RATES[run.method]
         head = 1e-3 if run.method == "full" else settings.head_lr
@@ -243,11 +246,21 @@ def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
         norm_lr=settings.norm_lr * run.factor,
         head_lr=settings.head_lr * run.factor,
     )
-    if run.shots is not None:
-        steps = math.ceil(rows / settings.batch_size)
-        longer = max(epochs, math.ceil(FEWEST_STEPS / steps))
-        settings = replace(settings, epochs=longer, evaluations=10)
+    steps = math.ceil(rows / settings.batch_size)
+    if few_steps(run, common, rows):
+        settings = replace(settings, epochs=math.ceil(FEWEST_STEPS / steps), evaluations=FEW_SHOT_EVALUATIONS)
     return settings
+
+
+def few_steps(run: Run, common: dict[str, Any], rows: int) -> bool:
+    """Whether the shots are so few that their epochs would be too short to learn in, or to choose the best of."""
+    return run.shots is not None and math.ceil(rows / common["batch_size"]) * common["epochs"] < FEWEST_STEPS
+
+
+def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
+    """What a record says of the settings: only what the method makes use of."""
+    values = asdict(settings)
+    return values if run.method == "spartan" else {name: values[name] for name in values if name not in _OF_MEMORIES}
 
 
 def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
@@ -255,7 +268,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
     problem, labels = find_labels(parts["train"], Path(common["data"]) / "train.jsonl", None)
     parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
-    if run.shots is not None:
+    if few_steps(run, common, len(parts["train"])):
         parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
     pairs = any(example.text_pair is not None for example in parts["train"])
     classifier, tokenizer = build(run, common, max(1, len(labels)), pairs)
@@ -268,8 +281,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         rows[name] = EncodedExamples(examples, targets, encoder)
     settings = settings_for(run, common, len(rows["train"]))
     started = time.perf_counter()
-    if settings.fit_head:
-        fit_head(classifier, problem, rows["train"])
+    start(classifier, problem, rows["train"], settings)
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     with tempfile.TemporaryDirectory() as work:
         result = run_trainer(module, settings, rows["train"], rows["dev"], Path(work), {}, lambda line: None)
@@ -279,7 +291,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: value for name, value in common.items() if name != "data"},
         "run": asdict(run),
-        "settings": asdict(settings),
+        "settings": kept_settings(run, settings),
         "train_rows": len(rows["train"]),
         "dev": result["best"][metric],
         "test": evaluate(classifier, problem, rows["test"], settings.precision),

@@ -21,7 +21,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, 
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.faster import PRECISIONS, faster
 from spartanc.models.memory import SpartanConfig
+from spartanc.models.start import TEXTS, start_memories
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 from spartanc.runtime_py.text import TextEncoder
 
@@ -56,6 +57,7 @@ class TrainSettings:
     lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
     evaluations: how often to evaluate in all; None is after every epoch.
     fit_head: start the classifier as a linear model of the untrained encoder's output.
+    parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
     """
@@ -74,7 +76,8 @@ class TrainSettings:
     max_length: int = MAX_LENGTH
     fit_head: bool = False
     evaluations: int | None = None
-    init_std: float = 0.02
+    parent_scale: float = 1.0
+    key_scale: float = 2.0
     value_std: float = 0.02
     precision: str = "fp32"
 
@@ -177,11 +180,17 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
 
-    def by_length(self) -> EncodedExamples:
-        """The same rows, shortest first."""
+    def by_length(self, indices: Sequence[int] | None = None) -> EncodedExamples:
+        """The same rows, or those of `indices`, shortest first."""
         other = copy.copy(self)
-        other.rows = sorted(self.rows, key=lambda row: len(row["input_ids"]))
+        rows = self.rows if indices is None else [self.rows[index] for index in indices]
+        other.rows = sorted(rows, key=lambda row: len(row["input_ids"]))
         return other
+
+    def batches(self, pad_id: int, size: int = 64) -> Iterator[dict[str, Tensor]]:
+        """The rows in their order, `size` at a time."""
+        for first in range(0, len(self.rows), size):
+            yield pad_rows(self.rows[first : first + size], pad_id)
 
 
 def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
@@ -270,10 +279,6 @@ def train(
     torch.manual_seed(settings.seed)
     pairs = any(example.text_pair is not None for example in train_examples)
     classifier = build_classifier(encoder_files, spartan, max(1, len(labels)), pairs)
-    for memory in classifier.memories():
-        memory.reset_parameters(settings.init_std, settings.value_std)
-    if init_from is not None:
-        copy_task(load_model(init_from), classifier, labels)
     longest = classifier.max_length()
     if settings.max_length > longest:
         say(f"the encoder takes at most {longest} tokens a text")
@@ -302,8 +307,10 @@ def train(
         "init_from": None if init_from is None else file_digest(init_from),
         "data": [file_digest(path) for path in (data, eval)],
     }
-    if settings.fit_head and init_from is None:
-        fit_head(classifier, problem, train_rows)
+    if init_from is not None:
+        copy_task(load_model(init_from), classifier, labels)
+    else:
+        start(classifier, problem, train_rows, settings)
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     work = out.with_name(f".{out.name}.training")
     result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
@@ -379,6 +386,18 @@ def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[
         state[name].copy_(tensor)
 
 
+def start(classifier: SpartanClassifier, problem: str, rows: EncodedExamples, settings: TrainSettings) -> None:
+    """Bring what is trained to where training starts, as far as that depends on the data."""
+    for memory in classifier.memories():
+        nn.init.normal_(memory.values, std=settings.value_std)
+    if classifier.memories():
+        drawn = random.Random(settings.seed).sample(range(len(rows)), min(TEXTS, len(rows)))
+        texts = list(rows.by_length(drawn).batches(classifier.config.pad_token_id or 0))
+        start_memories(classifier, texts, settings.parent_scale, settings.key_scale, settings.seed)
+    if settings.fit_head:
+        fit_head(classifier, problem, rows)
+
+
 def last_linear(classifier: SpartanClassifier) -> nn.Linear:
     """The head's linear that gives the logits."""
     head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
@@ -406,7 +425,7 @@ def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples,
     (Kumar et al. 2022, arXiv 2202.10054). strength: of the L2 penalty, in examples' worth.
     """
     linear = last_linear(classifier)
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
+    rows = rows.by_length()
     seen: list[Tensor] = []
     handle = linear.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     pad_id = classifier.config.pad_token_id or 0
@@ -414,14 +433,13 @@ def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples,
     classifier.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(order), 64):
-                batch = pad_rows([rows[index] for index in order[start : start + 64]], pad_id)
+            for batch in rows.batches(pad_id):
                 classifier(batch["input_ids"], batch["attention_mask"])
     finally:
         handle.remove()
         classifier.train(was_training)
     x_ND = torch.cat(seen).float()
-    targets = torch.tensor([rows[index]["labels"] for index in order])
+    targets = torch.tensor([row["labels"] for row in rows.rows])
     mean_D, deviation_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp_min(1e-6)
     x_ND = (x_ND - mean_D) / deviation_D
     weight = torch.zeros_like(linear.weight, requires_grad=True)
@@ -448,11 +466,9 @@ def fit_head(classifier: SpartanClassifier, problem: str, rows: EncodedExamples,
 def evaluate(classifier: SpartanClassifier, problem: str, rows: EncodedExamples, precision: str = "fp32") -> float:
     """Accuracy or correlation of a classifier on rows, without gradients."""
     classifier.eval()
-    pad_id, sorted_rows = classifier.config.pad_token_id or 0, rows.by_length()
     logits, targets = [], []
     with torch.no_grad(), faster(classifier, precision):
-        for start in range(0, len(rows), 64):
-            batch = pad_rows(sorted_rows.rows[start : start + 64], pad_id)
+        for batch in rows.by_length().batches(classifier.config.pad_token_id or 0):
             logits.append(classifier(batch["input_ids"], batch["attention_mask"]))
             targets.append(batch["labels"])
     return score(problem, torch.cat(logits).numpy(), torch.cat(targets).numpy())
@@ -518,7 +534,7 @@ def run_trainer(
         report_to="none",
     )
     pad_id = module.classifier.config.pad_token_id or 0
-    optimizer = torch.optim.AdamW(parameter_groups(module, settings))
+    optimizer = torch.optim.AdamW(parameter_groups(module, settings), fused=True)
     trainer = Trainer(
         model=module,
         args=arguments,

@@ -1,7 +1,6 @@
 """The study: resumes to the same table, draws fair shots, selects on dev, and times steps in turns."""
 
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,12 +8,12 @@ import torch
 from spartanc.compiler.errors import UsageError
 from spartanc.models import study as module
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.study import Run, draw_shots, means, run_one, settings_for, study, summarise
+from spartanc.models.study import Run, draw_shots, kept_settings, means, run_one, settings_for, study, summarise
 from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
 
 SMALL = SpartanConfig(parents=4, cells=8, top_k=2)
-COMMON = {"epochs": 3, "max_length": 64, "precision": "fp32"}
+COMMON = {"epochs": 3, "max_length": 64, "batch_size": 8, "precision": "fp32"}
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_processes_share_the_runs(place, tmp_path, monkeypatch):
 def _record(run, common, dev=0.5, test=0.5, history=((1.0, 0.5),)):
     return {
         **{name: value for name, value in common.items() if name != "data"},
-        "settings": asdict(settings_for(run, {**COMMON, **common}, 48)),
+        "settings": kept_settings(run, settings_for(run, {**COMMON, **common}, 48)),
         "train_rows": 48,
         "run": {name: getattr(run, name) for name in ("task", "method", "shots", "seed", "factor")},
         "dev": dev,
