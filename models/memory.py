@@ -86,7 +86,10 @@ class Memory(nn.Module):
 
     def parent_weights(self, x_BSH: Tensor) -> Tensor:
         """Weights [B, S, E] of the parents at every position: softmax over the K chosen, 0 elsewhere."""
-        logits_BSE = functional.linear(x_BSH, self.parents)
+        return self.select(functional.linear(x_BSH, self.parents))
+
+    def select(self, logits_BSE: Tensor) -> Tensor:
+        """The weights that parent logits give."""
         chosen_BSK, index_BSK = logits_BSE.topk(self.config.top_k, dim=-1)
         weights_BSE = torch.zeros_like(logits_BSE).scatter(-1, index_BSK, chosen_BSK.softmax(-1))
         return self.selected(weights_BSE)

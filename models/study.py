@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from spartanc.compiler.quiet import hush
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.faster import faster
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.training import (
     MAX_LENGTH,
@@ -40,8 +42,7 @@ from spartanc.models.training import (
     TrainSettings,
     evaluate,
     find_labels,
-    pad_rows,
-    parameter_groups,
+    make_optimizer,
     run_trainer,
     start,
 )
@@ -354,22 +355,23 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 
 
 def measure_steps(
-    modules: dict[str, TrainingModule], batch: dict[str, torch.Tensor], rounds: int = 12
+    modules: dict[str, TrainingModule], batch: dict[str, torch.Tensor], precision: str = "fp32", rounds: int = 12
 ) -> dict[str, float]:
     """Median seconds of a training step of each module, measured in turns so that all see the same machine."""
-    optimizers = {
-        name: torch.optim.AdamW(parameter_groups(module, TrainSettings())) for name, module in modules.items()
-    }
+    optimizers = {name: make_optimizer(module, TrainSettings()) for name, module in modules.items()}
     times: dict[str, list[float]] = defaultdict(list)
-    for turn in range(rounds + 2):
-        for name, module in modules.items():
-            module.train()
-            started = time.perf_counter()
-            module(**batch)["loss"].backward()
-            optimizers[name].step()
-            optimizers[name].zero_grad()
-            if turn >= 2:  # the first ones allocate
-                times[name].append(time.perf_counter() - started)
+    with ExitStack() as stack:
+        for module in modules.values():
+            stack.enter_context(faster(module.classifier, precision))
+        for turn in range(rounds + 2):
+            for name, module in modules.items():
+                module.train()
+                started = time.perf_counter()
+                module(**batch)["loss"].backward()
+                optimizers[name].step()
+                optimizers[name].zero_grad()
+                if turn >= 2:  # the first ones allocate
+                    times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -391,7 +393,8 @@ def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], method
         rows = rows or EncodedExamples(examples[:16], [0] * len(examples[:16]), encoder)
         modules[method] = TrainingModule(classifier, "classification", TrainSettings().load_balance, False)
     assert rows is not None
-    seconds = measure_steps(modules, pad_rows([rows[index] for index in range(len(rows))], 0))
+    batch = next(rows.batches(0))
+    seconds = measure_steps(modules, batch, common["precision"])
     path.write_text(json.dumps({"key": key, "seconds": seconds}))
     return seconds
 

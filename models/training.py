@@ -225,6 +225,11 @@ def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[di
     ]
 
 
+def make_optimizer(module: TrainingModule, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW over the task's parameters, the rest frozen; one fused operator for all of a group."""
+    return torch.optim.AdamW(parameter_groups(module, settings), fused=True)
+
+
 def train(
     backbone: str | Path,
     data: str | Path,
@@ -534,7 +539,7 @@ def run_trainer(
         report_to="none",
     )
     pad_id = module.classifier.config.pad_token_id or 0
-    optimizer = torch.optim.AdamW(parameter_groups(module, settings), fused=True)
+    optimizer = make_optimizer(module, settings)
     trainer = Trainer(
         model=module,
         args=arguments,

@@ -14,10 +14,11 @@ IDS = torch.tensor([[2, 9, 8, 7, 3], [2, 12, 3, 0, 0]])
 MASK = (IDS != 0).long()
 
 
-@pytest.fixture(params=["spartan", "houlsby", "lora", "head"])
+@pytest.fixture(params=["spartan", "spartan with a norm", "houlsby", "lora", "head"])
 def module(request, tmp_path):
     torch.manual_seed(0)
-    spartan = SpartanConfig(parents=4, cells=8, top_k=2) if request.param == "spartan" else None
+    layer_norm = "post" if "norm" in request.param else "none"
+    spartan = SpartanConfig(4, 8, 2, layer_norm=layer_norm) if "spartan" in request.param else None
     classifier = build_classifier(load_backbone(write_encoder(tmp_path / "encoder")), spartan, 2, pairs=False)
     if spartan is None:
         classifier = BaselineClassifier(classifier, request.param)

@@ -1,6 +1,9 @@
 """The study: resumes to the same table, draws fair shots, selects on dev, and times steps in turns."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -50,6 +53,44 @@ def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, 
     content = (tmp_path / "study.html").read_text()
     assert content.count("<circle") == 3
     assert "houlsby" in content
+
+
+@pytest.mark.long
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(place, tmp_path):
+    def command(out):
+        options = {"--backbone": place[0], "--data": place[1], "--out": out, "--methods": "spartan,pfeiffer"}
+        options |= {"--seeds": 2, "--epochs": 1, "--rates": "1,3", "--max-length": 16}
+        return [
+            sys.executable,
+            "-m",
+            "spartanc",
+            "study",
+            "--json",
+            *(str(word) for pair in options.items() for word in pair),
+        ]
+
+    def table(out):
+        done = subprocess.run(command(out), capture_output=True, text=True, check=True, timeout=300)
+        result = json.loads(done.stdout)
+        assert result["complete"]
+        measured = ("step_seconds", "seconds_to_best_adapter", "peak_rss_mb")
+        return [{name: value for name, value in row.items() if name not in measured} for row in result["table"]]
+
+    runs = tmp_path / "cut" / "runs.jsonl"
+    study = subprocess.Popen(command(tmp_path / "cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not (runs.is_file() and len(runs.read_text().splitlines()) >= 2):
+        assert study.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    study.kill()
+    study.wait()
+    before = runs.read_text().splitlines()
+    assert 2 <= len(before) < 6
+    resumed = table(tmp_path / "cut")
+    assert runs.read_text().splitlines()[: len(before)] == before
+    assert len(runs.read_text().splitlines()) == 6
+    assert resumed == table(tmp_path / "whole")
 
 
 @pytest.mark.long
