@@ -54,7 +54,8 @@ FEWEST_STEPS = 120  # of a few-shot run, whose epochs are a step or two long
 FEW_SHOT_EVALUATIONS = 6
 DEV_ROWS_FEW_SHOT = 200
 _OF_MEMORIES = ("load_balance", "parent_scale", "key_scale", "value_std")
-_RATES = {"houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
+# Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates.
+_RATES = {"spartan": 1e-3, "houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -237,16 +238,8 @@ def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
     epochs = common["epochs"]
     shared = {name: common[name] for name in ("max_length", "batch_size", "precision")}
     settings = TrainSettings(epochs=epochs, seed=run.seed, **shared)
-    if run.method != "spartan":
-        rate = _RATES[run.method]
-        head = 1e-3 if run.method == "full" else settings.head_lr
-        settings = replace(settings, lr=rate, norm_lr=rate, head_lr=head)
-    settings = replace(
-        settings,
-        lr=settings.lr * run.factor,
-        norm_lr=settings.norm_lr * run.factor,
-        head_lr=settings.head_lr * run.factor,
-    )
+    rate, head = _RATES[run.method] * run.factor, (1e-3 if run.method == "full" else 1e-2) * run.factor
+    settings = replace(settings, lr=rate, norm_lr=rate, head_lr=head)
     steps = math.ceil(rows / settings.batch_size)
     if few_steps(run, common, rows):
         settings = replace(settings, epochs=math.ceil(FEWEST_STEPS / steps), evaluations=FEW_SHOT_EVALUATIONS)
