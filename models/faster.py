@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def memory_forward(memory: Memory, x_BSH: Tensor) -> Tensor:
 @contextmanager
 def faster(classifier: SpartanClassifier, precision: str = "fp32") -> Iterator[None]:
     """Inside, `classifier` computes by the fast forms, and its frozen linears as `precision` says."""
-    network: nn.Module = classifier.network
+    network: Any = classifier.network
     changed: list[nn.Module] = []
     before = network.config._attn_implementation
     if network._supports_sdpa:
@@ -77,7 +78,7 @@ def faster(classifier: SpartanClassifier, precision: str = "fp32") -> Iterator[N
         for part in classifier.modules():
             if isinstance(part, nn.Linear) and not part.weight.requires_grad:
                 bias = None if part.bias is None else part.bias.detach().bfloat16()
-                part.forward = partial(_frozen_forward, part.weight.detach().bfloat16(), bias)  # type: ignore[method-assign]
+                part.forward = partial(_frozen_forward, part.weight.detach().bfloat16(), bias)
                 changed.append(part)
     try:
         yield

@@ -172,7 +172,9 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __init__(self, examples: Sequence[Example], targets: Sequence[int | float], encoder: TextEncoder):
         encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
         self.truncated = sum(row.truncated for row in encoded)
-        self.rows = [{"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)]
+        self.rows: list[dict[str, Any]] = [
+            {"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self.rows)
