@@ -230,7 +230,8 @@ def test_a_program_without_its_effect_is_refused_at_the_probe(bundle, spartan, i
     seal(bundle, probe=probe)
     done = spartan("run", bundle, "--ids", ids)
     assert done.returncode == 2
-    assert "its probe gives logits that are 0.0" in done.stderr
+    assert "its probe gives the logits `" in done.stderr
+    assert f"{probe['logits'][0][1]:.4g}" in done.stderr.split("expected")[1]
     assert done.stdout == ""
 
 
