@@ -21,8 +21,8 @@ from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import Memory, SpartanConfig
 
-# What a config.json may say of how a model is run or stored; none of it is part of what the model is.
 MOST_CLASSES = 1 << 16
+# What a config.json may say of how a model is run or stored; none of it is part of what the model is.
 _RUN_SETTINGS = (
     "torch_dtype",
     "dtype",

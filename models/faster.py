@@ -7,8 +7,8 @@
                  everything between the products, stays in fp32
 
 Models are exported with plain attention, the memory's plain form and fp32 weights, so all this holds inside a `with`
-only. On a processor with AMX
-or AVX512-BF16 a product in bf16 takes a third to a sixth of the time; on others it may take longer than fp32.
+only. On a processor with AMX or AVX512-BF16 a product in bf16 takes a third to a sixth of the time; on others it may
+take longer than fp32.
 """
 
 from __future__ import annotations
