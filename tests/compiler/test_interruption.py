@@ -15,7 +15,13 @@ from support.models import tiny_model
 def _compile(model, out, **options):
     command = [sys.executable, "-u", "-m", "spartanc", "compile", str(model), "--target", "host", "--out", str(out)]
     return subprocess.Popen(
-        [*command, "--max-length", "16"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [*command, "--max-length", "16"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in a shell's background ignore it, and a process does what its parent did.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
     )
 
 
