@@ -27,17 +27,16 @@ show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questi
 show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
   --limit 50 --device qemu
 
-# Two more tasks on the same three layers, from few rows, and all three as one fleet: one program, a file for each task.
+# Two more tasks on the same three layers, and all three as one fleet: one program, a file for each task.
 for task in sms film; do
-  rate=$([ $task = sms ] && echo 1e-2 || echo 3e-3)  # in so few steps a filter of spam needs the higher one
   if [ ! -f "$DEMO/$task.pt" ]; then
-    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 2 --learning-rate $rate --max-length 64 \
+    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 3 --max-length 64 \
       --data "$DEMO/few/$task/train.jsonl" --eval "$DEMO/few/$task/dev.jsonl" --out "$DEMO/$task.pt"
   fi
 done
 rm -rf "$DEMO/fleet"
 show "$BIN/spartanc" compile "$DEMO/trec.pt" "$DEMO/sms.pt" "$DEMO/film.pt" --shared-backbone --target host \
-  --quantize int8 --max-length 64 --out "$DEMO/fleet"
+  --quantize none --max-length 64 --out "$DEMO/fleet"
 show "$BIN/python" benchmarks/demo_fleet.py "$DEMO/fleet" "What is a wonderful film to see tonight ?" \
   "You have won a free ticket, text WIN to 80082 now"
 
