@@ -19,14 +19,16 @@ def quality(bundle: Bundle, examples: Sequence[Example], logits: Sequence[np.nda
 
     Rows without a label do not count.
     """
-    labelled = [(example, row) for example, row in zip(examples, logits, strict=True) if example.label is not None]
+    labelled = [
+        (example.label, row) for example, row in zip(examples, logits, strict=True) if example.label is not None
+    ]
     if bundle.is_regression:
-        truth = np.array([float(example.label) for example, _ in labelled])  # type: ignore[arg-type]
+        truth = np.array([float(label) for label, _ in labelled])
         found = np.array([float(row[0]) for _, row in labelled])
         if len(truth) < 2 or np.std(truth) == 0 or np.std(found) == 0:
             return None
         return float(np.corrcoef(truth, found)[0, 1])
     if not labelled:
         return None
-    right = sum(bundle.labels[int(np.argmax(row))] == str(example.label) for example, row in labelled)
+    right = sum(bundle.labels[int(np.argmax(row))] == str(label) for label, row in labelled)
     return right / len(labelled)

@@ -72,6 +72,7 @@ def faster(classifier: SpartanClassifier, precision: str = "fp32") -> Iterator[N
     if network._supports_sdpa:
         network.set_attn_implementation("sdpa")
     for memory in classifier.memories():
+        # A method in place of the class's own, deleted again below: mypy forbids in general what is meant here.
         memory.forward = partial(memory_forward, memory)  # type: ignore[method-assign]
         changed.append(memory)
     if precision == "bf16":

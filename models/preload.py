@@ -1,4 +1,7 @@
-"""Imports what a run of a study needs, for the server that its processes are forked from; does nothing else."""
+"""Imports what a run of a study needs, for the server that its processes are forked from.
+
+Nothing here uses the names (noqa: F401): importing them once, before the fork, is all that this is for.
+"""
 
 import accelerate  # noqa: F401
 from transformers import BertForSequenceClassification, Trainer, TrainingArguments  # noqa: F401

@@ -1140,9 +1140,12 @@ def _index(flow: Dataflow, node: Node) -> Tensor:
             indices[one], indices[other] = _aligned(indices[one], indices[other])
     counted = [i for i in range(len(axes)) if _counts_along(indices[i], source.dims[axes[i]])]
     for i in counted:
-        digit = indices[i].formula.terms[0][0]  # type: ignore[union-attr]
+        formula = indices[i].formula
+        assert isinstance(formula, Position)
+        digit = formula.terms[0][0]
+        assert isinstance(digit, Digit)
         whole = source.dims[axes[i]]
-        indices = [t.substitute(digit, whole) for t in indices]  # type: ignore[arg-type]
+        indices = [t.substitute(digit, whole) for t in indices]
     result = source
     for i, axis in enumerate(axes):
         if i not in counted:

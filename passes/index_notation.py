@@ -519,9 +519,11 @@ def checked(tensor: Tensor) -> Tensor:
     """The tensor itself, after making sure that no variable runs along two of its dimensions."""
     seen: list[Digit] = []
     for dim in tensor.dims:
+        own: list[Digit] = []
         for digit in dim:
             assert isinstance(digit, Digit)
             if any(overlap(digit, other) for other in seen):
                 raise Inexpressible("a diagonal is taken")
-        seen.extend(dim)  # type: ignore[arg-type]
+            own.append(digit)
+        seen += own
     return tensor

@@ -13,10 +13,13 @@ from spartanc.compiler.targets.rpi5 import RPI5
 from spartanc.compiler.targets.target import Target
 
 _FIXED = (RPI3, RPI4, RPI5, ANDROID_ARM64)
-_TARGETS: dict[str, Callable[[], Target]] = {
-    "host": host,
-    **{target.name: (lambda target=target: target) for target in _FIXED},  # type: ignore[misc]
-}
+
+
+def _always(target: Target) -> Callable[[], Target]:
+    return lambda: target
+
+
+_TARGETS: dict[str, Callable[[], Target]] = {"host": host, **{target.name: _always(target) for target in _FIXED}}
 
 
 class UnknownTarget(MissingToolError):

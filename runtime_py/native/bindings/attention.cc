@@ -1,12 +1,10 @@
 // Attention as an ExecuTorch operator. ExecuTorch does not check the bounds of dynamic dimensions, so every dimension,
 // type and layout is checked here; a wrong one fails the call and never the process.
 //
-// Scratch comes from an arena of the thread that works, grown on first use and kept, as the memory lookup's does.
+// Scratch is the thread's own, which all operators share: arena.h.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <optional>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
@@ -14,6 +12,7 @@
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
+#include "arena.h"
 #include "spartan/attention.h"
 
 namespace spartan {
@@ -27,16 +26,6 @@ using executorch::runtime::KernelRuntimeContext;
 
 // Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 18;
-
-char* arena(std::size_t bytes) {
-  thread_local std::unique_ptr<char[]> memory;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    memory.reset(new (std::nothrow) char[bytes]);
-    size = memory ? bytes : 0;
-  }
-  return memory.get();
-}
 
 bool dense(const Tensor& t) {
   return t.scalar_type() == ScalarType::Float &&
