@@ -2,35 +2,22 @@
 // type and layout is checked here; a wrong one fails the call and never the process.
 //
 // Scratch is the thread's own, which all operators share: arena.h.
-#include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <optional>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
-#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
-#include <executorch/runtime/kernel/kernel_includes.h>
-#include <executorch/runtime/kernel/thread_parallel_interface.h>
 
-#include "arena.h"
+#include "operator.h"
 #include "spartan/attention.h"
 
 namespace spartan {
 namespace {
 
-using executorch::aten::ScalarType;
-using executorch::aten::SizesType;
-using executorch::aten::Tensor;
-using executorch::runtime::Error;
-using executorch::runtime::KernelRuntimeContext;
-
+constexpr const char* kName = "spartan::attention.out";
 // Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 18;
 
-bool dense(const Tensor& t) {
-  return t.scalar_type() == ScalarType::Float &&
-         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
-}
+bool dense(const Tensor& t) { return is_dense(t, ScalarType::Float); }
 
 bool is_rows(const Tensor& t) { return dense(t) && t.dim() == 3 && t.size(0) == 1; }
 
@@ -54,12 +41,8 @@ const char* broken_rule(const std::optional<Tensor>& q, const Tensor& packed, co
 
 Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
                       const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
-  const auto refuse = [&](const char* rule) {
-    ET_LOG(Error, "spartan::attention.out: %s", rule);
-    context.fail(Error::InvalidArgument);
-  };
   if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
-    refuse(rule);
+    refuse(context, kName, rule);
     return out;
   }
   const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
@@ -71,25 +54,10 @@ Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>
   float* output = out.mutable_data_ptr<float>();
   const std::size_t scratch = attention_scratch_bytes(shape);
   const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
-  std::atomic<Status> failure{Status::kOk};
-  std::atomic<bool> out_of_memory{false};
-  const bool ran = executorch::extension::parallel_for(
-      0, heads, std::max<std::int64_t>(1, kGrain / work), [&](std::int64_t begin, std::int64_t end) {
-        char* memory = arena(scratch);
-        if (memory == nullptr) {
-          out_of_memory = true;
-          return;
-        }
-        const Status status = attention_f32(shape, rows, begin, end, output, memory, scratch);
-        if (status != Status::kOk) failure = status;
-      });
-  if (out_of_memory) {
-    context.fail(Error::MemoryAllocationFailed);
-  } else if (!ran) {
-    refuse("the thread pool refused the work");
-  } else if (failure != Status::kOk) {
-    refuse(describe(failure));
-  }
+  run_on_threads(context, kName, heads, kGrain / work, scratch,
+                 [&](std::int64_t begin, std::int64_t end, char* memory) {
+                   return attention_f32(shape, rows, begin, end, output, memory, scratch);
+                 });
   return out;
 }
 

@@ -4,8 +4,6 @@
 // Scratch comes from an arena of the thread that works, grown on first use and kept: the kernels run on the threads of
 // ExecuTorch's pool, each with its own positions, and a program's temporary allocator is neither made for several
 // threads nor present in every runtime. The arena's size depends on the memory's shape, never on the positions.
-#include <algorithm>
-#include <atomic>
 #include <cinttypes>
 #include <cstdint>
 #include <initializer_list>
@@ -13,20 +11,13 @@
 #include <type_traits>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
-#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
-#include <executorch/runtime/kernel/kernel_includes.h>
-#include <executorch/runtime/kernel/thread_parallel_interface.h>
 
-#include "arena.h"
+#include "operator.h"
 #include "spartan/memory_lookup.h"
 
 namespace spartan {
 namespace {
 
-using executorch::aten::ScalarType;
-using executorch::aten::Tensor;
-using executorch::runtime::Error;
-using executorch::runtime::KernelRuntimeContext;
 using OptionalTensor = std::optional<Tensor>;
 
 // Positions that are worth waking another thread for: about 20 microseconds of one core's work.
@@ -44,6 +35,7 @@ class Checks {
   }
   void status(Status status) { that(status == Status::kOk, describe(status)); }
   bool failed() const { return failed_; }
+  const char* operation() const { return operation_; }
 
  private:
   const char* operation_;
@@ -51,8 +43,7 @@ class Checks {
 };
 
 bool dense(const Tensor& t, ScalarType type, int dimensions) {
-  return t.scalar_type() == type && t.dim() == dimensions &&
-         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
+  return is_dense(t, type) && t.dim() == dimensions;
 }
 
 bool is_matrix(const Tensor& t, ScalarType type, std::int64_t rows, std::int64_t columns) {
@@ -66,7 +57,7 @@ void check_activations(Checks& checks, const Tensor& x, Tensor& out) {
   if (checks.failed()) return;
   checks.that(executorch::runtime::resize_tensor(out, x.sizes()) == Error::Ok, "out cannot take the shape of x");
   if (checks.failed()) return;
-  checks.that(executorch::runtime::is_contiguous_dim_order(out.dim_order().data(), out.dim()), "out must be dense");
+  checks.that(is_dense(out, ScalarType::Float), "out must be dense");
 }
 
 void check_norm(Checks& checks, const OptionalTensor& weight, const OptionalTensor& bias, std::int64_t hidden) {
@@ -100,29 +91,12 @@ MemoryShape read_layout(Checks& checks, const Tensor& layout, std::int64_t hidde
 
 // Runs `call(begin, end, scratch, scratch_size)` over all positions on ExecuTorch's threads.
 template <typename Call>
-void for_positions(KernelRuntimeContext& context, Checks& checks, const MemoryShape& shape, std::int64_t positions,
+void for_positions(KernelRuntimeContext& context, const Checks& checks, const MemoryShape& shape, std::int64_t positions,
                    std::size_t scratch, const Call& call) {
   if (positions == 0) return;
   const std::int64_t cells = shape.parents + shape.top_k * (shape.cells / shape.parents) * 2;
-  const std::int64_t grain = std::max<std::int64_t>(1, kWorkGrain / (cells * shape.hidden));
-  std::atomic<Status> failure{Status::kOk};
-  std::atomic<bool> out_of_memory{false};
-  const bool ran = executorch::extension::parallel_for(0, positions, grain, [&](std::int64_t begin, std::int64_t end) {
-    char* memory = arena(scratch);
-    if (memory == nullptr) {
-      out_of_memory = true;
-      return;
-    }
-    const Status status = call(begin, end, memory, scratch);
-    if (status != Status::kOk) failure = status;
-  });
-  if (out_of_memory) {
-    context.fail(Error::MemoryAllocationFailed);
-    return;
-  }
-  checks.that(ran, "the thread pool refused the work");
-  checks.status(failure);
-  if (checks.failed()) context.fail(Error::InvalidArgument);
+  run_on_threads(context, checks.operation(), positions, kWorkGrain / (cells * shape.hidden), scratch,
+                 [&](std::int64_t begin, std::int64_t end, char* memory) { return call(begin, end, memory, scratch); });
 }
 
 Tensor& memory_lookup_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& parents, const Tensor& keys,

@@ -1,32 +1,22 @@
 // LayerNorm of a sum as an ExecuTorch operator. ExecuTorch does not check the bounds of dynamic dimensions, so every
 // dimension, type and layout is checked here; a wrong one fails the call and never the process.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <optional>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
-#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
-#include <executorch/runtime/kernel/kernel_includes.h>
-#include <executorch/runtime/kernel/thread_parallel_interface.h>
 
+#include "operator.h"
 #include "spartan/layer_norm.h"
 
 namespace spartan {
 namespace {
 
-using executorch::aten::ScalarType;
-using executorch::aten::Tensor;
-using executorch::runtime::Error;
-using executorch::runtime::KernelRuntimeContext;
-
+constexpr const char* kName = "spartan::add_layer_norm.out";
 // Numbers that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 14;
 
-bool dense(const Tensor& t) {
-  return t.scalar_type() == ScalarType::Float &&
-         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
-}
+bool dense(const Tensor& t) { return is_dense(t, ScalarType::Float); }
 
 bool same_shape(const Tensor& a, const Tensor& b) {
   return a.dim() == b.dim() && std::equal(a.sizes().begin(), a.sizes().end(), b.sizes().begin());
@@ -49,12 +39,8 @@ const char* broken_rule(const Tensor& x, const std::optional<Tensor>& residual, 
 
 Tensor& add_layer_norm_out(KernelRuntimeContext& context, const Tensor& x, const std::optional<Tensor>& residual,
                            const Tensor& weight, const std::optional<Tensor>& bias, double eps, Tensor& out) {
-  const auto refuse = [&](const char* rule) {
-    ET_LOG(Error, "spartan::add_layer_norm.out: %s", rule);
-    context.fail(Error::InvalidArgument);
-  };
   if (const char* rule = broken_rule(x, residual, weight, bias, out)) {
-    refuse(rule);
+    refuse(context, kName, rule);
     return out;
   }
   if (x.numel() == 0) return out;
@@ -64,17 +50,10 @@ Tensor& add_layer_norm_out(KernelRuntimeContext& context, const Tensor& x, const
   const float* input = x.const_data_ptr<float>();
   const float* added = residual ? residual->const_data_ptr<float>() : nullptr;
   float* output = out.mutable_data_ptr<float>();
-  std::atomic<Status> failure{Status::kOk};
-  const bool ran = executorch::extension::parallel_for(
-      0, x.numel() / hidden, std::max<std::int64_t>(1, kGrain / hidden), [&](std::int64_t begin, std::int64_t end) {
-        const Status status = add_layer_norm_f32(norm, input, added, begin, end, output);
-        if (status != Status::kOk) failure = status;
-      });
-  if (!ran) {
-    refuse("the thread pool refused the work");
-  } else if (failure != Status::kOk) {
-    refuse(describe(failure));
-  }
+  run_on_threads(context, kName, x.numel() / hidden, kGrain / hidden, 0,
+                 [&](std::int64_t begin, std::int64_t end, char*) {
+                   return add_layer_norm_f32(norm, input, added, begin, end, output);
+                 });
   return out;
 }
 

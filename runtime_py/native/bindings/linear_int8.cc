@@ -4,30 +4,21 @@
 // Rows are quantised into an arena of the calling thread, grown on first use and kept; weights are read where the
 // program's file is mapped. SPARTANC_LINEAR_KERNEL names a kernel to use in place of the best one, if there is one.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 #include <optional>
 
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
-#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
-#include <executorch/runtime/kernel/kernel_includes.h>
-#include <executorch/runtime/kernel/thread_parallel_interface.h>
 
-#include "arena.h"
 #include "kernels.h"
+#include "operator.h"
 #include "spartan/linear_int8.h"
 
 namespace spartan {
 namespace {
 
-using executorch::aten::ScalarType;
-using executorch::aten::SizesType;
-using executorch::aten::Tensor;
-using executorch::runtime::Error;
-using executorch::runtime::KernelRuntimeContext;
-
+constexpr const char* kName = "spartan::linear_int8.out";
 // What is worth waking another thread for, about 5 microseconds: numbers to quantise, bytes of weights to multiply with.
 constexpr std::int64_t kQuantizeGrain = std::int64_t{1} << 14;
 constexpr std::int64_t kMultiplyGrain = std::int64_t{1} << 16;
@@ -42,17 +33,15 @@ LinearKernel chosen_kernel() {
 }
 
 bool is_shape(const Tensor& t, ScalarType type, std::initializer_list<std::int64_t> sizes) {
-  return t.scalar_type() == type && t.dim() == static_cast<ssize_t>(sizes.size()) &&
-         std::equal(sizes.begin(), sizes.end(), t.sizes().begin()) &&
-         executorch::runtime::is_contiguous_dim_order(t.dim_order().data(), t.dim());
+  return is_dense(t, type) && t.dim() == static_cast<ssize_t>(sizes.size()) &&
+         std::equal(sizes.begin(), sizes.end(), t.sizes().begin());
 }
 
 // The first rule that the call breaks, or null; then `shape` holds and `out` has its shape.
 const char* broken_rule(const Tensor& x, const Tensor& blocks, const Tensor& scales, const Tensor& sums,
                         const std::optional<Tensor>& bias, Tensor& out, LinearShape& shape) {
   constexpr ssize_t kMaxDimensions = 8;
-  if (x.dim() < 1 || x.dim() > kMaxDimensions || x.scalar_type() != ScalarType::Float ||
-      !executorch::runtime::is_contiguous_dim_order(x.dim_order().data(), x.dim())) {
+  if (x.dim() < 1 || x.dim() > kMaxDimensions || !is_dense(x, ScalarType::Float)) {
     return "x must be a dense float tensor of 1 to 8 dimensions";
   }
   if (scales.dim() != 1) return "weight_scales must be float [N]";
@@ -76,19 +65,15 @@ const char* broken_rule(const Tensor& x, const Tensor& blocks, const Tensor& sca
   if (executorch::runtime::resize_tensor(out, {sizes, static_cast<std::size_t>(x.dim())}) != Error::Ok) {
     return "out cannot take the shape of the result";
   }
-  return executorch::runtime::is_contiguous_dim_order(out.dim_order().data(), out.dim()) ? nullptr : "out must be dense";
+  return is_dense(out, ScalarType::Float) ? nullptr : "out must be dense";
 }
 
 Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight_blocks,
                         const Tensor& weight_scales, const Tensor& weight_sums, const std::optional<Tensor>& bias,
                         bool gelu, Tensor& out) {
-  const auto refuse = [&](const char* rule) {
-    ET_LOG(Error, "spartan::linear_int8.out: %s", rule);
-    context.fail(Error::InvalidArgument);
-  };
   LinearShape shape{};
   if (const char* rule = broken_rule(x, weight_blocks, weight_scales, weight_sums, bias, out, shape)) {
-    refuse(rule);
+    refuse(context, kName, rule);
     return out;
   }
   if (shape.rows == 0) return out;
@@ -104,25 +89,16 @@ Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Te
   const LinearKernel kernel = chosen_kernel();
   const float* input = x.const_data_ptr<float>();
   float* output = out.mutable_data_ptr<float>();
-  std::atomic<LinearStatus> failure{LinearStatus::kOk};
-  const auto note = [&](LinearStatus status) {
-    if (status != LinearStatus::kOk) failure = status;
-  };
-  bool ran = executorch::extension::parallel_for(
-      0, shape.rows, std::max<std::int64_t>(1, kQuantizeGrain / shape.inputs), [&](std::int64_t begin, std::int64_t end) {
-        note(linear_int8_quantize(shape, input, begin, end, scratch, size, kernel));
+  const bool quantized = run_on_threads(
+      context, kName, shape.rows, kQuantizeGrain / shape.inputs, 0, [&](std::int64_t begin, std::int64_t end, char*) {
+        return linear_int8_quantize(shape, input, begin, end, scratch, size, kernel);
       });
+  if (!quantized) return out;
   const std::int64_t unit_bytes = shape.inputs * kLinearUnitOutputs;
-  ran = ran && executorch::extension::parallel_for(
-                   0, linear_int8_units(shape), std::max<std::int64_t>(1, kMultiplyGrain / unit_bytes),
-                   [&](std::int64_t begin, std::int64_t end) {
-                     note(linear_int8_multiply(shape, weights, scratch, size, begin, end, output, kernel));
-                   });
-  if (!ran) {
-    refuse("the thread pool refused the work");
-  } else if (failure != LinearStatus::kOk) {
-    refuse(describe(failure));
-  }
+  run_on_threads(context, kName, linear_int8_units(shape), kMultiplyGrain / unit_bytes, 0,
+                 [&](std::int64_t begin, std::int64_t end, char*) {
+                   return linear_int8_multiply(shape, weights, scratch, size, begin, end, output, kernel);
+                 });
   return out;
 }
 

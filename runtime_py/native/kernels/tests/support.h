@@ -14,6 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "cpu/features.h"
+#include "spartan/memory_lookup.h"  // Isa
+
 namespace test {
 
 inline int failures = 0;
@@ -110,6 +113,29 @@ inline void read_arguments(int argc, char** argv) {
     if (std::strcmp(argv[i], "--seed") == 0) seed = std::strtoull(argv[i + 1], nullptr, 10);
     if (std::strcmp(argv[i], "--share") == 0) share = std::strtoull(argv[i + 1], nullptr, 10);
   }
+}
+
+// Calls `test_isa` for every instruction set of fp32 loops that `has` says is here.
+template <typename Has, typename Test>
+void each_f32_isa(const char* family, const Has& has, const Test& test_isa) {
+  using spartan::Isa;
+  int vector_kernels = 0;
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
+    if (!has(isa)) {
+      std::printf("skipped: %s, which this processor has not\n", isa_name(isa));
+      continue;
+    }
+    if (isa != Isa::kPortable) ++vector_kernels;
+    test_isa(isa);
+    std::printf("%s, %s: tested\n", family, isa_name(isa));
+  }
+  // Every processor that we build for has vectors: a run without them tested nothing that ships.
+  context = "instruction sets";
+#if defined(__aarch64__)
+  CHECK(vector_kernels == 1);
+#else
+  if (spartan::cpu_features() & spartan::kCpuAvx2Fma) CHECK(vector_kernels >= 1);
+#endif
 }
 
 }  // namespace test
