@@ -1,6 +1,8 @@
 """Texts become the ids that the tokenizer's own library gives."""
 
 import json
+import random
+import resource
 
 import pytest
 from tokenizers import Tokenizer
@@ -55,3 +57,28 @@ def test_what_ends_the_tokenizers_library_is_one_clear_error():
     content["post_processor"]["special_tokens"].pop("[SEP]")
     with pytest.raises(UsageError, match="tokenizer"):
         TextEncoder(json.dumps(content), 16).encode("where is the card")
+
+
+@pytest.mark.parametrize("roberta_like", [False, True])
+def test_ids_of_long_pairs_are_what_the_library_gives_at_length(roberta_like):
+    """They are made from the beginnings of the texts, of which the longer one stays the longer."""
+    tokenizer = Tokenizer.from_str(tiny_tokenizer(roberta_like))
+    draw = random.Random(2026)
+    for max_length in (8, 15):
+        encoder = TextEncoder(tiny_tokenizer(roberta_like), max_length)
+        tokenizer.enable_truncation(max_length)
+        for _ in range(300):
+            sizes = [draw.choice([0, 1, max_length, draw.randrange(12 * max_length)]) for _ in range(2)]
+            one, other = (" ".join(draw.choices(["good", "bad", "card", "strange", "é"], k=size)) for size in sizes)
+            pair = (one, draw.choice([one, other]))
+            expected, encoded = tokenizer.encode(*pair), encoder.encode(*pair)
+            assert encoded.ids == expected.ids, pair
+            assert encoded.truncated == bool(expected.overflowing), pair
+
+
+@pytest.mark.parametrize("roberta_like", [False, True])
+def test_a_pair_of_very_long_texts_takes_no_more_than_both_alone(roberta_like):
+    encoder = TextEncoder(tiny_tokenizer(roberta_like), 64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(encoder.encode("good film " * 20_000, "the card " * 30_000).ids) == 64
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes; it was gigabytes
