@@ -52,6 +52,9 @@ def run(*command: object, **environment: str) -> str:
 
 
 def main() -> None:
+    from spartanc.compiler.quiet import hush
+
+    hush()
     from support.programs import export_tiny
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
