@@ -18,7 +18,7 @@ import torch
 
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.datasets import draw_rows
-from spartanc.models.training import EncodedExamples, pad_rows
+from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.runtime_py.data import read_examples
 from spartanc.runtime_py.text import TextEncoder
 

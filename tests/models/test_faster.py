@@ -7,7 +7,8 @@ from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import BaselineClassifier
 from spartanc.models.faster import faster
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.training import TrainingModule, TrainSettings, parameter_groups
+from spartanc.models.objective import TrainingModule, parameter_groups
+from spartanc.models.settings import TrainSettings
 from support.encoders import write_encoder
 
 IDS = torch.tensor([[2, 9, 8, 7, 3], [2, 12, 3, 0, 0]])

@@ -11,7 +11,8 @@ import torch
 from spartanc.compiler.errors import UsageError
 from spartanc.models import study as module
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.study import Run, draw_shots, kept_settings, means, run_one, settings_for, study, summarise
+from spartanc.models.study import Run, draw_shots, kept_settings, run_one, settings_for, study
+from spartanc.models.study_table import means, summarise
 from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
 

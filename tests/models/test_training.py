@@ -8,10 +8,12 @@ import torch
 from transformers import BertForMaskedLM, BertModel
 
 from spartanc.compiler.errors import SpartancError
-from spartanc.models import training
+from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import load_model
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.training import TrainSettings, load_balancing_loss, train
+from spartanc.models.objective import TrainingModule, load_balancing_loss, parameter_groups
+from spartanc.models.settings import TrainSettings
+from spartanc.models.training import train
 from spartanc.runtime_py.data import read_examples
 from support.encoders import sentiment, write_encoder, write_examples
 
@@ -236,9 +238,9 @@ def test_wrong_settings_are_named(values):
 
 
 def test_backbone_gets_no_gradient(files):
-    module = training.build_classifier(training.load_backbone(files[0]), SpartanConfig(**MEMORY), 2, pairs=False)
-    wrapped = training.TrainingModule(module, "classification", 0.01, dropout=False).train()
-    training.parameter_groups(wrapped, TrainSettings())
+    module = build_classifier(load_backbone(files[0]), SpartanConfig(**MEMORY), 2, pairs=False)
+    wrapped = TrainingModule(module, "classification", 0.01, dropout=False).train()
+    parameter_groups(wrapped, TrainSettings())
     ids = torch.randint(4, 40, (2, 6))
     wrapped(ids, torch.ones_like(ids), torch.tensor([0, 1]))["loss"].backward()
     task = set(module.task_names())
@@ -265,19 +267,3 @@ def test_training_runs_on_two_processes(files, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert load_model(tmp_path / "model.pt").training["results"]["history"][-1]["epoch"] == 2
-
-
-def test_fitted_head_is_the_linear_model_of_what_reaches_it(files):
-    module = training.build_classifier(training.load_backbone(files[0]), SpartanConfig(**MEMORY), 3, pairs=False).eval()
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(4, 40, (90, 7), generator=generator)
-    with torch.no_grad():
-        reaching = module.network.bert(input_ids=ids).pooler_output
-    # Classes by a direction of the features themselves: a linear model separates them, a random one does not.
-    order = (reaching @ torch.randn(32, generator=generator)).argsort().argsort()
-    rows = training.EncodedExamples([], [], None)
-    rows.rows = [{"input_ids": row.tolist(), "labels": int(rank) // 30} for row, rank in zip(ids, order, strict=True)]
-    training.fit_head(module, "classification", rows, strength=0.1)
-    with torch.no_grad():
-        predicted = module(ids, torch.ones_like(ids)).argmax(-1)
-    assert (predicted == order // 30).float().mean() > 0.8

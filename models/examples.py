@@ -1,0 +1,74 @@
+"""Labelled texts as token ids, and batches of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spartanc.compiler.errors import UsageError
+from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.text import TextEncoder
+
+
+class EncodedExamples(torch.utils.data.Dataset):
+    """Examples as token ids with their target."""
+
+    def __init__(self, examples: Sequence[Example], targets: Sequence[int | float], encoder: TextEncoder):
+        encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
+        self.truncated = sum(row.truncated for row in encoded)
+        self.rows: list[dict[str, Any]] = [
+            {"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+    def by_length(self, indices: Sequence[int] | None = None) -> EncodedExamples:
+        """The same rows, or those of `indices`, shortest first."""
+        other = copy.copy(self)
+        rows = self.rows if indices is None else [self.rows[index] for index in indices]
+        other.rows = sorted(rows, key=lambda row: len(row["input_ids"]))
+        return other
+
+    def batches(self, pad_id: int, size: int = 64) -> Iterator[dict[str, Tensor]]:
+        """The rows in their order, `size` at a time."""
+        for first in range(0, len(self.rows), size):
+            yield pad_rows(self.rows[first : first + size], pad_id)
+
+
+def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """One batch of rows, padded to the longest."""
+    length = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), length), pad_id)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        size = len(row["input_ids"])
+        ids[index, :size] = torch.tensor(row["input_ids"])
+        mask[index, :size] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+def find_labels(examples: Sequence[Example], path: str | Path, problem: str | None) -> tuple[str, tuple[str, ...]]:
+    """The problem, and for classification the names of its classes in order."""
+    for example in examples:
+        if example.label is None:
+            raise UsageError(f"`{path}` line {example.line}: no `label`", hint="training needs every label")
+    if problem is None:
+        numbers = all(not isinstance(example.label, str) for example in examples)
+        problem = "regression" if numbers else "classification"
+    if problem == "regression":
+        return problem, ()
+    if problem != "classification":
+        raise UsageError(f"problem `{problem}` is not one of classification, regression")
+    labels = tuple(sorted({str(example.label) for example in examples}))
+    if len(labels) < 2:
+        raise UsageError(f"`{path}` has one label only: `{labels[0]}`", hint="a classifier needs two at least")
+    return problem, labels

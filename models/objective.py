@@ -1,0 +1,97 @@
+"""What training minimises, and over which parameters.
+
+Loss: cross entropy, or for regression the squared error of standardised labels, plus the load-balancing loss
+of the original implementation: mean over layers of sum over parents of (mean parent weight)^2 * E, which is 1
+when all parents are used alike, times a strength.
+
+Legend: B batch, L tokens, E parents, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.settings import TrainSettings
+
+
+class TrainingModule(nn.Module):
+    """What the Trainer trains: a classifier with its loss; `labels` are class indices, or standardised
+    numbers.
+    """
+
+    def __init__(self, classifier: SpartanClassifier, problem: str, load_balance: float, dropout: bool):
+        super().__init__()
+        self.classifier = classifier
+        self.problem = problem
+        self.load_balance = load_balance
+        self.dropout = dropout
+        self._weights: list[Tensor] = []
+        if load_balance:
+            for memory in classifier.memories():
+                memory.selected.register_forward_hook(self._keep_weights)
+
+    def _keep_weights(self, module: nn.Module, args: tuple, weights_BLE: Tensor) -> None:
+        if self.training:
+            self._weights.append(weights_BLE)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        super().train(mode)
+        if not self.dropout:
+            self.classifier.eval()
+        return self
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        self._weights.clear()
+        logits_BC = self.classifier(input_ids, attention_mask)
+        if labels is None:
+            return {"logits": logits_BC}
+        if self.problem == "regression":
+            loss = functional.mse_loss(logits_BC.squeeze(-1), labels)
+        else:
+            loss = functional.cross_entropy(logits_BC, labels)
+        if self._weights:
+            loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
+            self._weights.clear()
+        return {"loss": loss, "logits": logits_BC}
+
+
+def load_balancing_loss(weights: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
+    """Mean over layers of E * sum over parents of (mean weight over all real tokens)^2; 1 at equal use."""
+    real_BL1 = attention_mask.unsqueeze(-1).to(weights[0].dtype)
+    count = real_BL1.sum()
+    losses = []
+    for weights_BLE in weights:
+        mean_E = (weights_BLE * real_BL1).sum((0, 1)) / count
+        losses.append(weights_BLE.shape[-1] * mean_E.square().sum())
+    return torch.stack(losses).mean()
+
+
+def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Freeze the backbone; the task's parameters in groups, each with its own learning rate."""
+    classifier = module.classifier
+    task = set(classifier.task_names())
+    head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
+    norms = {
+        parameter for part in classifier.modules() if isinstance(part, nn.LayerNorm) for parameter in part.parameters()
+    }
+    groups: dict[str, list[nn.Parameter]] = {"memory": [], "norm": [], "head": []}
+    for name, parameter in classifier.named_parameters():
+        parameter.requires_grad_(name in task)
+        if name in task:
+            groups["norm" if parameter in norms else "head" if name.startswith(head) else "memory"].append(parameter)
+    return [
+        {"params": groups["memory"], "lr": settings.lr, "weight_decay": settings.weight_decay},
+        {"params": groups["head"], "lr": settings.head_lr, "weight_decay": settings.weight_decay},
+        {"params": groups["norm"], "lr": settings.norm_lr, "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(module: TrainingModule, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW over the task's parameters, the rest frozen; one fused operator for all of a group."""
+    return torch.optim.AdamW(parameter_groups(module, settings), fused=True)
