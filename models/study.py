@@ -47,6 +47,7 @@ ALL_METHODS = ("spartan", *METHODS)
 FEWEST_STEPS = 120  # of a few-shot run, whose epochs are a step or two long
 FEW_SHOT_EVALUATIONS = 6
 DEV_ROWS_FEW_SHOT = 200
+_TRAIN_NORMS = ("spartan", "houlsby", "full")
 _OF_MEMORIES = ("load_balance", "parent_scale", "key_scale", "value_std")
 # Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates.
 _RATES = {"spartan": 1e-3, "houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
@@ -224,7 +225,8 @@ def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
     shared = {name: common[name] for name in ("max_length", "batch_size", "precision")}
     settings = TrainSettings(epochs=epochs, seed=run.seed, **shared)
     rate, head = _RATES[run.method] * run.factor, (1e-3 if run.method == "full" else 1e-2) * run.factor
-    settings = replace(settings, lr=rate, norm_lr=rate, head_lr=head)
+    norm = rate if run.method == "full" else rate * settings.norm_lr / settings.lr
+    settings = replace(settings, lr=rate, norm_lr=norm, head_lr=head)
     steps = math.ceil(rows / settings.batch_size)
     if few_steps(run, common, rows):
         settings = replace(settings, epochs=math.ceil(FEWEST_STEPS / steps), evaluations=FEW_SHOT_EVALUATIONS)
@@ -238,8 +240,10 @@ def few_steps(run: Run, common: dict[str, Any], rows: int) -> bool:
 
 def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
     """What a record says of the settings: only what the method makes use of."""
-    values = asdict(settings)
-    return values if run.method == "spartan" else {name: values[name] for name in values if name not in _OF_MEMORIES}
+    unused = () if run.method == "spartan" else _OF_MEMORIES
+    if run.method not in _TRAIN_NORMS:
+        unused += ("norm_lr",)
+    return {name: value for name, value in asdict(settings).items() if name not in unused}
 
 
 def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cerrno>
-#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <mutex>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,23 +18,12 @@
 #include <executorch/extension/data_loader/mmap_data_loader.h>
 #include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
 #include <executorch/runtime/backend/interface.h>
-#include <executorch/runtime/backend/options.h>
 #include <executorch/runtime/executor/program.h>
 #include <executorch/runtime/kernel/operator_registry.h>
-#include <executorch/runtime/platform/platform.h>
-#include <executorch/runtime/platform/runtime.h>
 
 #include "../../bindings/kernels.h"
-
-// The part of libexecutorch_threadpool's interface that is used here; its header is not part of the package.
-namespace executorch::extension::threadpool {
-class ThreadPool {
- public:
-  size_t get_thread_count() const;
-  bool _unsafe_reset_threadpool(uint32_t threads);
-};
-ThreadPool* get_threadpool();
-}  // namespace executorch::extension::threadpool
+#include "guard.h"
+#include "pool.h"
 
 namespace {
 
@@ -52,116 +38,20 @@ using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::Program;
 using executorch::runtime::Tag;
+using spartan::Aborted;
+using spartan::claim_pool;
+using spartan::fail;
+using spartan::fail_with_log;
+using spartan::Failure;
+using spartan::guarded;
+using spartan::initialize_once;
+using spartan::LoggedCall;
+using spartan::release_pool;
+using spartan::set_weight_cache;
 using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kMostThreads = 256;
 constexpr size_t kPlannedAlignment = 64;  // a cache line, as programs are planned
-
-// What ExecuTorch logs as an error becomes part of our message: it names the missing operator, the wrong shape.
-struct CallLog {
-  bool active = false;
-  std::string text;
-};
-thread_local CallLog call_log;
-
-// Thrown out of ExecuTorch's abort hook on the calling thread. ExecuTorch's frames are left without their
-// destructors, so the session that it happened in is never used or freed again.
-struct Aborted {};
-
-[[noreturn]] void abort_hook() {
-  if (call_log.active) {
-    throw Aborted{};
-  }
-  std::abort();
-}
-
-void log_hook(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, size_t,
-              const char* message, size_t length) {
-  const bool matters = level == kError || level == kFatal;
-  if (!matters || !call_log.active) {
-    return;
-  }
-  if (call_log.text.size() + length < 700) {
-    if (!call_log.text.empty()) {
-      call_log.text += "; ";
-    }
-    call_log.text.append(message, length);
-  }
-}
-
-void initialize_once() {
-  static const bool done = [] {
-    runtime::runtime_init();
-    runtime::PalImpl hooks = *runtime::get_pal_impl();
-    hooks.emit_log_message = log_hook;
-    hooks.abort = abort_hook;
-    hooks.source_filename = __FILE__;
-    return runtime::register_pal(hooks);
-  }();
-  (void)done;
-}
-
-// Collects the log of one call into ExecuTorch.
-class LoggedCall {
- public:
-  LoggedCall() {
-    call_log.text.clear();
-    call_log.active = true;
-  }
-  ~LoggedCall() { call_log.active = false; }
-  LoggedCall(const LoggedCall&) = delete;
-  LoggedCall& operator=(const LoggedCall&) = delete;
-};
-
-struct Failure {
-  spartan_status status;
-  std::string message;
-};
-
-[[noreturn]] __attribute__((format(printf, 2, 3))) void fail(spartan_status status, const char* format, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  throw Failure{status, text};
-}
-
-[[noreturn]] void fail_with_log(spartan_status status, const std::string& what, Error error) {
-  char code[32];
-  snprintf(code, sizeof code, " (ExecuTorch error 0x%x", static_cast<unsigned>(error));
-  throw Failure{status, what + code + (call_log.text.empty() ? ")" : ": " + call_log.text + ")")};
-}
-
-void write_message(const std::string& text, char* message, size_t size) {
-  if (message != nullptr && size > 0) {
-    const size_t length = std::min(text.size(), size - 1);
-    memcpy(message, text.data(), length);
-    message[length] = '\0';
-  }
-}
-
-// Runs `body` and turns everything that comes out of it into a status and a message.
-template <typename Body>
-int32_t guarded(char* message, size_t size, Body&& body) {
-  try {
-    body();
-    write_message("", message, size);
-    return SPARTAN_OK;
-  } catch (const Failure& failure) {
-    write_message(failure.message, message, size);
-    return failure.status;
-  } catch (const std::bad_alloc&) {
-    write_message("out of memory", message, size);
-    return SPARTAN_NO_MEMORY;
-  } catch (const std::exception& error) {
-    write_message(std::string("internal error: ") + error.what(), message, size);
-    return SPARTAN_INTERNAL;
-  } catch (...) {
-    write_message("internal error of an unknown kind", message, size);
-    return SPARTAN_INTERNAL;
-  }
-}
 
 struct DtypeRow {
   spartan_dtype dtype;
@@ -216,42 +106,6 @@ uint64_t peak_rss_bytes() {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-std::mutex pool_mutex;
-size_t open_sessions = 0;
-
-// XNNPACK keeps the pool it was loaded with, so the pool is replaced only while nothing is loaded.
-void claim_pool(int32_t threads) {
-  const std::lock_guard<std::mutex> lock(pool_mutex);
-  auto* pool = executorch::extension::threadpool::get_threadpool();
-  if (pool == nullptr) {
-    fail(SPARTAN_INTERNAL, "the thread pool could not be made");
-  }
-  if (threads > 0 && pool->get_thread_count() != static_cast<size_t>(threads)) {
-    if (open_sessions > 0) {
-      fail(SPARTAN_BAD_ARGUMENT, "threads must be %zu while other sessions are open, got %d",
-           pool->get_thread_count(), threads);
-    }
-    if (!pool->_unsafe_reset_threadpool(static_cast<uint32_t>(threads))) {
-      fail(SPARTAN_INTERNAL, "the thread pool could not be set to %d threads", threads);
-    }
-  }
-  ++open_sessions;
-}
-
-void release_pool() {
-  const std::lock_guard<std::mutex> lock(pool_mutex);
-  --open_sessions;
-}
-
-// Process-wide in ExecuTorch, and read when a program is loaded.
-void set_weight_cache(bool on) {
-  runtime::BackendOptions<1> options;
-  if (options.set_option("weight_cache_enabled", on) != Error::Ok ||
-      runtime::set_option("XnnpackBackend", options.view()) != Error::Ok) {
-    fail(SPARTAN_INTERNAL, "the XNNPACK weight cache could not be switched %s", on ? "on" : "off");
-  }
 }
 
 struct TensorSpec {
@@ -551,10 +405,8 @@ int32_t spartan_open(const char* path, const spartan_options* options, spartan_s
     opened.reset(new spartan_session());
     try {
       const auto start = Clock::now();
-      claim_pool(chosen.threads);
+      opened->threads = claim_pool(chosen.threads);
       opened->claimed_pool = true;
-      opened->threads =
-          static_cast<uint32_t>(executorch::extension::threadpool::get_threadpool()->get_thread_count());
       load_program(*opened, path);
       set_weight_cache(chosen.weight_cache != 0);
       load_method(*opened, path, chosen.profile != 0);
@@ -562,7 +414,7 @@ int32_t spartan_open(const char* path, const spartan_options* options, spartan_s
       opened->load_ns = nanoseconds_since(start);
     } catch (const Aborted&) {
       opened->broken = true;
-      throw Failure{SPARTAN_BAD_PROGRAM, std::string("`") + path + "` cannot be loaded: " + call_log.text};
+      throw Failure{SPARTAN_BAD_PROGRAM, std::string("`") + path + "` cannot be loaded: " + LoggedCall::text()};
     }
     *session = opened.release();
   });
@@ -651,7 +503,7 @@ int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size
       read_outputs(*session);
     } catch (const Aborted&) {
       session->broken = true;
-      throw Failure{SPARTAN_RUN_FAILED, "the program failed while it ran: " + call_log.text};
+      throw Failure{SPARTAN_RUN_FAILED, "the program failed while it ran: " + LoggedCall::text()};
     }
   });
 }
