@@ -240,9 +240,9 @@ def few_steps(run: Run, common: dict[str, Any], rows: int) -> bool:
 
 def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
     """What a record says of the settings: only what the method makes use of."""
-    unused = () if run.method == "spartan" else _OF_MEMORIES
+    unused = set() if run.method == "spartan" else set(_OF_MEMORIES)
     if run.method not in _TRAIN_NORMS:
-        unused += ("norm_lr",)
+        unused.add("norm_lr")
     return {name: value for name, value in asdict(settings).items() if name not in unused}
 
 
