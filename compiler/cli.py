@@ -97,7 +97,10 @@ def main() -> None:
 @json_option
 @reports_errors
 def setup(target: str, as_json: bool) -> None:
-    """Fetch what TARGET needs into the per-user cache; the only command that downloads."""
+    """Fetch what TARGET needs, once a user.
+
+    It goes into the per-user cache; no other command downloads anything.
+    """
     from spartanc.runtime_py.setup_target import setup_target
 
     result = setup_target(target)
@@ -119,7 +122,10 @@ def targets(as_json: bool) -> None:
 @json_option
 @reports_errors
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing, and what to do about it."""
+    """Say what is installed and what is missing.
+
+    For what is missing it says what to do.
+    """
     from spartanc.compiler.doctor import examine
     from spartanc.compiler.present import print_doctor
 
@@ -134,7 +140,10 @@ def doctor(as_json: bool) -> None:
 @json_option
 @reports_errors
 def keygen(key: Path, as_json: bool) -> None:
-    """Make a pair of keys: KEY to sign bundles with, KEY.pub to check them with."""
+    """Make a pair of keys to sign bundles with.
+
+    KEY signs (`compile --sign KEY`), KEY.pub checks (`--require-signature KEY.pub`).
+    """
     from spartanc.runtime_py.signature import write_key_pair
 
     public = write_key_pair(key)
@@ -165,9 +174,9 @@ def keygen(key: Path, as_json: bool) -> None:
 @json_option
 @reports_errors
 def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_samples: bool, **options: Any) -> None:
-    """Train SPARTAN memories on a frozen encoder; the epoch that is best on --eval is kept.
+    """Train SPARTAN memories on a frozen encoder.
 
-    Runs on several processes or machines under `accelerate launch`.
+    The epoch that is best on --eval is kept. Runs on several processes or machines under `accelerate launch`.
     """
     from spartanc.compiler.present import print_training
     from spartanc.models.training import train
@@ -247,7 +256,10 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @json_option
 @reports_errors
 def verify(bundle: Path, as_json: bool, **options: Any) -> None:
-    """Compare a bundle on a device with eager PyTorch here."""
+    """Compare a bundle with eager PyTorch.
+
+    The bundle answers on --device, the model here: labels, logits, accuracy.
+    """
     from spartanc.compiler.present import print_verification
     from spartanc.compiler.verify import verify_bundle
 
@@ -271,7 +283,10 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
 @json_option
 @reports_errors
 def add_task_command(fleet: Path, model: Path, as_json: bool, **options: Any) -> None:
-    """Add the task of MODEL to FLEET; the program stays as it is."""
+    """Add the task of MODEL to FLEET.
+
+    The program stays as it is.
+    """
     from spartanc.compiler.fleet import add_task
     from spartanc.compiler.present import size
 
@@ -335,7 +350,10 @@ def bench(
     require_signature: Path | None,
     **options: Any,
 ) -> None:
-    """Measure a bundle's latency, memory and load time, and say how far to trust them."""
+    """Measure a bundle's latency and memory.
+
+    Also its load time, and how far to trust each figure.
+    """
     from spartanc.compiler.progress import stage
     from spartanc.runtime_py.bench import BenchPlan, bench_bundle
     from spartanc.runtime_py.report import text_summary
@@ -370,7 +388,10 @@ def inspect(path: Path, as_json: bool, require_signature: Path | None) -> None:
 @json_option
 @reports_errors
 def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool, require_signature: Path | None) -> None:
-    """Copy a checked bundle into the assets of the Android demo."""
+    """Copy a bundle into the Android demo.
+
+    It is checked first.
+    """
     from spartanc.compiler.android_assets import write_android_assets
 
     result = write_android_assets(bundle, out, name, require_signature)
@@ -384,7 +405,7 @@ def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool, req
 @json_option
 @reports_errors
 def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
-    """Show which parents of a model fire for which labels."""
+    """Show which parents fire for which labels."""
     from spartanc.compiler.present import print_topics
     from spartanc.models.topics import topics as read_topics
 
@@ -412,7 +433,10 @@ def study(
     backbone: Path, data: tuple[Path, ...], out: Path, methods: str, shots: str, rates: str, html: Path | None,
     as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Compare SPARTAN with adapters on your data; an interrupted study goes on where it stopped."""
+    """Compare SPARTAN with adapters on your data.
+
+    An interrupted study goes on where it stopped.
+    """
     from spartanc.compiler.present import print_study
     from spartanc.compiler.progress import say
     from spartanc.models.study import study as run_study
