@@ -1,0 +1,6 @@
+"""Why a memory lookup is none, where more than one module may find it out."""
+
+THRESHOLD = "a threshold in place of a top-K: ties would choose more than K"
+NOT_NORMALISED = "the parents' weights are not normalised over the chosen parents only"
+SMALLEST = "the smallest are chosen, not the largest"
+WRONG_AXIS = "softmax over a wrong axis: it does not run over the chosen parents"
