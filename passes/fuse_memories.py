@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import TensorArgument
 from torch.fx import Node
 
-from spartanc.passes.dataflow import SMALLEST, THRESHOLD, Dataflow, leads_to_threshold
+from spartanc.passes.dataflow import RULES, SMALLEST, THRESHOLD, Dataflow, leads_to_threshold
 from spartanc.passes.index_notation import Dim, Leaf, Product, Selection, Tensor, selections
 from spartanc.passes.memory_formula import Mismatch, Site, match
 from spartanc.passes.memory_rewrite import refused, replace_by_operator
@@ -94,7 +94,7 @@ class _Matcher:
     def __init__(self, program: ExportedProgram):
         self.sites: list[Site] = []
         self.mismatches: dict[Node, tuple[frozenset[Selection], str]] = {}
-        self.flow = Dataflow(program, self._complete)
+        self.flow = Dataflow(program, RULES, self._complete)
 
     def _complete(self, node: Node, tensor: Tensor) -> bool:
         if node.meta["val"].dtype != torch.float32:

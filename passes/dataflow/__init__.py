@@ -1,11 +1,12 @@
 """What every node of an exported graph computes, as formulas of `index_notation`.
 
-`Dataflow(program)` walks the graph once, forward. A node whose operator it can express gets the formula of its
+`Dataflow(program, RULES)` walks the graph once, forward. A node whose operator it can express gets the formula of its
 inputs' formulas; any other becomes a source tensor of its own, and `refusals` keeps why, if a selection of rows
 (topk, sort) was lost by it. Operators are told apart by their targets, tensors by their shapes; names play no part.
 
     flow        the walk over the graph
-    rules       the table of rules, one function an operator, and how a function enters it
+    rules       what a rule is, and how a function becomes one
+    operators   all rules in one table: a new file of rules is added there
     rearrange   views, copies, permutations, broadcasts        selection   topk, sort, max
     slices      a ranking cut to a shorter one                 weights     softmax
     constants   fills and ranges                               masks       one-hot, scatter, where
@@ -16,20 +17,9 @@ The others are what rules share: `calls` reads a node's arguments, `layouts` mak
 formula is, `reasons` are the refusals that several modules give.
 """
 
-from spartanc.passes.dataflow import (  # noqa: F401  (each registers its rules)
-    arithmetic,
-    constants,
-    masks,
-    pointwise,
-    products,
-    rearrange,
-    rows,
-    selection,
-    slices,
-    weights,
-)
 from spartanc.passes.dataflow.flow import Dataflow, Refusal, Value, constants_of
 from spartanc.passes.dataflow.masks import LOWEST_FILL
+from spartanc.passes.dataflow.operators import RULES
 from spartanc.passes.dataflow.pointwise import leads_to_threshold
 from spartanc.passes.dataflow.reasons import NOT_NORMALISED, SMALLEST, THRESHOLD, WRONG_AXIS
 from spartanc.passes.dataflow.recognise import logits_ratio
@@ -37,6 +27,7 @@ from spartanc.passes.dataflow.recognise import logits_ratio
 __all__ = [
     "LOWEST_FILL",
     "NOT_NORMALISED",
+    "RULES",
     "SMALLEST",
     "THRESHOLD",
     "WRONG_AXIS",

@@ -16,11 +16,12 @@ from spartanc.passes.dataflow.layouts import aligned, padded, together
 from spartanc.passes.dataflow.masks import masked
 from spartanc.passes.dataflow.pointwise import pointwise
 from spartanc.passes.dataflow.recognise import constant_of
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.dataflow.weights import normalised, restricted
 from spartanc.passes.index_notation import Inexpressible, Membership, Position, Tensor, contract
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.mul.Tensor, aten.mul.Scalar)

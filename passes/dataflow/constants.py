@@ -9,10 +9,11 @@ from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import argument, shape_of
 from spartanc.passes.dataflow.flow import Dataflow
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import Inexpressible, Position, Product, Tensor, new_dim
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)

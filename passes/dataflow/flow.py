@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import name_of
-from spartanc.passes.dataflow.rules import IGNORED, RULES
+from spartanc.passes.dataflow.rules import IGNORED, Rule
 from spartanc.passes.index_notation import (
     Formula,
     Inexpressible,
@@ -59,8 +59,14 @@ class Dataflow:
     anchors: the nodes that select rows, with their selection, or with why it is none.
     """
 
-    def __init__(self, program: ExportedProgram, complete: Callable[[Node, Tensor], bool] = lambda node, tensor: False):
+    def __init__(
+        self,
+        program: ExportedProgram,
+        rules: Mapping[Any, Rule],
+        complete: Callable[[Node, Tensor], bool] = lambda node, tensor: False,
+    ):
         self.program = program
+        self._rules = rules
         self.values: dict[Node, Value] = {}
         self.tuples: dict[Node, tuple[Tensor, ...]] = {}
         self.anchors: dict[Node, Selection | str] = {}
@@ -83,7 +89,7 @@ class Dataflow:
             return
         if node.op != "call_function" or node.target in IGNORED:
             return
-        rule = RULES.get(node.target)
+        rule = self._rules.get(node.target)
         if rule is None:
             self.source(node, f"`{name_of(node)}` is not a step of a memory lookup")
             return

@@ -13,7 +13,7 @@ from spartanc.passes.dataflow.layouts import aligned, broadcast, reduced
 from spartanc.passes.dataflow.pointwise import pointwise
 from spartanc.passes.dataflow.reasons import NOT_NORMALISED, SMALLEST
 from spartanc.passes.dataflow.recognise import constant_of, logits_ratio, only_factor, pick_of, ratio_of
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import (
     Chosen,
     Dim,
@@ -32,6 +32,7 @@ from spartanc.passes.index_notation import (
 )
 
 aten = torch.ops.aten
+rule = Rules()
 
 # A mask's filling that leaves exactly nothing after a softmax in fp32, whatever the logits of a trained model are.
 LOWEST_FILL = -1e9

@@ -14,10 +14,11 @@ from torch.fx import Node
 from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.layouts import broadcast
 from spartanc.passes.dataflow.reasons import THRESHOLD
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import Inexpressible, Membership, Product, Tensor
 
 aten = torch.ops.aten
+rule = Rules()
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     aten.neg.default: operator.neg,

@@ -9,10 +9,11 @@ from spartanc.passes.dataflow.calls import argument, axis_of
 from spartanc.passes.dataflow.flow import Dataflow, Value
 from spartanc.passes.dataflow.layouts import reduced
 from spartanc.passes.dataflow.masks import many_hot
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import Inexpressible, OneHot, Product, Tensor, contract, summed
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.linear.default)

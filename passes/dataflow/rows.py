@@ -11,7 +11,7 @@ from torch.fx import Node
 from spartanc.passes.dataflow.calls import argument, axis_of
 from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.layouts import aligned
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import (
     Digit,
     Dim,
@@ -27,6 +27,7 @@ from spartanc.passes.index_notation import (
 )
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.gather.default, aten.take_along_dim.default)

@@ -1,5 +1,7 @@
 """Which function says what an operator computes, as a formula.
 
+    rule = Rules()
+
     @rule(aten.linear.default)
     def _linear(flow: Dataflow, node: Node) -> Tensor: ...
 
@@ -9,7 +11,7 @@ to say in `flow` itself. It raises `Inexpressible`, with words fit for a report,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -25,8 +27,6 @@ aten = torch.ops.aten
 Rule = Callable[["Dataflow", Node], "Value | Tensor | None"]
 _R = TypeVar("_R", bound=Rule)
 
-RULES: dict[Any, Rule] = {}
-
 # They compute no tensor: nothing is lost at them.
 IGNORED = {
     aten._assert_tensor_metadata.default,
@@ -36,13 +36,19 @@ IGNORED = {
 }
 
 
-def rule(*operators: Any) -> Callable[[_R], _R]:
-    """The decorated function is the rule of these operators."""
+class Rules(dict[Any, Rule]):
+    """Rules by operator. A module has one and calls it `rule`, the decorator that puts a function into it."""
 
-    def register(function: _R) -> _R:
-        twice = RULES.keys() & set(operators)
+    def __call__(self, *operators: Any) -> Callable[[_R], _R]:
+        """The decorated function is the rule of these operators."""
+
+        def enter(function: _R) -> _R:
+            self.add(dict.fromkeys(operators, function))
+            return function
+
+        return enter
+
+    def add(self, others: Mapping[Any, Rule]) -> None:
+        twice = self.keys() & others.keys()
         assert not twice, f"a second rule for {twice}"
-        RULES.update(dict.fromkeys(operators, function))
-        return function
-
-    return register
+        self.update(others)

@@ -12,7 +12,7 @@ from torch.fx import Node
 from spartanc.passes.dataflow.calls import argument, axis_of, shape_of
 from spartanc.passes.dataflow.flow import Dataflow, Value
 from spartanc.passes.dataflow.reasons import THRESHOLD
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import (
     Chosen,
     Digit,
@@ -34,6 +34,7 @@ from spartanc.passes.index_notation import (
 )
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.topk.default)

@@ -10,7 +10,7 @@ from torch.fx import Node
 from spartanc.passes.dataflow.calls import argument, axis_of, shape_of
 from spartanc.passes.dataflow.flow import Dataflow, Value
 from spartanc.passes.dataflow.recognise import pick_of
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import (
     Dim,
     Formula,
@@ -25,6 +25,7 @@ from spartanc.passes.index_notation import (
 )
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.slice.Tensor, aten.slice_copy.Tensor, aten.narrow.default)

@@ -10,7 +10,7 @@ from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.layouts import aligned, padded
 from spartanc.passes.dataflow.reasons import SMALLEST, WRONG_AXIS
 from spartanc.passes.dataflow.recognise import only_factor, pick_of, ratio_of
-from spartanc.passes.dataflow.rules import rule
+from spartanc.passes.dataflow.rules import Rules
 from spartanc.passes.index_notation import (
     Chosen,
     Dim,
@@ -27,6 +27,7 @@ from spartanc.passes.index_notation import (
 )
 
 aten = torch.ops.aten
+rule = Rules()
 
 
 @rule(aten.softmax.int, aten._softmax.default)
