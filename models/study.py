@@ -233,8 +233,7 @@ def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
         # memories' own rate 0.33), and so few texts have no balance to hold parents to (tweets 0.63, without it 0.73).
         head = head if run.method in ("head", "full") else norm
         epochs = math.ceil(FEWEST_STEPS / steps)
-        few = {"epochs": epochs, "evaluations": FEW_SHOT_EVALUATIONS, "load_balance": 0.0}
-        settings = replace(settings, head_lr=head, **few)
+        settings = replace(settings, head_lr=head, epochs=epochs, evaluations=FEW_SHOT_EVALUATIONS, load_balance=0.0)
     return settings
 
 
