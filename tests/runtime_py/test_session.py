@@ -222,12 +222,13 @@ def test_a_process_with_executorch_is_refused(tiny, library):
 def test_what_is_bound_takes_little_beside_its_arrays():
     """Many tasks are open at once, each with some seventy tensors."""
     arrays = [np.zeros((48, 4), np.float32) for _ in range(70)]
-    BoundInputs(arrays)  # what is made once
-    tracemalloc.start()
-    try:
-        bound = BoundInputs(arrays)
-        taken = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
+    taken = []
+    for _ in range(5):  # Python's free lists fill up meanwhile: what they take on top differs from round to round
+        tracemalloc.start()
+        try:
+            bound = BoundInputs(arrays)
+            taken.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
     assert len(bound.after(np.zeros((1, 5), np.int64), np.ones((1, 5), np.int64))) == 72
-    assert taken < 70 * 150
+    assert min(taken) < 70 * 150
