@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import TensorArgument
 from torch.fx import Node
 
 from spartanc.passes.dataflow import RULES, SMALLEST, THRESHOLD, Dataflow, leads_to_threshold
@@ -70,7 +69,7 @@ class FuseMemories(GraphPass):
             replace_by_operator(program, site)
             report.changes += 1
         report.skipped.extend(matcher.skipped())
-        return _finished(program) if report.changes else program, report
+        return finish(program) if report.changes else program, report
 
     def holds(self, program: ExportedProgram) -> str | None:
         matcher = _Matcher(program)
@@ -161,12 +160,3 @@ class _Matcher:
 def _longer(selection: Selection) -> tuple[Product, Dim]:
     """Rankings of one vector, whatever their length."""
     return selection.logits, selection.over
-
-
-def _finished(program: ExportedProgram) -> ExportedProgram:
-    """The program with its outputs' new names in the signature, and without what no one reads any more."""
-    output = next(node for node in reversed(program.graph.nodes) if node.op == "output")
-    for spec, node in zip(program.graph_signature.output_specs, output.args[0], strict=True):
-        if isinstance(node, Node) and isinstance(spec.arg, TensorArgument):
-            spec.arg = TensorArgument(name=node.name)
-    return finish(program)

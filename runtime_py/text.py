@@ -63,7 +63,7 @@ class TextEncoder:
         gigabytes for two texts of 10,000 words. Which text is cut further depends on which is longer; that stays.
         """
         texts = (text, text_pair)
-        if len(text) * len(text_pair) < (4 * self.max_length) ** 2:
+        if len(text) * len(text_pair) < (16 * self.max_length) ** 2:
             return texts
         encoded = [self._tokenizer.encode(each, add_special_tokens=False) for each in texts]
         lengths = [len(each.ids) + sum(len(piece.ids) for piece in each.overflowing) for each in encoded]

@@ -81,7 +81,7 @@ def _add(flow: Dataflow, node: Node) -> Value | Tensor:
     masks = [t for t in (first, second) if isinstance(t.formula, Membership)]
     others = [t for t in (first, second) if constant_of(t) is None and t not in masks]
     if len(masks) == 1 and len(others) == 1:
-        return masked(masks[0], others[0], kept=0.0)
+        return masked(masks[0], others[0])
     return pointwise(node.meta["val"].dtype, operator.add, first, second)
 
 

@@ -89,7 +89,7 @@ def _scatter(flow: Dataflow, node: Node) -> Tensor:
         return Tensor(base.dims, Membership(pick.selection, row, written, background))
     if written is not None:
         mask = Tensor(base.dims, Membership(pick.selection, row, written, 0.0))
-        return masked(mask, base, kept=0.0)
+        return masked(mask, base)
     if background is None or not isinstance(source.formula, Product):
         raise Inexpressible("a scatter that is not a step of a memory lookup")
     if source.dims[axis] != pick.rank:
@@ -138,7 +138,7 @@ def _where(flow: Dataflow, node: Node) -> Tensor:
         mask = replace(member, inside=fill if member.inside else 0.0, outside=fill if member.outside else 0.0)
     else:
         raise Inexpressible("a choice between two tensors")
-    return masked(replace(condition, formula=mask), logits, kept=0.0)
+    return masked(replace(condition, formula=mask), logits)
 
 
 @rule(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
@@ -151,18 +151,18 @@ def _masked_fill(flow: Dataflow, node: Node) -> Tensor:
     mask = replace(member, inside=fill if member.inside else 0.0, outside=fill if member.outside else 0.0)
     if constant_of(logits) is not None:
         return pointwise(node.meta["val"].dtype, lambda m: fill if m else constant_of(logits), condition)
-    return masked(replace(condition, formula=mask), logits, kept=0.0)
+    return masked(replace(condition, formula=mask), logits)
 
 
-def masked(mask: Tensor, logits: Tensor, kept: float) -> Tensor:
-    """Logits to which a mask adds `kept` (or which it leaves) on one side, and something very low on the other."""
+def masked(mask: Tensor, logits: Tensor) -> Tensor:
+    """Logits that a mask leaves as they are on one side, and something very low on the other."""
     mask, logits = aligned(mask, logits)
     member = mask.formula
     assert isinstance(member, Membership)
     selection = member.selection
-    if member.inside <= LOWEST_FILL and member.outside == kept:
+    if member.inside <= LOWEST_FILL and member.outside == 0:
         selection = selection.chosen
-    elif not (member.outside <= LOWEST_FILL and member.inside == kept):
+    elif not (member.outside <= LOWEST_FILL and member.inside == 0):
         low = min(member.inside, member.outside)
         raise Inexpressible(f"the mask is filled with {low}, which does not rule a parent out")
     if not selection.largest:
