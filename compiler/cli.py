@@ -156,7 +156,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
 @click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="3 by default, with few rows more.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")

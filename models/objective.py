@@ -80,15 +80,25 @@ def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[di
     norms = {
         parameter for part in classifier.modules() if isinstance(part, nn.LayerNorm) for parameter in part.parameters()
     }
-    groups: dict[str, list[nn.Parameter]] = {"memory": [], "norm": [], "head": []}
+    values = {memory.values for memory in classifier.memories()}
+
+    def kind_of(name: str, parameter: nn.Parameter) -> str:
+        if parameter in norms:
+            return "norm"
+        if parameter in values:
+            return "values"
+        return "head" if name.startswith(head) else "added"
+
+    groups: dict[str, list[nn.Parameter]] = {"added": [], "values": [], "head": [], "norm": []}
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(name in task)
         if name in task:
-            groups["norm" if parameter in norms else "head" if name.startswith(head) else "memory"].append(parameter)
+            groups[kind_of(name, parameter)].append(parameter)
+    rates = {"added": settings.lr, "values": settings.values_lr, "head": settings.head_lr, "norm": settings.norm_lr}
     return [
-        {"params": groups["memory"], "lr": settings.lr, "weight_decay": settings.weight_decay},
-        {"params": groups["head"], "lr": settings.head_lr, "weight_decay": settings.weight_decay},
-        {"params": groups["norm"], "lr": settings.norm_lr, "weight_decay": 0.0},
+        {"params": members, "lr": rates[kind], "weight_decay": 0.0 if kind == "norm" else settings.weight_decay}
+        for kind, members in groups.items()
+        if members
     ]
 
 

@@ -22,7 +22,8 @@ class TrainSettings:
     random head (SMS spam: 0.989 against 0.976). A fitted head is no better, and where the encoder's pooled output
     hardly varies its weights run to thousands: logits of hundreds follow, which fp32 can't hold to 1e-4.
 
-    lr: learning rate of the memories; head_lr: of the classifier; norm_lr: of the LayerNorms.
+    lr: learning rate of parents and keys; values_lr: of the memories' values; head_lr: of the classifier; norm_lr: of
+    the LayerNorms.
     evaluations: how often to evaluate in all; None is after every epoch.
     parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
@@ -32,6 +33,7 @@ class TrainSettings:
     epochs: float = 3
     seed: int = 0
     lr: float = 3e-3
+    values_lr: float = 3e-3
     norm_lr: float = 1e-3
     head_lr: float = 3e-2
     batch_size: int = 8
@@ -52,7 +54,8 @@ class TrainSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"training: {name} must be a whole number of at least 1, got `{value}`")
-        for name in ("epochs", "lr", "head_lr", "norm_lr", "warmup", "weight_decay", "max_grad_norm", "load_balance"):
+        rates = ("lr", "values_lr", "head_lr", "norm_lr")
+        for name in ("epochs", *rates, "warmup", "weight_decay", "max_grad_norm", "load_balance"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise UsageError(f"training: {name} must be a number of at least 0, got `{value}`")
@@ -64,17 +67,20 @@ class TrainSettings:
             raise UsageError(f"training: precision `{self.precision}` is not one of {', '.join(PRECISIONS)}")
 
     def changed(
-        self, epochs: float, seed: int, max_length: int, learning_rate: float | None, batch_size: int | None
+        self, epochs: float | None, seed: int, max_length: int, learning_rate: float | None, batch_size: int | None
     ) -> TrainSettings:
         """These settings with a command's options; a learning rate scales those of all groups alike."""
-        scale = 1.0 if learning_rate is None or not self.lr else learning_rate / self.lr
+        scaled = self if learning_rate is None or not self.lr else self.scaled(learning_rate / self.lr)
         return replace(
-            self,
-            epochs=epochs,
+            scaled,
+            lr=self.lr if learning_rate is None else learning_rate,
+            epochs=self.epochs if epochs is None else epochs,
             seed=seed,
             max_length=max_length,
             batch_size=self.batch_size if batch_size is None else batch_size,
-            lr=self.lr if learning_rate is None else learning_rate,
-            head_lr=self.head_lr * scale,
-            norm_lr=self.norm_lr * scale,
         )
+
+    def scaled(self, factor: float) -> TrainSettings:
+        """All learning rates times `factor`."""
+        names = ("lr", "values_lr", "head_lr", "norm_lr")
+        return replace(self, **{name: getattr(self, name) * factor for name in names})

@@ -10,7 +10,6 @@ with that one; the test split is read once a run and takes part in no choice.
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import os
 import random
@@ -34,6 +33,7 @@ from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, find_labels
 from spartanc.models.faster import faster
+from spartanc.models.few_shot import are_few, for_few_rows, with_enough_steps
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
@@ -44,12 +44,11 @@ from spartanc.runtime_py.data import Example, label_indices, label_numbers, read
 from spartanc.runtime_py.text import TextEncoder
 
 ALL_METHODS = ("spartan", *METHODS)
-FEWEST_STEPS = 120  # of a few-shot run, whose epochs are a step or two long
-FEW_SHOT_EVALUATIONS = 6
 DEV_ROWS_FEW_SHOT = 200
 _TRAIN_NORMS = ("spartan", "houlsby", "full")
-_OF_MEMORIES = ("load_balance", "parent_scale", "key_scale", "value_std")
-# Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates.
+_OF_MEMORIES = ("values_lr", "load_balance", "parent_scale", "key_scale", "value_std")
+# Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates. With few rows
+# `few_shot.py` has SPARTAN's; adapters keep theirs, with a head at the LayerNorms' rate.
 _RATES = {"spartan": 1e-3, "houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
 
 
@@ -221,25 +220,17 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
 
 def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
     """How `run` is trained on `rows` rows."""
-    epochs = common["epochs"]
-    shared = {name: common[name] for name in ("max_length", "batch_size", "precision")}
-    settings = TrainSettings(epochs=epochs, seed=run.seed, **shared)
+    shared = {name: common[name] for name in ("epochs", "max_length", "batch_size", "precision")}
+    many = TrainSettings(seed=run.seed, **shared)
+    few = run.shots is not None and are_few(rows, many)
+    if run.method == "spartan" and few:
+        return for_few_rows(many.scaled(run.factor), rows)
     rate, head = _RATES[run.method] * run.factor, (1e-3 if run.method == "full" else 1e-2) * run.factor
-    norm = rate if run.method == "full" else rate * settings.norm_lr / settings.lr
-    settings = replace(settings, lr=rate, norm_lr=norm, head_lr=head)
-    steps = math.ceil(rows / settings.batch_size)
-    if few_steps(run, common, rows):
-        # On development splits, 32 rows: a head faster than what it reads learns them by heart (TREC-6 0.24, at the
-        # memories' own rate 0.33), and so few texts have no balance to hold parents to (tweets 0.63, without it 0.73).
-        head = head if run.method in ("head", "full") else norm
-        epochs = math.ceil(FEWEST_STEPS / steps)
-        settings = replace(settings, head_lr=head, epochs=epochs, evaluations=FEW_SHOT_EVALUATIONS, load_balance=0.0)
-    return settings
-
-
-def few_steps(run: Run, common: dict[str, Any], rows: int) -> bool:
-    """Whether the shots are so few that their epochs would be too short to learn in, or to choose the best of."""
-    return run.shots is not None and math.ceil(rows / common["batch_size"]) * common["epochs"] < FEWEST_STEPS
+    norm = rate if run.method == "full" else rate * many.norm_lr / many.lr
+    if few and run.method not in ("head", "full"):
+        head = norm
+    settings = replace(many, lr=rate, values_lr=rate, norm_lr=norm, head_lr=head)
+    return with_enough_steps(settings, rows) if few else settings
 
 
 def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
@@ -255,7 +246,8 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
     problem, labels = find_labels(parts["train"], Path(common["data"]) / "train.jsonl", None)
     parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
-    if few_steps(run, common, len(parts["train"])):
+    settings = settings_for(run, common, len(parts["train"]))
+    if settings.evaluations is not None:
         parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
     pairs = any(example.text_pair is not None for example in parts["train"])
     classifier, tokenizer = build(run, common, max(1, len(labels)), pairs)
@@ -266,7 +258,6 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         number = problem == "regression"
         targets = label_numbers(examples, path) if number else label_indices(examples, labels, path)
         rows[name] = EncodedExamples(examples, targets, encoder)
-    settings = settings_for(run, common, len(rows["train"]))
     started = time.perf_counter()
     start(classifier, rows["train"], settings)
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)

@@ -25,6 +25,7 @@ from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, find_labels
+from spartanc.models.few_shot import are_few, for_few_rows
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
@@ -40,7 +41,7 @@ def train(
     eval: str | Path,
     out: str | Path,
     *,
-    epochs: float = 3,
+    epochs: float | None = None,
     seed: int = 0,
     samples: bool = True,
     learning_rate: float | None = None,
@@ -63,6 +64,8 @@ def train(
 
     backbone: an encoder's directory, of which `layers` keeps the first so many layers.
     data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
+    epochs: 3 by default; so few rows that these are less than 120 steps get as many as it takes, and the settings of
+    `few_shot.py`, unless `settings` are given.
     samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
     learning_rate: of the memories; the classifier's and the LayerNorms' go with it in their measured ratio.
     max_length: tokens a text, or what the encoder can take where that is less.
@@ -77,12 +80,16 @@ def train(
     Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
     """
     spartan, out = SpartanConfig(parents, cells, top_k, temperature, layer_norm), Path(out)
+    adapts = epochs is None and settings is None
     settings = (settings or TrainSettings()).changed(epochs, seed, max_length, learning_rate, batch_size)
     settings = replace(settings, precision=precision)
     say = report or _say_on_stderr
     if out.is_dir():
         raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
     train_examples, eval_examples = read_examples(data), read_examples(eval)
+    if adapts and are_few(len(train_examples), settings):
+        settings = for_few_rows(settings, len(train_examples))
+        say(f"{len(train_examples)} rows are few: {settings.epochs} epochs, and rates for few rows")
     problem, labels = find_labels(train_examples, data, problem)
     encoder_files = load_backbone(backbone, layers)
     torch.manual_seed(settings.seed)

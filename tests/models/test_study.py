@@ -187,10 +187,14 @@ def test_shots_are_drawn_class_by_class():
     assert len(draw_shots([Example("x", None, 1.5)] * 10, 4, seed=0)) == 4
 
 
-def test_few_shots_get_enough_steps():
-    settings = settings_for(Run("t", "spartan", 32, 0, 2.0), COMMON, 32)
-    assert settings.epochs * 32 / settings.batch_size >= 120
-    assert settings.lr == pytest.approx(2 * settings_for(Run("t", "spartan", None, 0, 1.0), COMMON, 2000).lr)
+@pytest.mark.parametrize("method", ["spartan", "houlsby", "head"])
+def test_few_shots_get_enough_steps_and_factors_scale_all_rates(method):
+    one, two = (settings_for(Run("t", method, 32, 0, factor), COMMON, 32) for factor in (1.0, 2.0))
+    assert one.epochs * 32 / one.batch_size >= 120
+    for name in ("lr", "values_lr", "head_lr", "norm_lr"):
+        assert getattr(two, name) == pytest.approx(2 * getattr(one, name)), name
+    many = settings_for(Run("t", method, 2000, 0, 1.0), COMMON, 2000)
+    assert (many.epochs, many.evaluations) == (3, None)
 
 
 def test_unknown_method_is_named(place, tmp_path):

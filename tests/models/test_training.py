@@ -43,6 +43,20 @@ def quick(files, out, **options):
     return train(*files, out, **MEMORY, **named, settings=settings, **options)
 
 
+def test_few_rows_get_steps_and_rates_that_suit_them(files, tmp_path):
+    lines = []
+    write_examples(files[1], sentiment(16, 1))
+    few = train(*files, tmp_path / "few.pt", **MEMORY, report=lines.append)
+    assert any("16 rows are few: 60 epochs" in line for line in lines)
+    assert few["steps"] == 120
+    assert len(few["history"]) == 6
+    told = train(*files, tmp_path / "told.pt", **MEMORY, epochs=3)
+    assert told["steps"] == 6
+    assert few["best"]["accuracy"] > told["best"]["accuracy"]
+    given = train(*files, tmp_path / "given.pt", **MEMORY, settings=TrainSettings(batch_size=8))
+    assert plain_history(given) == plain_history(told)
+
+
 def plain_history(result):
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in result["history"]]
 
