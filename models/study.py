@@ -33,7 +33,7 @@ from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, find_labels
 from spartanc.models.faster import faster
-from spartanc.models.few_shot import are_few, for_few_rows, with_enough_steps
+from spartanc.models.few_shot import are_few, for_few_rows, is_row_a_class, with_enough_steps
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
@@ -48,7 +48,7 @@ DEV_ROWS_FEW_SHOT = 200
 _TRAIN_NORMS = ("spartan", "houlsby", "full")
 _OF_MEMORIES = ("values_lr", "load_balance", "parent_scale", "key_scale", "value_std")
 # Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates. With few rows
-# `few_shot.py` has SPARTAN's; adapters keep theirs, with a head at the LayerNorms' rate.
+# `few_shot.py` has SPARTAN's; adapters keep theirs, with a head that is as slow.
 _RATES = {"spartan": 1e-3, "houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
 
 
@@ -184,7 +184,10 @@ def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]
             if not all(record.get(name) == value for name, value in common.items()):
                 continue
             run = Run(**record["run"])
-            if record["settings"] == kept_settings(run, settings_for(run, common, record["train_rows"])):
+            rows, classes = record["train_rows"], record.get("classes")
+            if classes is None:  # of an earlier version
+                continue
+            if record["settings"] == kept_settings(run, settings_for(run, common, rows, classes)):
                 records[run] = record
     return records
 
@@ -218,16 +221,16 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
     return BaselineClassifier(classifier, run.method), backbone.tokenizer
 
 
-def settings_for(run: Run, common: dict[str, Any], rows: int) -> TrainSettings:
-    """How `run` is trained on `rows` rows."""
+def settings_for(run: Run, common: dict[str, Any], rows: int, classes: int) -> TrainSettings:
+    """How `run` is trained on `rows` rows of `classes` classes (0 for regression)."""
     shared = {name: common[name] for name in ("epochs", "max_length", "batch_size", "precision")}
     many = TrainSettings(seed=run.seed, **shared)
     few = run.shots is not None and are_few(rows, many)
     if run.method == "spartan" and few:
-        return for_few_rows(many.scaled(run.factor), rows)
+        return for_few_rows(many.scaled(run.factor), rows, classes)
     rate, head = _RATES[run.method] * run.factor, (1e-3 if run.method == "full" else 1e-2) * run.factor
     norm = rate if run.method == "full" else rate * many.norm_lr / many.lr
-    if few and run.method not in ("head", "full"):
+    if few and run.method not in ("head", "full") and not is_row_a_class(rows, classes):
         head = norm
     settings = replace(many, lr=rate, values_lr=rate, norm_lr=norm, head_lr=head)
     return with_enough_steps(settings, rows) if few else settings
@@ -246,7 +249,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
     problem, labels = find_labels(parts["train"], Path(common["data"]) / "train.jsonl", None)
     parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
-    settings = settings_for(run, common, len(parts["train"]))
+    settings = settings_for(run, common, len(parts["train"]), len(labels))
     if settings.evaluations is not None:
         parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
     pairs = any(example.text_pair is not None for example in parts["train"])
@@ -271,6 +274,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         "run": asdict(run),
         "settings": kept_settings(run, settings),
         "train_rows": len(rows["train"]),
+        "classes": len(labels),
         "dev": result["best"][metric],
         "test": evaluate(classifier, problem, rows["test"], settings.precision),
         "history": [[entry["seconds"], entry[metric]] for entry in result["history"]],

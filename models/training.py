@@ -87,10 +87,10 @@ def train(
     if out.is_dir():
         raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
     train_examples, eval_examples = read_examples(data), read_examples(eval)
-    if adapts and are_few(len(train_examples), settings):
-        settings = for_few_rows(settings, len(train_examples))
-        say(f"{len(train_examples)} rows are few: {settings.epochs} epochs, and rates for few rows")
     problem, labels = find_labels(train_examples, data, problem)
+    if adapts and are_few(len(train_examples), settings):
+        settings = for_few_rows(settings, len(train_examples), len(labels))
+        say(f"{len(train_examples)} rows are few: {settings.epochs} epochs, and rates for few rows")
     encoder_files = load_backbone(backbone, layers)
     torch.manual_seed(settings.seed)
     pairs = any(example.text_pair is not None for example in train_examples)

@@ -118,8 +118,9 @@ def test_processes_share_the_runs(place, tmp_path, monkeypatch):
 def _record(run, common, dev=0.5, test=0.5, history=((1.0, 0.5),)):
     return {
         **{name: value for name, value in common.items() if name != "data"},
-        "settings": kept_settings(run, settings_for(run, {**COMMON, **common}, 48)),
+        "settings": kept_settings(run, settings_for(run, {**COMMON, **common}, 48, 2)),
         "train_rows": 48,
+        "classes": 2,
         "run": {name: getattr(run, name) for name in ("task", "method", "shots", "seed", "factor")},
         "dev": dev,
         "test": test,
@@ -189,12 +190,15 @@ def test_shots_are_drawn_class_by_class():
 
 @pytest.mark.parametrize("method", ["spartan", "houlsby", "head"])
 def test_few_shots_get_enough_steps_and_factors_scale_all_rates(method):
-    one, two = (settings_for(Run("t", method, 32, 0, factor), COMMON, 32) for factor in (1.0, 2.0))
+    one, two = (settings_for(Run("t", method, 32, 0, factor), COMMON, 32, 6) for factor in (1.0, 2.0))
     assert one.epochs * 32 / one.batch_size >= 120
     for name in ("lr", "values_lr", "head_lr", "norm_lr"):
         assert getattr(two, name) == pytest.approx(2 * getattr(one, name)), name
-    many = settings_for(Run("t", method, 2000, 0, 1.0), COMMON, 2000)
+    many = settings_for(Run("t", method, 2000, 0, 1.0), COMMON, 2000, 6)
     assert (many.epochs, many.evaluations) == (3, None)
+    row_a_class = settings_for(Run("t", method, 32, 0, 1.0), COMMON, 32, 30)
+    assert row_a_class.head_lr == pytest.approx(1e-2)
+    assert method == "head" or one.head_lr <= row_a_class.head_lr / 10
 
 
 def test_unknown_method_is_named(place, tmp_path):
