@@ -129,8 +129,9 @@ def _prepare_work(work: Path, identity: dict[str, Any], resume: bool) -> Path | 
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one prepares
         return None
     try:
-        shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
+        for left in work.iterdir():  # the folder itself may be locked
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         stamp.write_text(content)
     except OSError as error:
         raise UsageError(f"cannot write beside the output: {error}") from error

@@ -6,12 +6,14 @@ interrupted training goes on from.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -129,40 +131,64 @@ def train(
         start(classifier, train_rows, settings)
     module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
     work = out.with_name(f".{out.name}.training")
-    result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
-    if problem == "regression":
-        restore_scale(classifier, *scale)
-    classifier.eval()
-    summary = {
-        "model": str(out),
-        "problem": problem,
-        "labels": list(labels),
-        "train_rows": len(train_rows),
-        "eval_rows": len(eval_rows),
-        "truncated": train_rows.truncated,
-        "trainable_parameters": sum(value.numel() for value in classifier.parameters() if value.requires_grad),
-        **result,
-    }
-    if result["main_process"]:
-        chosen = random.Random(settings.seed).sample(range(len(eval_examples)), min(EVAL_EXAMPLES, len(eval_examples)))
-        kept = tuple(eval_examples[index] for index in sorted(chosen)) if samples else ()
-        trained = TrainedModel(
-            classifier,
-            json.loads(classifier.config.to_json_string(use_diff=False)),
-            spartan,
-            encoder_files.tokenizer,
-            labels,
-            problem,
-            kept,
-            {
-                **identity,
-                "results": {name: summary[name] for name in ("train_rows", "eval_rows", "best", "history")},
-            },
-        )
-        save_model(trained, out)
-        shutil.rmtree(work, ignore_errors=True)
+    with _claimed(work, out):
+        result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
+        if problem == "regression":
+            restore_scale(classifier, *scale)
+        classifier.eval()
+        summary = {
+            "model": str(out),
+            "problem": problem,
+            "labels": list(labels),
+            "train_rows": len(train_rows),
+            "eval_rows": len(eval_rows),
+            "truncated": train_rows.truncated,
+            "trainable_parameters": sum(value.numel() for value in classifier.parameters() if value.requires_grad),
+            **result,
+        }
+        if result["main_process"]:
+            count = len(eval_examples)
+            chosen = random.Random(settings.seed).sample(range(count), min(EVAL_EXAMPLES, count))
+            kept = tuple(eval_examples[index] for index in sorted(chosen)) if samples else ()
+            trained = TrainedModel(
+                classifier,
+                json.loads(classifier.config.to_json_string(use_diff=False)),
+                spartan,
+                encoder_files.tokenizer,
+                labels,
+                problem,
+                kept,
+                {
+                    **identity,
+                    "results": {name: summary[name] for name in ("train_rows", "eval_rows", "best", "history")},
+                },
+            )
+            save_model(trained, out)
+            shutil.rmtree(work, ignore_errors=True)
     del summary["main_process"]
     return summary
+
+
+@contextmanager
+def _claimed(work: Path, out: Path) -> Iterator[None]:
+    """Keep other trainings of the same `out` away from `work`, which holds this one's checkpoints."""
+    if os.environ.get("RANK", "0") != "0":  # of several processes of one training, the first one holds it
+        yield
+        return
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        folder = os.open(work, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(f"cannot write beside the output: {error}") from error
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "wait for it, or give another --out"
+            raise UsageError(f"another training is writing `{out}`", hint=hint) from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[str]) -> None:

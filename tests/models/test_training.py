@@ -43,6 +43,21 @@ def quick(files, out, **options):
     return train(*files, out, **MEMORY, **named, settings=settings, **options)
 
 
+def test_two_trainings_of_one_model_do_not_mix(files, tmp_path):
+    other = []
+
+    def start_another(line):
+        if line.startswith("epoch"):
+            with pytest.raises(SpartancError, match="another training is writing") as caught:
+                quick(files, tmp_path / "model.pt")
+            other.append(caught.value.exit_code)
+
+    quick(files, tmp_path / "model.pt", report=start_another)
+    assert other == [2]
+    assert load_model(tmp_path / "model.pt").labels == ("negative", "positive")
+    assert not list(tmp_path.glob(".model.pt*"))
+
+
 def test_few_rows_get_steps_and_rates_that_suit_them(files, tmp_path):
     lines = []
     write_examples(files[1], sentiment(16, 1))
