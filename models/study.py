@@ -33,7 +33,7 @@ from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, find_labels
 from spartanc.models.faster import faster
-from spartanc.models.few_shot import are_few, for_few_rows, is_row_a_class, with_enough_steps
+from spartanc.models.few_shot import are_few, for_few_rows, head_speed, with_enough_steps
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
@@ -230,8 +230,8 @@ def settings_for(run: Run, common: dict[str, Any], rows: int, classes: int) -> T
         return for_few_rows(many.scaled(run.factor), rows, classes)
     rate, head = _RATES[run.method] * run.factor, (1e-3 if run.method == "full" else 1e-2) * run.factor
     norm = rate if run.method == "full" else rate * many.norm_lr / many.lr
-    if few and run.method not in ("head", "full") and not is_row_a_class(rows, classes):
-        head = norm
+    if few and run.method not in ("head", "full"):
+        head = norm * head_speed(rows, classes)
     settings = replace(many, lr=rate, values_lr=rate, norm_lr=norm, head_lr=head)
     return with_enough_steps(settings, rows) if few else settings
 
