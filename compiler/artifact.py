@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spartanc.compiler.claim import claimed
 from spartanc.compiler.errors import CompileError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import (
     FORMAT,
@@ -105,18 +105,12 @@ def replaced_whole(bundle: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(bundle: Path) -> Iterator[None]:
     """One change of a bundle at a time; UsageError while another is under way."""
-    descriptor = os.open(bundle, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"bundle `{bundle}` is being changed by another program", hint="try again") from error
+    refusal = UsageError(f"bundle `{bundle}` is being changed by another program", hint="try again")
+    with claimed(bundle, refusal) as descriptor:
         # What was changed before the lock was taken stands in another directory now.
         if os.fstat(descriptor).st_ino != bundle.stat().st_ino:
             raise UsageError(f"bundle `{bundle}` was changed by another program meanwhile", hint="try again")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _link_or_copy(source: str, destination: str) -> None:

@@ -6,7 +6,6 @@ interrupted training goes on from.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from spartanc.compiler.claim import claimed
 from spartanc.compiler.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
@@ -177,18 +177,11 @@ def _claimed(work: Path, out: Path) -> Iterator[None]:
         return
     try:
         work.mkdir(parents=True, exist_ok=True)
-        folder = os.open(work, os.O_RDONLY)
     except OSError as error:
         raise UsageError(f"cannot write beside the output: {error}") from error
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            hint = "wait for it, or give another --out"
-            raise UsageError(f"another training is writing `{out}`", hint=hint) from None
+    hint = "wait for it, or give another --out"
+    with claimed(work, UsageError(f"another training is writing `{out}`", hint=hint)):
         yield
-    finally:
-        os.close(folder)
 
 
 def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[str]) -> None:
