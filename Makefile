@@ -11,8 +11,6 @@ RESEALED ?= 2000
 HARNESS_INPUTS ?= 100000
 HARNESS_SECONDS ?= 60
 
-SOURCES := $(shell git ls-files compiler passes models runtime_py pyproject.toml 2>/dev/null)
-
 # command or file that shows a package is there = the Debian package that brings it
 SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
 TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm \
@@ -46,23 +44,16 @@ $(VENV)/.packages: pyproject.toml
 	$(BIN)/pip install -q -r $(VENV)/requirements.txt
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.packages $(SOURCES)
-	rm -rf build
-	$(BIN)/pip install -q --no-deps --force-reinstall .
-	rm -rf build *.egg-info
+# Editable: an edit needs no new install.
+$(VENV)/.installed: $(VENV)/.packages
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-# Folders and import names differ (pyproject.toml maps them), so mypy is shown the package as it is imported.
-$(VENV)/typed/spartanc: $(VENV)/.packages
-	mkdir -p $@
-	ln -sfn $(CURDIR)/compiler/_root/__init__.py $(CURDIR)/compiler/_root/__main__.py $@
-	ln -sfn $(foreach folder,compiler passes models runtime_py,$(CURDIR)/$(folder)) $@
-
 #: make lint    ruff and mypy
-lint: setup $(VENV)/typed/spartanc
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=$(VENV)/typed $(BIN)/mypy
+	$(BIN)/mypy
 
 #: make test    set up and run all tests
 test: lint

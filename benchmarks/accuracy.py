@@ -21,18 +21,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 hush()
 
 import numpy as np  # noqa: E402
 
-from spartanc.compiler.errors import GateError  # noqa: E402
+from spartanc.base.progress import say, stage  # noqa: E402
 from spartanc.compiler.pipeline import CompileRequest, compile_model  # noqa: E402
-from spartanc.compiler.progress import say, stage  # noqa: E402
 from spartanc.compiler.proof import compare, eager_logits  # noqa: E402
 from spartanc.compiler.quality import quality  # noqa: E402
 from spartanc.compiler.samples import encode_examples  # noqa: E402
+from spartanc.errors import GateError  # noqa: E402
 from spartanc.models.checkpoint import load_model  # noqa: E402
 from spartanc.runtime_py.bundle import Bundle, open_bundle  # noqa: E402
 from spartanc.runtime_py.data import read_examples  # noqa: E402

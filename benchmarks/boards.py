@@ -16,16 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 hush()
 
 import numpy as np  # noqa: E402
 
-from spartanc.compiler.errors import SpartancError  # noqa: E402
-from spartanc.compiler.progress import stage  # noqa: E402
+from spartanc.base.progress import stage  # noqa: E402
 from spartanc.compiler.proof import DEFAULT_GATES, compare, eager_logits  # noqa: E402
 from spartanc.compiler.samples import encode_examples  # noqa: E402
+from spartanc.errors import SpartancError  # noqa: E402
 from spartanc.models.checkpoint import load_model  # noqa: E402
 from spartanc.runtime_py.bundle import open_bundle  # noqa: E402
 from spartanc.runtime_py.data import read_examples  # noqa: E402

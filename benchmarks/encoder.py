@@ -29,7 +29,7 @@ from pathlib import Path
 import rivals
 from turns import Rival, measure, median, p95, table
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 SHAPES = {"base": (12, 768), "mini": (6, 384)}
 MAX_LENGTH = 128

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 hush()
 

@@ -33,11 +33,11 @@ from executorch.exir._serialize._program import deserialize_pte_binary
 from executorch.extension.pybindings import portable_lib
 from turns import median, table
 
+from spartanc.base.quiet import hush
 from spartanc.compiler.lower import lower
-from spartanc.compiler.ops import memory_lookup  # noqa: F401  (defines the operator)
-from spartanc.compiler.quiet import hush
 from spartanc.passes import final_passes
 from spartanc.passes.manager import run_passes
+from spartanc.passes.ops import memory_lookup  # noqa: F401  (defines the operator)
 from spartanc.runtime_py.build import OPERATORS, build_runtime
 
 TEMPERATURE = 1.6

@@ -20,7 +20,7 @@ from pathlib import Path
 from encoder import SHAPES, make_rivals
 from turns import Process, median, table
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 COLUMNS = {"load": "load, ms", "first": "first run, ms", "answer": "until an answer, ms", "mb": "MB"}
 

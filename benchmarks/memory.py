@@ -34,8 +34,8 @@ from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_
 from executorch.extension.pybindings import portable_lib
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-import spartanc.compiler.ops.memory_lookup  # noqa: F401  (defines the operator)
-from spartanc.compiler.ops.packing import INT4_GROUP, PackedMemory, QuantizedMemory, pack_int4, pack_int8, pack_memory
+import spartanc.passes.ops.memory_lookup  # noqa: F401  (defines the operator)
+from spartanc.passes.ops.packing import INT4_GROUP, PackedMemory, QuantizedMemory, pack_int4, pack_int8, pack_memory
 from spartanc.runtime_py.build import OPERATORS, build_runtime
 
 LAYERS, HIDDEN, PARENTS, CELLS, TOP_K, TEMPERATURE = 12, 768, 16, 48, 8, 1.6

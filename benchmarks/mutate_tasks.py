@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.safetensors_file import write_tensors

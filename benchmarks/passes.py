@@ -23,8 +23,8 @@ import rivals
 from encoder import MAX_LENGTH, SHAPES
 from turns import Rival, measure, median, table
 
+from spartanc.base.quiet import hush
 from spartanc.compiler import pipeline
-from spartanc.compiler.quiet import hush
 from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.protocol import GraphPass
 

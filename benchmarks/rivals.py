@@ -101,9 +101,9 @@ def gather(layers: int, hidden: int, memory: dict[str, Any] | None = None) -> Sp
 
 def write_ours(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
     """Compile as `spartanc compile --target host` does; how many delegates and which operators stayed outside."""
+    from spartanc.base.targets.catalogue import find_target
     from spartanc.compiler.pipeline import Plan, to_executorch
     from spartanc.compiler.samples import random_rows
-    from spartanc.compiler.targets.catalogue import find_target
 
     rows = random_rows(model.config.vocab_size, max_length, 2)
     plan = Plan(find_target("host"), quantization, "fused", "executorch", runtime=False)

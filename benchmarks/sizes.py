@@ -19,18 +19,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
 
 hush()
 
 import torch  # noqa: E402
 
-from spartanc.compiler.ops.packing import pack_int4, pack_int8  # noqa: E402
 from spartanc.compiler.pipeline import CompileRequest, compile_model  # noqa: E402
 from spartanc.models.checkpoint import TrainedModel, save_model  # noqa: E402
 from spartanc.models.classifier import SpartanClassifier  # noqa: E402
 from spartanc.models.memory import SpartanConfig  # noqa: E402
 from spartanc.models.training import last_linear  # noqa: E402
+from spartanc.passes.ops.packing import pack_int4, pack_int8  # noqa: E402
 from spartanc.passes.quantize_memories import quantize_cells  # noqa: E402
 
 SHAPES = {

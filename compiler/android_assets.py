@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, MANIFEST_DIGEST, TOKENIZER, Bundle, file_digest, open_bundle
 from spartanc.runtime_py.signature import SIGNATURE
 

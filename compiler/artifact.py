@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.claim import claimed
-from spartanc.compiler.errors import CompileError, SpartancError, UsageError
+from spartanc.base.locks import claimed
+from spartanc.errors import CompileError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import (
     FORMAT,
     FORMAT_VERSION,

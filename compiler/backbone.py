@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel
 from spartanc.passes.lift_task_tensors import tensor_digest
 

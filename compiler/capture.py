@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from spartanc.compiler.errors import CompileError, UsageError
+from spartanc.errors import CompileError, UsageError
 
 SHORTEST_LIMIT = 2  # a dimension that can only be 1 would be a constant, not a length
 

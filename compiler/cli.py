@@ -17,9 +17,9 @@ from typing import Any
 import click
 
 import spartanc
-from spartanc.compiler.errors import GateError, SpartancError, UsageError
-from spartanc.compiler.quiet import hush
-from spartanc.compiler.targets.target import QUANTIZATIONS
+from spartanc.base.quiet import hush
+from spartanc.base.targets.target import QUANTIZATIONS
+from spartanc.errors import GateError, SpartancError, UsageError
 
 INTERRUPTED = 130  # as shells report SIGINT
 
@@ -354,7 +354,7 @@ def bench(
 
     Also its load time, and how far to trust each figure.
     """
-    from spartanc.compiler.progress import stage
+    from spartanc.base.progress import stage
     from spartanc.runtime_py.bench import BenchPlan, bench_bundle
     from spartanc.runtime_py.report import text_summary
 
@@ -437,8 +437,8 @@ def study(
 
     An interrupted study goes on where it stopped.
     """
+    from spartanc.base.progress import say
     from spartanc.compiler.present import print_study
-    from spartanc.compiler.progress import say
     from spartanc.models.study import study as run_study
 
     words = [word.strip() for word in shots.split(",")]

@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from spartanc.compiler.targets.catalogue import all_targets
+from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.setup_target import is_ready
 
 PROGRAMS = {

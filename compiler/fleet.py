@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.progress import stage
 from spartanc.compiler import pipeline
 from spartanc.compiler.artifact import replaced_whole, whole_or_nothing, write_manifest
 from spartanc.compiler.backbone import Backbone, describe_backbone, require_equal, require_equal_tensors
-from spartanc.compiler.errors import UsageError
 from spartanc.compiler.fleet_program import TaskProgram, build_program, task_program
 from spartanc.compiler.lower import Lowered
-from spartanc.compiler.ops.memory_lookup import INT4_GROUP
-from spartanc.compiler.progress import stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
 from spartanc.compiler.samples import Samples
 from spartanc.compiler.sealing import seal
 from spartanc.compiler.versions import versions
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
+from spartanc.passes.ops.memory_lookup import INT4_GROUP
 from spartanc.passes.protocol import PassReport
 from spartanc.runtime_py.build import install_runtime
 from spartanc.runtime_py.bundle import TOKENIZER, Bundle, open_bundle

@@ -11,10 +11,10 @@ from torch.export import Dim, ExportedProgram
 
 from spartanc.compiler.backbone import backbone_constants
 from spartanc.compiler.capture import capture, example_inputs
-from spartanc.compiler.errors import CompileError
 from spartanc.compiler.lower import Lowered, lower
 from spartanc.compiler.quantize import quantize_linears
 from spartanc.compiler.samples import Row
+from spartanc.errors import CompileError
 from spartanc.models.checkpoint import TrainedModel
 from spartanc.passes import shared_backbone_passes, shared_passes
 from spartanc.passes.lift_task_tensors import Lifted, lift_task_tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spartanc.compiler.targets.target import Target
+from spartanc.base.targets.target import Target
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from spartanc.base.progress import say, stage
+from spartanc.base.targets.catalogue import find_target
+from spartanc.base.targets.target import QUANTIZATIONS, Target
 from spartanc.compiler.artifact import check_output, whole_or_nothing
 from spartanc.compiler.capture import capture
 from spartanc.compiler.costs import operator_costs
-from spartanc.compiler.errors import UsageError
 from spartanc.compiler.linears import LinearChoice, choose_linears
 from spartanc.compiler.lower import Lowered, lower
-from spartanc.compiler.progress import say, stage
 from spartanc.compiler.proof import DEFAULT_GATES, Parity, compare, eager_logits, require
 from spartanc.compiler.quantize import quantize_backbone
 from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, length_sweep, random_rows
 from spartanc.compiler.sealing import check_request, seal
-from spartanc.compiler.targets.catalogue import find_target
-from spartanc.compiler.targets.target import QUANTIZATIONS, Target
 from spartanc.compiler.torchscript import emit_torchscript
 from spartanc.compiler.versions import versions
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import run_passes

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spartanc.compiler.targets.catalogue import all_targets
+from spartanc.base.targets.catalogue import all_targets
 
 SHOWN_FALLBACKS = 12
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from spartanc.compiler.errors import GateError
 from spartanc.compiler.samples import Row
+from spartanc.errors import GateError
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from spartanc.compiler.capture import dynamic_shapes, example_inputs
-from spartanc.compiler.errors import CompileError
+from spartanc.errors import CompileError
 from spartanc.passes.last_linear import gives_the_logits
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.errors import UsageError
 from spartanc.compiler.samples import Row, encode_examples, read_ids
+from spartanc.errors import UsageError
 from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example, label_indices, label_numbers
 from spartanc.runtime_py.text import TextEncoder
 

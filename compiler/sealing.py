@@ -10,9 +10,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spartanc.base.progress import stage
 from spartanc.compiler.artifact import check_output, write_manifest
-from spartanc.compiler.errors import CompileError, GateError
-from spartanc.compiler.progress import stage
+from spartanc.errors import CompileError, GateError
 from spartanc.runtime_py.bundle import MANIFEST
 from spartanc.runtime_py.signature import read_private_key
 

@@ -29,15 +29,15 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from spartanc.base.progress import stage
 from spartanc.compiler.capture import capture
-from spartanc.compiler.errors import CompileError, UsageError
 from spartanc.compiler.lower import lower
-from spartanc.compiler.progress import stage
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, passes
 from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.quantize import quantize_backbone
 from spartanc.compiler.samples import Row, padded
 from spartanc.compiler.traced import LayerTrace, TraceLayout, eager_trace, trace_memories
+from spartanc.errors import CompileError, UsageError
 from spartanc.models.checkpoint import TrainedModel
 from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import check_order

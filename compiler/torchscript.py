@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spartanc.compiler.errors import CompileError, GateError
+from spartanc.errors import CompileError, GateError
 from spartanc.runtime_py.devices.stock import StockDevice
 
 STOCK_NAMESPACES = ("aten", "prim")

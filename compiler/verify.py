@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
 from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.run import choose_task, device_for, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Example, read_examples

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 
 import spartanc
-from spartanc.compiler.targets.target import Target
+from spartanc.base.targets.target import Target
 from spartanc.runtime_py.build import runtime_versions
 
 PACKAGES = ("torch", "executorch", "torchao", "transformers", "safetensors", "tokenizers", "numpy")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.compiler.errors import SpartancError, UsageError
+from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import (
     find_segment_separator,
     find_weights,

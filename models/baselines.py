@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.classifier import SpartanClassifier
 
 METHODS = ("houlsby", "pfeiffer", "lora", "head", "full")

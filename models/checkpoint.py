@@ -37,7 +37,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.compiler.errors import SpartancError, UnsupportedModelError, UsageError
+from spartanc.errors import SpartancError, UnsupportedModelError, UsageError
 from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_count, has_segments, read_encoder_config
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig

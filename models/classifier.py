@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spartanc.compiler.errors import UnsupportedModelError, UsageError
+from spartanc.errors import UnsupportedModelError, UsageError
 from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import Memory, SpartanConfig

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import click
 
-from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
+from spartanc.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.data import Example, read_examples
 
 SEED = 20221129

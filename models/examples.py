@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.text import TextEncoder
 

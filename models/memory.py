@@ -1,6 +1,6 @@
 """The memory: two levels, parents and their cells, shared by all positions of a layer's output.
 
-Source: SPARTAN, arXiv 2211.16634, section 3. The formula stands in `spartanc.compiler.ops.memory_lookup`.
+Source: SPARTAN, arXiv 2211.16634, section 3. The formula stands in `spartanc.passes.ops.memory_lookup`.
 
 Legend: B batch, S positions, H hidden size, E parents, M cells in all, C = M / E cells a parent, K chosen
 parents.
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spartanc.compiler.errors import UnsupportedModelError, UsageError
+from spartanc.errors import UnsupportedModelError, UsageError
 
 LAYER_NORMS = ("none", "post")
 LOWEST_TEMPERATURE = 1e-30  # it and its inverse are numbers of float32

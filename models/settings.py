@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.faster import PRECISIONS
 
 MAX_LENGTH = 128

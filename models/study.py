@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 
-from spartanc.compiler.errors import CompileError, UsageError
-from spartanc.compiler.quiet import hush
+from spartanc.base.quiet import hush
+from spartanc.errors import CompileError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier

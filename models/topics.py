@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster

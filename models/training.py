@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from spartanc.compiler.claim import claimed
-from spartanc.compiler.errors import UsageError
+from spartanc.base.locks import claimed
+from spartanc.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier

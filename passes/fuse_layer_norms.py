@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from spartanc.compiler.ops.layer_norm import add_layer_norm  # noqa: F401  (registers the operator)
+from spartanc.passes.ops.layer_norm import add_layer_norm  # noqa: F401  (registers the operator)
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, same_shape

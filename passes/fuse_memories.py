@@ -1,6 +1,6 @@
 """Find SPARTAN's memory in an exported graph and replace it by one operator, `spartan::memory_lookup`.
 
-Source: arXiv 2211.16634, section 3; the operator's definition is in `spartanc.compiler.ops.memory_lookup`.
+Source: arXiv 2211.16634, section 3; the operator's definition is in `spartanc.passes.ops.memory_lookup`.
 """
 
 from __future__ import annotations

@@ -33,10 +33,10 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from spartanc.compiler.errors import CompileError, UnsupportedModelError
-from spartanc.compiler.ops.memory_lookup import NAMESPACE
-from spartanc.compiler.ops.widen import widen  # noqa: F401  (registers the operator)
+from spartanc.errors import CompileError, UnsupportedModelError
 from spartanc.passes.open_memory import open_memory, open_tensors
+from spartanc.passes.ops.memory_lookup import NAMESPACE
+from spartanc.passes.ops.widen import widen  # noqa: F401  (registers the operator)
 from spartanc.passes.program import constant_tensor
 from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 

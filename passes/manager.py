@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from spartanc.compiler.errors import CompileError
+from spartanc.errors import CompileError
 from spartanc.passes.protocol import GraphPass, PassReport
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch.export import ExportedProgram
 
-from spartanc.compiler.ops.packing import pack_memory
 from spartanc.passes.memory_site import FormChoice, memory_sites, unpacked_memory
+from spartanc.passes.ops.packing import pack_memory
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 

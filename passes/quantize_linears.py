@@ -1,7 +1,7 @@
 """Linears with int8 weights for spartanc's own kernels, quantised by torchao, packed, their GELU folded in.
 
 before:  linear(x, weight_fp32[N, K], bias) [-> gelu]            weight and bias stored; gelu exact, its only reader
-after:   linear_int8(x, blocks, scales[N], sums[N], bias, gelu)  see spartanc.compiler.ops.linear_int8
+after:   linear_int8(x, blocks, scales[N], sums[N], bias, gelu)  see spartanc.passes.ops.linear_int8
 
 A scale for each output; activations are rounded row by row at run time. Left alone, with the reason: a linear whose
 weight or bias is computed or an input of the program, or not float32, or of a size that the kernels do not take.
@@ -14,8 +14,8 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from spartanc.compiler.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
 from spartanc.passes.last_linear import gives_the_logits
+from spartanc.passes.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.quantize_memories import quantize_cells

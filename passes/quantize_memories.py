@@ -21,10 +21,10 @@ from torch.export import ExportedProgram
 from torchao.quantization import IntxWeightOnlyConfig, quantize_
 from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
 
-from spartanc.compiler.errors import UsageError
-from spartanc.compiler.ops.memory_lookup import INT4_GROUP
-from spartanc.compiler.ops.packing import pack_int4, pack_int8
+from spartanc.errors import UsageError
 from spartanc.passes.memory_site import FormChoice, memory_sites, unpacked_memory
+from spartanc.passes.ops.memory_lookup import INT4_GROUP
+from spartanc.passes.ops.packing import pack_int4, pack_int8
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import SpartancError, UsageError
+from spartanc.errors import SpartancError, UsageError
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows

@@ -18,10 +18,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from spartanc.compiler.errors import CompileError, MissingToolError
-from spartanc.compiler.targets.catalogue import find_target
-from spartanc.compiler.targets.target import Target
-from spartanc.runtime_py.cache import cache_directory, locked
+from spartanc.base.cache import cache_directory, locked
+from spartanc.base.targets.catalogue import find_target
+from spartanc.base.targets.target import Target
+from spartanc.errors import CompileError, MissingToolError
+from spartanc.runtime_py.imports import imported_modules
 from spartanc.runtime_py.setup_target import (
     CROSS_COMPILER,
     CROSS_COMPILER_PACKAGE,
@@ -42,27 +43,6 @@ _EXECUTORCH_LIBRARIES = (
     "libexecutorch_kernels_optimized.so",
     "libexecutorch_kernels_quantized.so",
     "libexecutorch_threadpool.so",
-)
-
-# What a board needs to run `run.py`: the same modules that run here, at the same places in the same package.
-_BOARD_MODULES = (
-    "__init__.py",
-    "compiler/__init__.py",
-    "compiler/errors.py",
-    "runtime_py/__init__.py",
-    "runtime_py/answer.py",
-    "runtime_py/bundle.py",
-    "runtime_py/cache.py",
-    "runtime_py/data.py",
-    "runtime_py/fleet.py",
-    "runtime_py/probe.py",
-    "runtime_py/session.py",
-    "runtime_py/signature.py",
-    "runtime_py/strict_json.py",
-    "runtime_py/task_file.py",
-    "runtime_py/text.py",
-    "runtime_py/trial.py",
-    "runtime_py/verified.py",
 )
 
 
@@ -112,12 +92,12 @@ def install_runtime(target: Target, directory: Path) -> None:
     """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`."""
     runtime = directory / "runtime"
     shutil.copytree(build_runtime(target), runtime)
-    here = Path(__file__).parent
-    shutil.copyfile(here / "board" / "run.py", runtime / "run.py")
-    for module in _BOARD_MODULES:
-        destination = runtime / "spartanc" / module
+    command = Path(__file__).parent / "board" / "run.py"
+    shutil.copyfile(command, runtime / "run.py")
+    for name, source in imported_modules(command).items():
+        destination = runtime / name
         destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_module_file(module), destination)
+        shutil.copyfile(source, destination)
 
 
 def board_runtime_files(target: Target | str) -> dict[str, Path]:
@@ -129,15 +109,6 @@ def board_runtime_files(target: Target | str) -> dict[str, Path]:
         folder = _installed_executorch() / "lib"
         files |= {name: folder / name for name in _EXECUTORCH_LIBRARIES}
     return files
-
-
-def _module_file(module: str) -> Path:
-    """The source of `module` of the package, wherever its subpackage was installed."""
-    package, _, file = module.rpartition("/")
-    spec = importlib.util.find_spec(".".join(["spartanc", *package.split("/")]) if package else "spartanc")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / file
 
 
 def _architecture(target: Target) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.probe import Probe, read_probe
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
 from spartanc.runtime_py.strict_json import parse_object

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 Label = str | int | float
 _COLUMNS = ("text", "text_pair", "label")

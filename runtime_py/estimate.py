@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.errors import MissingToolError
-from spartanc.compiler.targets.catalogue import all_targets
-from spartanc.compiler.targets.target import Target
+from spartanc.base.targets.catalogue import all_targets
+from spartanc.base.targets.target import Target
+from spartanc.errors import MissingToolError
 from spartanc.runtime_py.build import OPERATORS, build_runtime
 
 _MCA, _OBJDUMP = "llvm-mca", "llvm-objdump"

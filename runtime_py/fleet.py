@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.session import BoundInputs, Session, SessionError

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import CompileError, MissingToolError
+from spartanc.base.cache import cache_directory
+from spartanc.errors import CompileError, MissingToolError
 from spartanc.runtime_py.build import NATIVE_SOURCES
-from spartanc.runtime_py.cache import cache_directory
 from spartanc.runtime_py.devices.device import Row, write_rows
 from spartanc.runtime_py.setup_target import HOST_COMPILER_PACKAGE, host_compiler, missing_compiler
 

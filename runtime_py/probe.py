@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 _SHORT = 1 << 16  # entries
 FIELDS = ("input_ids", "attention_mask", "logits", "tolerance")

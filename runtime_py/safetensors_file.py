@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 _NAMES = {
     "F32": "float32",

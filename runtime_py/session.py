@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
+from spartanc.errors import MissingToolError, SpartancError, UsageError
 
 API_VERSION = 1
 _MAX_RANK = 8

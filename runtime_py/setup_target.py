@@ -18,10 +18,10 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from spartanc.compiler.errors import MissingToolError
-from spartanc.compiler.targets.catalogue import find_target
-from spartanc.compiler.targets.target import Target
-from spartanc.runtime_py.cache import cache_directory, locked
+from spartanc.base.cache import cache_directory, locked
+from spartanc.base.targets.catalogue import find_target
+from spartanc.base.targets.target import Target
+from spartanc.errors import MissingToolError
 
 EXECUTORCH_VERSION = "1.5.1"
 AARCH64_WHEEL_SHA256 = "8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a"

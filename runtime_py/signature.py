@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.errors import MissingToolError, UsageError
 
 SIGNATURE = "manifest.sig"
 SIGNATURE_LIMIT = 72  # bytes: two numbers of 33 and the DER around them

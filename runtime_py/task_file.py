@@ -47,7 +47,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
 from spartanc.runtime_py.strict_json import parse_object

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 
 @contextmanager

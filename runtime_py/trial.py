@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.bundle import MANIFEST, Bundle
 from spartanc.runtime_py.verified import Record
 

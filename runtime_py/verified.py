@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from spartanc.runtime_py.cache import cache_directory
+from spartanc.base.cache import cache_directory
 
 FOLDER = "verified"
 SETTLED_NS = 2_000_000_000

@@ -27,8 +27,8 @@ import parity
 import texts
 from inputs import Inputs
 
+from spartanc.base.quiet import hush
 from spartanc.compiler.android_assets import write_android_assets
-from spartanc.compiler.quiet import hush
 from spartanc.models.checkpoint import load_model
 
 ROOT = jvm.DEMO.parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spartanc.compiler.errors import UnsupportedModelError
+from spartanc.errors import UnsupportedModelError
 from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.bert import BERT
 from spartanc.models.encoders.distilbert import DISTILBERT

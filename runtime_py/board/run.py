@@ -26,7 +26,7 @@ def main() -> int:
         print(f"error: `{error.name}` is missing\nhint: pip install numpy tokenizers", file=sys.stderr)
         return 5
 
-    from spartanc.compiler.errors import SpartancError, UsageError
+    from spartanc.errors import SpartancError, UsageError
     from spartanc.runtime_py.answer import answer
     from spartanc.runtime_py.bundle import open_bundle
     from spartanc.runtime_py.data import Example, read_examples
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def answer_with_task(arguments: argparse.Namespace, examples: list[Any]) -> list[dict[str, Any]]:
-    from spartanc.compiler.errors import UsageError
+    from spartanc.errors import UsageError
     from spartanc.runtime_py.fleet import Fleet
 
     with Fleet(

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from spartanc.compiler.errors import MissingToolError
+from spartanc.errors import MissingToolError
 from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.devices.qemu import SYSROOT
 from spartanc.runtime_py.devices.remote import RemoteDevice, Wire

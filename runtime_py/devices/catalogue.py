@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.devices.adb import AdbDevice
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice

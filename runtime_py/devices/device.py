@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.errors import MissingToolError, SpartancError, UsageError
+from spartanc.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import MANIFEST, Bundle
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spartanc.compiler.errors import MissingToolError, UsageError
-from spartanc.compiler.targets.catalogue import find_target
-from spartanc.compiler.targets.target import Target
+from spartanc.base.targets.catalogue import find_target
+from spartanc.base.targets.target import Target
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.devices.device import Device, Place, Row, device_errors
 from spartanc.runtime_py.devices.local import ProcessPlace

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from spartanc.compiler.errors import SpartancError
+from spartanc.errors import SpartancError
 from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, board_runtime_files
 from spartanc.runtime_py.devices.device import Device, DeviceError, Finished, Place, device_errors

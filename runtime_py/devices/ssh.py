@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
 

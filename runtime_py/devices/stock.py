@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, open_bundle
 from spartanc.runtime_py.devices.device import Device, DeviceError, Place, Row, device_errors
 from spartanc.runtime_py.probe import Probe

@@ -8,7 +8,7 @@ import pytest
 
 from spartanc.compiler.android_assets import write_android_assets
 from spartanc.compiler.artifact import write_manifest
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import open_bundle
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from spartanc.compiler.artifact import check_output, whole_or_nothing
-from spartanc.compiler.errors import CompileError, UsageError
+from spartanc.errors import CompileError, UsageError
 from spartanc.runtime_py.bundle import open_bundle
 from support.artifacts import write_bundle
 

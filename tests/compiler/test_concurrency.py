@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.task_file import open_task, write_task
@@ -89,7 +89,7 @@ def test_sixteen_threads_and_sixteen_tasks_give_no_wrong_answer(tmp_path, second
 WRITER = """
 import sys
 from pathlib import Path
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from support.artifacts import write_bundle
 print("ready", flush=True)
 sys.stdin.readline()
@@ -156,7 +156,7 @@ def test_a_folder_of_somebody_else_is_one_error(tmp_path):
 import os
 from pathlib import Path
 from spartanc.compiler.artifact import check_output
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

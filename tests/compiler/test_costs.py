@@ -53,7 +53,7 @@ def test_shape_plumbing_is_left_out(costs):
 
 
 def test_a_memory_counts_the_parents_and_the_chosen_cells():
-    from spartanc.compiler.ops import memory_lookup  # noqa: F401  (registers the operator)
+    from spartanc.passes.ops import memory_lookup  # noqa: F401  (registers the operator)
 
     class Memory(nn.Module):
         def __init__(self):

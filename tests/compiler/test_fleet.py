@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from spartanc.compiler.errors import UsageError
 from spartanc.compiler.fleet import add_task, list_tasks, remove_task
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.proof import eager_logits
 from spartanc.compiler.run import run_bundle
 from spartanc.compiler.samples import random_rows
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.build import COMMAND, build_runtime
@@ -348,7 +348,7 @@ def test_a_task_whose_weights_changed_with_its_digest_fails_its_probe(made, tmp_
     assert re.search(r"its probe gives the logits `[-0-9., ]+`, expected `[-0-9., ]+` to within", done.stderr)
     script = """
 import json, sys
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.fleet import Fleet
 with Fleet(sys.argv[1]) as fleet:
     try:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
 
-import spartanc.compiler.ops.layer_norm  # noqa: F401  (defines the operator)
+import spartanc.passes.ops.layer_norm  # noqa: F401  (defines the operator)
 from spartanc.compiler.in_place import InPlacePlanning
 
 HIDDEN = 16

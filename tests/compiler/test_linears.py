@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.linears import choose_linears
 from spartanc.compiler.pipeline import CompileRequest, compile_model
-from spartanc.compiler.targets.catalogue import find_target
 from spartanc.models.checkpoint import save_model
 from support.fleets import save_tasks, tiny_tasks
 from support.models import tiny_model

@@ -3,8 +3,8 @@
 import pytest
 
 from spartanc.compiler import sealing
-from spartanc.compiler.errors import GateError
 from spartanc.compiler.sealing import require_identical
+from spartanc.errors import GateError
 from spartanc.models.checkpoint import save_model
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.signature import SIGNATURE, write_key_pair

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spartanc.compiler.ops.packing import pack_int4, pack_int8
+from spartanc.passes.ops.packing import pack_int4, pack_int8
 from spartanc.passes.quantize_memories import quantize_cells
 
 COMMAND = Path(__file__).parents[2] / "benchmarks" / "sizes.py"

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from spartanc.compiler.errors import CompileError, GateError
 from spartanc.compiler.torchscript import emit_torchscript, lengths_to_try
+from spartanc.errors import CompileError, GateError
 
 
 class DenseMemory(nn.Module):
@@ -87,7 +87,7 @@ def test_branch_on_the_length_is_caught(tmp_path):
 
 
 def test_operator_that_stock_torch_lacks_is_refused(tmp_path):
-    from spartanc.compiler.ops import memory_lookup  # noqa: F401  defines spartan::memory_lookup
+    from spartanc.passes.ops import memory_lookup  # noqa: F401  defines spartan::memory_lookup
 
     with pytest.raises(CompileError, match="spartan::memory_lookup"):
         emit_torchscript(Averaging("foreign"), tmp_path / "model.ts", 16)

@@ -52,7 +52,7 @@ def run(*command: object, **environment: str) -> str:
 
 
 def main() -> None:
-    from spartanc.compiler.quiet import hush
+    from spartanc.base.quiet import hush
 
     hush()
     from support.programs import export_tiny

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spartanc.compiler.errors import SpartancError
+from spartanc.errors import SpartancError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import manifest_digest_line, open_bundle
 from spartanc.runtime_py.safetensors_file import write_tensors

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
 from support.models import ARCHITECTURES, tiny_encoder_config

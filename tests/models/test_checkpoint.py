@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spartanc.compiler.errors import SpartancError, UsageError
+from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import load_model, save_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from spartanc.compiler.errors import SpartancError
-from spartanc.compiler.ops.memory_lookup import memory_lookup
+from spartanc.errors import SpartancError
 from spartanc.models.memory import Memory, SpartanConfig
+from spartanc.passes.ops.memory_lookup import memory_lookup
 
 
 @pytest.mark.parametrize(

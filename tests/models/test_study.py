@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models import study as module
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.study import Run, draw_shots, kept_settings, run_one, settings_for, study

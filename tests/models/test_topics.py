@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.topics import normalised_information, permutation_test, topics
 from support.models import tiny_model

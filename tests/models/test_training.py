@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertModel
 
-from spartanc.compiler.errors import SpartancError
+from spartanc.errors import SpartancError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import load_model
 from spartanc.models.memory import SpartanConfig

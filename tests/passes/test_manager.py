@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.compiler.errors import CompileError
+from spartanc.errors import CompileError
 from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import check_order, run_passes
 from spartanc.passes.program import copy_program, finish

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.compiler.targets.catalogue import find_target, target_names
-from spartanc.compiler.targets.target import QUANTIZATIONS
+from spartanc.base.targets.catalogue import find_target, target_names
+from spartanc.base.targets.target import QUANTIZATIONS
 from spartanc.passes import final_passes
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.pack_memories import PackMemories

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.passes.quantize_memories import QuantizeMemories, quantize_cells
 
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import MissingToolError
+from spartanc.errors import MissingToolError
 from spartanc.runtime_py.devices.adb import AdbDevice
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.setup_target import is_ready
 from support.bundles import make_bundle

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from spartanc.compiler.targets.catalogue import find_target
+from spartanc.base.targets.catalogue import find_target
 from spartanc.runtime_py.build import COMMAND, install_runtime
 from spartanc.runtime_py.devices.device import write_rows
 from spartanc.runtime_py.setup_target import is_ready
@@ -56,10 +56,7 @@ def bare_python(tmp_path_factory):
     where = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
                            capture_output=True, text=True, check=True)  # fmt: skip
     package = Path(where.stdout.strip()) / "spartanc"
-    package.mkdir()
-    (package / "__init__.py").write_text((REPOSITORY / "compiler/_root/__init__.py").read_text())
-    for name in ("compiler", "runtime_py"):
-        (package / name).symlink_to(REPOSITORY / name)
+    package.symlink_to(REPOSITORY / "spartanc")
     return python
 
 

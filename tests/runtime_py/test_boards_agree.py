@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from spartanc.compiler.targets.catalogue import all_targets
+from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.qemu import QemuDevice

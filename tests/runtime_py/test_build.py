@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from spartanc.compiler.errors import MissingToolError
+from spartanc.base.cache import cache_directory
+from spartanc.errors import MissingToolError
 from spartanc.runtime_py import build, setup_target
 from spartanc.runtime_py.build import COMMAND, LIBRARY, OPERATORS, build_runtime
-from spartanc.runtime_py.cache import cache_directory
 from spartanc.runtime_py.setup_target import is_ready
 
 

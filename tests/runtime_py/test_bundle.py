@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import open_bundle
 from support.artifacts import reseal, write_bundle
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.devices.local import LocalDevice

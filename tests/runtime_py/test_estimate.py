@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from spartanc.compiler.targets.catalogue import find_target
+from spartanc.base.targets.catalogue import find_target
 from spartanc.runtime_py.estimate import estimate, estimates, memory_kernel_loops, polynomial
 from spartanc.runtime_py.setup_target import is_ready
 

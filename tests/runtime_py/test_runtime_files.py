@@ -13,7 +13,7 @@ import shutil
 
 import pytest
 
-from spartanc.compiler.targets.catalogue import all_targets
+from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.build import COMMAND, LIBRARY, OPERATORS, board_runtime_files
 from spartanc.runtime_py.setup_target import is_ready
 from support.arm import LLVM_MC, OBJDUMP, beyond_base, dynamic, instructions, newest_version

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.build import build_runtime
 from spartanc.runtime_py.session import BoundInputs, Session
 from support.programs import MAX_LENGTH, eager_logits, tiny_rows
@@ -17,7 +17,7 @@ from support.programs import MAX_LENGTH, eager_logits, tiny_rows
 PRELUDE = """
 import json, sys
 import numpy as np
-from spartanc.compiler.errors import SpartancError
+from spartanc.errors import SpartancError
 from spartanc.runtime_py.session import Session
 program, library = sys.argv[1:3]
 def attempt(action):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from spartanc.compiler.artifact import write_manifest
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key, read_public_key, sign, write_key_pair
@@ -167,7 +167,7 @@ def test_without_a_verifier_what_should_be_checked_is_refused(bundle, public):
 import sys
 from pathlib import Path
 sys.modules["cryptography"] = None
-from spartanc.compiler.errors import MissingToolError
+from spartanc.errors import MissingToolError
 from spartanc.runtime_py.bundle import open_bundle
 open_bundle(sys.argv[1])
 try:

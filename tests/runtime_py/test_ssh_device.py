@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spartanc.compiler.errors import MissingToolError, UsageError
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.build import COMMAND
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError

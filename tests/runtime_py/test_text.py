@@ -7,7 +7,7 @@ import resource
 import pytest
 from tokenizers import Tokenizer
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py.text import TextEncoder
 from support.models import tiny_tokenizer
 

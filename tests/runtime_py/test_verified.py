@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 from spartanc.runtime_py import bundle as bundle_module
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from spartanc.runtime_py.cache import cache_directory
+from spartanc.base.cache import cache_directory
 
 QEMU = shutil.which("qemu-aarch64-static")
 TOOLS = ("debootstrap", "dpkg-deb", "unshare", "chroot")

@@ -10,7 +10,7 @@ import torch
 from executorch.exir import EdgeCompileConfig, to_edge
 from torch import nn
 
-from spartanc.compiler.ops.linear_int8 import pack_weights
+from spartanc.passes.ops.linear_int8 import pack_weights
 from spartanc.passes.quantize_memories import quantize_cells
 from support.operators import RUNNER
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from executorch.exir import EdgeCompileConfig, to_edge
 
-from spartanc.compiler.ops.packing import pack_int4, pack_int8, pack_memory
+from spartanc.passes.ops.packing import pack_int4, pack_int8, pack_memory
 from support.operators import RUNNER
 
 HIDDEN, PARENTS, CELLS, TOP_K, TEMPERATURE = 96, 6, 18, 4, 1.6

@@ -1,8 +1,8 @@
 import pytest
 
+from spartanc.base.locks import claimed
 from spartanc.compiler.artifact import replaced_whole
-from spartanc.compiler.claim import claimed
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 
 def test_a_folder_is_held_by_one_at_a_time(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spartanc.compiler.ops.linear_int8 import MAX_INPUTS, linear_int8, pack_weights, unpack_weights
+from spartanc.passes.ops.linear_int8 import MAX_INPUTS, linear_int8, pack_weights, unpack_weights
 
 
 def _layer(outputs, inputs, seed=0):

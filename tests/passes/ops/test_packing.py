@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from spartanc.compiler.ops.memory_lookup import (
+from spartanc.passes.ops.memory_lookup import (
     memory_lookup,
     memory_lookup_int4,
     memory_lookup_int8,
     memory_lookup_packed,
 )
-from spartanc.compiler.ops.packing import pack_int4, pack_int8, pack_logit_weights, pack_memory, pack_values
+from spartanc.passes.ops.packing import pack_int4, pack_int8, pack_logit_weights, pack_memory, pack_values
 
 
 @pytest.mark.parametrize(("parents", "children", "hidden"), [(1, 1, 1), (16, 3, 24), (5, 3, 7), (8, 1, 16)])

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from spartanc.compiler.targets.catalogue import UnknownTarget, all_targets, find_target, target_names
+from spartanc.base.targets.catalogue import UnknownTarget, all_targets, find_target, target_names
 
 
 def test_the_promised_targets_are_there():
@@ -35,7 +35,7 @@ def test_one_set_of_flags_serves_every_arm_board():
 
 def test_targets_are_read_without_torch():
     code = (
-        "import sys; from spartanc.compiler.targets.catalogue import find_target; find_target('rpi4'); "
+        "import sys; from spartanc.base.targets.catalogue import find_target; find_target('rpi4'); "
         "assert not {'torch', 'executorch'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,7 +1,7 @@
 """Raspberry Pi 3 Model B: BCM2837, four Cortex-A53, 64-bit Raspberry Pi OS."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
-from spartanc.compiler.targets.target import Cache, Target
+from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.target import Cache, Target
 
 RPI3 = Target(
     name="rpi3",

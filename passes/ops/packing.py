@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spartanc.compiler.ops.memory_lookup import BLOCK_COLUMNS, INT4_GROUP, QUAD, VALUE_COLUMNS
+from spartanc.passes.ops.memory_lookup import BLOCK_COLUMNS, INT4_GROUP, QUAD, VALUE_COLUMNS
 
 
 class PackedMemory(NamedTuple):

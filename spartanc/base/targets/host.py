@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
-from spartanc.compiler.targets.aarch64 import PACKED_KEYS_UP_TO
-from spartanc.compiler.targets.target import Cache, Target
+from spartanc.base.targets.aarch64 import PACKED_KEYS_UP_TO
+from spartanc.base.targets.target import Cache, Target
 
 _KNOWN_FEATURES = (
     "avx2",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spartanc.compiler.errors import UsageError
+from spartanc.errors import UsageError
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Their C library is bionic, so the executorch wheel's libraries, built for glibc,
 for this target carries the program, and the app brings the runtime.
 """
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO
-from spartanc.compiler.targets.target import Cache, Target
+from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO
+from spartanc.base.targets.target import Cache, Target
 
 ANDROID_ARM64 = Target(
     name="android-arm64",

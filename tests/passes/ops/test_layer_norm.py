@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spartanc.compiler.ops.layer_norm import add_layer_norm
+from spartanc.passes.ops.layer_norm import add_layer_norm
 
 OPERATOR = torch.ops.spartan.add_layer_norm.default
 

@@ -1,7 +1,7 @@
 """Raspberry Pi 5: BCM2712, four Cortex-A76, 64-bit Raspberry Pi OS; dot products and fp16."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
-from spartanc.compiler.targets.target import Cache, Target
+from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.target import Cache, Target
 
 RPI5 = Target(
     name="rpi5",

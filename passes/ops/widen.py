@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spartanc.compiler.ops.memory_lookup import NAMESPACE
+from spartanc.passes.ops.memory_lookup import NAMESPACE
 
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 _library.define("widen(Tensor x) -> Tensor")

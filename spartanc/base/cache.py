@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spartanc.compiler.errors import MissingToolError
+from spartanc.errors import MissingToolError
 
 
 def cache_directory() -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from spartanc.compiler.errors import MissingToolError
-from spartanc.compiler.targets.android_arm64 import ANDROID_ARM64
-from spartanc.compiler.targets.host import host
-from spartanc.compiler.targets.rpi3 import RPI3
-from spartanc.compiler.targets.rpi4 import RPI4
-from spartanc.compiler.targets.rpi5 import RPI5
-from spartanc.compiler.targets.target import Target
+from spartanc.base.targets.android_arm64 import ANDROID_ARM64
+from spartanc.base.targets.host import host
+from spartanc.base.targets.rpi3 import RPI3
+from spartanc.base.targets.rpi4 import RPI4
+from spartanc.base.targets.rpi5 import RPI5
+from spartanc.base.targets.target import Target
+from spartanc.errors import MissingToolError
 
 _FIXED = (RPI3, RPI4, RPI5, ANDROID_ARM64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spartanc.compiler.ops.attention import attention
+from spartanc.passes.ops.attention import attention
 
 OPERATOR = torch.ops.spartan.attention.default
 

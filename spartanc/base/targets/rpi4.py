@@ -1,7 +1,7 @@
 """Raspberry Pi 4 Model B: BCM2711, four Cortex-A72, 64-bit Raspberry Pi OS; no crypto, no dot products."""
 
-from spartanc.compiler.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
-from spartanc.compiler.targets.target import Cache, Target
+from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.target import Cache, Target
 
 RPI4 = Target(
     name="rpi4",
