@@ -179,9 +179,19 @@ def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_
     The epoch that is best on --eval is kept. Runs on several processes or machines under `accelerate launch`.
     """
     from spartanc.compiler.present import print_training
+    from spartanc.models.memory import SpartanConfig
+    from spartanc.models.settings import TrainRequest, TrainSettings
     from spartanc.models.training import train
 
-    result = train(backbone, data, eval_, out, samples=not no_samples, **options)
+    memory = ("parents", "cells", "top_k", "temperature", "layer_norm")
+    spartan = SpartanConfig(**{name: options.pop(name) for name in memory})
+    how = ("epochs", "seed", "learning_rate", "batch_size", "max_length", "precision")
+    adapt = options["epochs"] is None
+    settings = TrainSettings().changed(**{name: options.pop(name) for name in how})
+    request = TrainRequest(
+        backbone, data, eval_, out, settings=settings, adapt=adapt, spartan=spartan, samples=not no_samples, **options
+    )
+    result = train(request).as_json()
     print_json(result) if as_json else print_training(result)
 
 

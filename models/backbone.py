@@ -84,7 +84,9 @@ def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
 _BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
 
 
-def build_classifier(backbone: Backbone, spartan: SpartanConfig | None, outputs: int, pairs: bool) -> SpartanClassifier:
+def build_classifier(
+    backbone: Backbone, spartan: SpartanConfig | None, outputs: int, pairs: bool, pooling: str = "pooler"
+) -> SpartanClassifier:
     """An untrained classifier over the encoder; memories and head are drawn from torch's generator.
 
     pairs: whether inputs are two sentences, which an encoder with segments then tells apart.
@@ -94,7 +96,7 @@ def build_classifier(backbone: Backbone, spartan: SpartanConfig | None, outputs:
         config.pop(name, None)
     separator = find_segment_separator(backbone.tokenizer, config) if pairs else None
     try:
-        module = SpartanClassifier(config, spartan, separator)
+        module = SpartanClassifier(config, spartan, separator, pooling)
     except SpartancError:
         raise
     except Exception as error:  # whatever a constructor raises on values that do not fit together

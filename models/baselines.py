@@ -66,7 +66,7 @@ class BaselineClassifier(SpartanClassifier):
             raise ValueError("a baseline is built on a classifier without memories")
         self.adapter, self.config = classifier.adapter, classifier.config
         self.spartan, self.segment_separator = None, classifier.segment_separator
-        self.network = classifier.network
+        self.network, self.pooling = classifier.network, classifier.pooling
         self.method = method
         names = {
             "houlsby": (self.adapter.attention_output, self.adapter.layer_output),
@@ -86,5 +86,5 @@ class BaselineClassifier(SpartanClassifier):
         if self.method == "full":
             return names
         norms = set(super().task_names()) if self.method == "houlsby" else set()
-        head = tuple(f"network.{prefix}" for prefix in self.adapter.head)
+        head = self.head_prefixes()
         return [name for name in names if name in norms or ".added_" in name or name.startswith(head)]

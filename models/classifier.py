@@ -20,6 +20,7 @@ from spartanc.errors import UnsupportedModelError, UsageError
 from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import Memory, SpartanConfig
+from spartanc.models.pooling import check_pooling, pool, put_linear_head
 
 MOST_CLASSES = 1 << 16
 # What a config.json may say of how a model is run or stored; none of it is part of what the model is.
@@ -74,6 +75,7 @@ class SpartanClassifier(nn.Module):
     encoder_config: a Hugging Face config as a dict, `model_type` and `num_labels` in it.
     segment_separator: the id after whose first occurrence a second text begins; None where the encoder has no
     segments, or its tokenizer does not mark them.
+    pooling: which vector of a text the classifier reads, one of `pooling.POOLINGS`.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SpartanClassifier(nn.Module):
         encoder_config: dict[str, Any],
         spartan: SpartanConfig | None,
         segment_separator: int | None = None,
+        pooling: str = "pooler",
     ):
         super().__init__()
         self.adapter = adapter_for(encoder_config.get("model_type"))
@@ -89,8 +92,12 @@ class SpartanClassifier(nn.Module):
         if segment_separator is not None and not has_segments(self.config, self.adapter):
             raise UsageError(f"segment separator `{segment_separator}`, but the encoder has no segments")
         self.segment_separator = segment_separator
+        check_pooling(pooling, self.adapter)
+        self.pooling = pooling
         _, classifier_class, _ = self.adapter.load_classes()
         self.network = classifier_class(self.config)
+        if not self.has_own_head:
+            put_linear_head(self.network, self.adapter, self.config.hidden_size, self.config.num_labels)
         if spartan is not None:
             eps = getattr(self.config, "layer_norm_eps", 1e-12)
             layers = self.layers()
@@ -101,7 +108,15 @@ class SpartanClassifier(nn.Module):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.adapter.token_types:
             inputs["token_type_ids"] = self._token_types(input_ids)
-        return self.network(**inputs).logits
+        if self.has_own_head:
+            return self.network(**inputs).logits
+        states_BLH = getattr(self.network, self.adapter.base)(**inputs).last_hidden_state
+        return self.network.classifier(pool(states_BLH, attention_mask, self.pooling))
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the head is Hugging Face's own, which pools by itself."""
+        return self.pooling in ("pooler", "task_pooler")
 
     def _token_types(self, input_ids: Tensor) -> Tensor:
         if self.segment_separator is None:
@@ -127,10 +142,17 @@ class SpartanClassifier(nn.Module):
             if isinstance(module, nn.LayerNorm)
             for parameter, _ in module.named_parameters()
         }
-        head = tuple(f"network.{prefix}" for prefix in self.adapter.head)
+        head = self.head_prefixes()
         return [
             name for name, _ in self.named_parameters() if name in norms or name.startswith(head) or ".memory." in name
         ]
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        """What the names of the classifier's own parameters begin with; a pooler of the task is among them."""
+        head = self.adapter.head if self.has_own_head else ("classifier.",)
+        if self.pooling == "task_pooler":
+            head = (*head, f"{self.adapter.base}.pooler.")
+        return tuple(f"network.{prefix}" for prefix in head)
 
     def place(self, name: str) -> str:
         """Where a tensor of Hugging Face's sequence classifier stands in this module."""

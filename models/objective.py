@@ -76,7 +76,7 @@ def parameter_groups(module: TrainingModule, settings: TrainSettings) -> list[di
     """Freeze the backbone; the task's parameters in groups, each with its own learning rate."""
     classifier = module.classifier
     task = set(classifier.task_names())
-    head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
+    head = classifier.head_prefixes()
     norms = {
         parameter for part in classifier.modules() if isinstance(part, nn.LayerNorm) for parameter in part.parameters()
     }

@@ -1,12 +1,14 @@
-"""How to train: every number of a training, with the defaults that development splits chose."""
+"""What to train and how: every number of a training, with the defaults that development splits chose."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from spartanc.errors import UsageError
 from spartanc.models.faster import PRECISIONS
+from spartanc.models.memory import SpartanConfig
 
 MAX_LENGTH = 128
 
@@ -67,7 +69,14 @@ class TrainSettings:
             raise UsageError(f"training: precision `{self.precision}` is not one of {', '.join(PRECISIONS)}")
 
     def changed(
-        self, epochs: float | None, seed: int, max_length: int, learning_rate: float | None, batch_size: int | None
+        self,
+        *,
+        epochs: float | None = None,
+        seed: int = 0,
+        max_length: int = MAX_LENGTH,
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        precision: str = "fp32",
     ) -> TrainSettings:
         """These settings with a command's options; a learning rate scales those of all groups alike."""
         scaled = self if learning_rate is None or not self.lr else self.scaled(learning_rate / self.lr)
@@ -78,9 +87,41 @@ class TrainSettings:
             seed=seed,
             max_length=max_length,
             batch_size=self.batch_size if batch_size is None else batch_size,
+            precision=precision,
         )
 
     def scaled(self, factor: float) -> TrainSettings:
         """All learning rates times `factor`."""
         names = ("lr", "values_lr", "head_lr", "norm_lr")
         return replace(self, **{name: getattr(self, name) * factor for name in names})
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `spartanc train` is asked for.
+
+    backbone: an encoder's directory, of which `layers` keeps the first so many layers.
+    data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
+    out: the model.pt to write.
+    settings: how to train. adapt: where rows are so few that the settings' epochs are a dozen steps, take more of them
+    and the rates of `few_shot.py`.
+    spartan: the shape of every memory.
+    problem: `classification` or `regression`; by default regression if every label is a number.
+    init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the same,
+    classifier are started from.
+    samples: whether evaluation examples go into the model, for `compile` to prove its result on.
+    resume: go on from the last checkpoint beside `out`, which an interrupted training left.
+    """
+
+    backbone: Path
+    data: Path
+    eval: Path
+    out: Path
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    adapt: bool = True
+    spartan: SpartanConfig = field(default_factory=SpartanConfig)
+    layers: int | None = None
+    problem: str | None = None
+    init_from: Path | None = None
+    samples: bool = True
+    resume: bool = False

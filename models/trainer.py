@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import TrainSettings
 
 
+@dataclass(frozen=True)
+class TrainerRun:
+    """One training. history, best: every evaluation, and the metric of the best one; seconds: of the training alone."""
+
+    main_process: bool
+    seconds: float
+    steps: int
+    history: tuple[dict[str, float], ...]
+    best: dict[str, float]
+
+
 def run_trainer(
     module: TrainingModule,
     settings: TrainSettings,
@@ -35,7 +47,7 @@ def run_trainer(
     identity: dict[str, Any],
     say: Callable[[str], None],
     resume: bool = False,
-) -> dict[str, Any]:
+) -> TrainerRun:
     """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`."""
     import transformers
     from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
@@ -103,13 +115,7 @@ def run_trainer(
     ]
     for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
         entry["seconds"] = moment - started
-    return {
-        "main_process": main,
-        "seconds": seconds,
-        "steps": trainer.state.global_step,
-        "history": history,
-        "best": {metric: trainer.state.best_metric},
-    }
+    return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), {metric: trainer.state.best_metric})
 
 
 def _prepare_work(work: Path, identity: dict[str, Any], resume: bool) -> Path | None:

@@ -13,7 +13,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,150 +23,211 @@ from torch import nn
 
 from spartanc.base.locks import claimed
 from spartanc.errors import UsageError
-from spartanc.models.backbone import build_classifier, load_backbone
+from spartanc.models.backbone import Backbone, build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, find_labels
 from spartanc.models.few_shot import are_few, for_few_rows
-from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule
-from spartanc.models.settings import MAX_LENGTH, TrainSettings
+from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
-from spartanc.models.trainer import run_trainer
-from spartanc.runtime_py.data import label_indices, label_numbers, read_examples
+from spartanc.models.trainer import TrainerRun, run_trainer
+from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
 from spartanc.runtime_py.text import TextEncoder
 
+Say = Callable[[str], None]
 
-def train(
-    backbone: str | Path,
-    data: str | Path,
-    eval: str | Path,
-    out: str | Path,
-    *,
-    epochs: float | None = None,
-    seed: int = 0,
-    samples: bool = True,
-    learning_rate: float | None = None,
-    batch_size: int | None = None,
-    max_length: int = MAX_LENGTH,
-    precision: str = "fp32",
-    parents: int = 16,
-    cells: int = 48,
-    top_k: int = 8,
-    temperature: float = 1.6,
-    layer_norm: str = "none",
-    layers: int | None = None,
-    problem: str | None = None,
-    init_from: str | Path | None = None,
-    resume: bool = False,
-    settings: TrainSettings | None = None,
-    report: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Train a SPARTAN classifier and write it to `out`; what was done comes back as plain values.
 
-    backbone: an encoder's directory, of which `layers` keeps the first so many layers.
-    data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
-    epochs: 3 by default; so few rows that these are less than 120 steps get as many as it takes, and the settings of
-    `few_shot.py`, unless `settings` are given.
-    samples: whether 32 of the evaluation examples go into the model, for `compile` to prove its result on.
-    learning_rate: of the memories; the classifier's and the LayerNorms' go with it in their measured ratio.
-    max_length: tokens a text, or what the encoder can take where that is less.
-    precision: of products with frozen weights, `fp32` or `bf16`; see `faster.py`.
-    problem: `classification` or `regression`; by default regression if every label is a number.
-    init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the
-    same, classifier are started from.
-    resume: go on from the last checkpoint beside `out`, which an interrupted training left.
-    settings: all that this signature leaves at measured values; what it names is taken from the arguments.
+@dataclass(frozen=True)
+class TrainResult:
+    """What `spartanc train` did.
+
+    history: every evaluation's epoch, metric, loss, and seconds from the start. best: the metric of the one that was
+    saved. seconds: of the training alone.
+    """
+
+    model: str
+    problem: str
+    labels: tuple[str, ...]
+    train_rows: int
+    eval_rows: int
+    truncated: int
+    trainable_parameters: int
+    seconds: float
+    steps: int
+    history: tuple[dict[str, float], ...]
+    best: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"labels": list(self.labels), "history": list(self.history)}
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The rows of a task, read and checked.
+
+    train_targets, eval_targets: class indices, or numbers less `mean`, divided by `deviation`.
+    """
+
+    problem: str
+    labels: tuple[str, ...]
+    train_examples: list[Example]
+    eval_examples: list[Example]
+    train_targets: Sequence[int | float]
+    eval_targets: Sequence[int | float]
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return max(1, len(self.labels))
+
+    @property
+    def has_pairs(self) -> bool:
+        return any(example.text_pair is not None for example in self.train_examples)
+
+
+def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
+    """Train a SPARTAN classifier and write it to `request.out`.
+
     report: called with a line of text now and then; by default they go to stderr.
 
     Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
     """
-    spartan, out = SpartanConfig(parents, cells, top_k, temperature, layer_norm), Path(out)
-    adapts = epochs is None and settings is None
-    settings = (settings or TrainSettings()).changed(epochs, seed, max_length, learning_rate, batch_size)
-    settings = replace(settings, precision=precision)
     say = report or _say_on_stderr
-    if out.is_dir():
-        raise UsageError(f"`{out}` is a directory", hint="give the name of a file: --out model.pt")
-    train_examples, eval_examples = read_examples(data), read_examples(eval)
-    problem, labels = find_labels(train_examples, data, problem)
-    if adapts and are_few(len(train_examples), settings):
-        settings = for_few_rows(settings, len(train_examples), len(labels))
-        say(f"{len(train_examples)} rows are few: {settings.epochs} epochs, and rates for few rows")
-    encoder_files = load_backbone(backbone, layers)
+    check_output(request)
+    data = read_task(request)
+    settings = settings_for_rows(request, data, say)
+    backbone = load_backbone(request.backbone, request.layers)
     torch.manual_seed(settings.seed)
-    pairs = any(example.text_pair is not None for example in train_examples)
-    classifier = build_classifier(encoder_files, spartan, max(1, len(labels)), pairs)
+    classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs)
+    train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
+    start_task(request, classifier, data, train_rows, settings)
+    module = TrainingModule(classifier, data.problem, settings.load_balance, settings.dropout)
+    identity = identity_of(request, settings)
+    work = request.out.with_name(f".{request.out.name}.training")
+    with _claimed(work, request.out):
+        run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
+        if data.problem == "regression":
+            restore_scale(classifier, data.mean, data.deviation)
+        classifier.eval()
+        result = TrainResult(
+            model=str(request.out),
+            problem=data.problem,
+            labels=data.labels,
+            train_rows=len(train_rows),
+            eval_rows=len(eval_rows),
+            truncated=train_rows.truncated,
+            trainable_parameters=sum(value.numel() for value in classifier.parameters() if value.requires_grad),
+            seconds=run.seconds,
+            steps=run.steps,
+            history=run.history,
+            best=run.best,
+        )
+        if run.main_process:
+            save_model(trained_model(request, settings, data, backbone, classifier, identity, run), request.out)
+            shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def check_output(request: TrainRequest) -> None:
+    if request.out.is_dir():
+        raise UsageError(f"`{request.out}` is a directory", hint="give the name of a file: --out model.pt")
+
+
+def read_task(request: TrainRequest) -> TaskData:
+    """Both files, and what their labels are."""
+    train_examples, eval_examples = read_examples(request.data), read_examples(request.eval)
+    problem, labels = find_labels(train_examples, request.data, request.problem)
+    if problem == "classification":
+        train_targets = label_indices(train_examples, labels, request.data)
+        eval_targets = label_indices(eval_examples, labels, request.eval)
+        return TaskData(problem, labels, train_examples, eval_examples, train_targets, eval_targets)
+    train_numbers = label_numbers(train_examples, request.data)
+    eval_numbers = label_numbers(eval_examples, request.eval)
+    mean, deviation = float(np.mean(train_numbers)), float(np.std(train_numbers)) or 1.0
+    train_scores = [(number - mean) / deviation for number in train_numbers]
+    eval_scores = [(number - mean) / deviation for number in eval_numbers]
+    return TaskData(problem, labels, train_examples, eval_examples, train_scores, eval_scores, mean, deviation)
+
+
+def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:
+    count = len(data.train_examples)
+    if not (request.adapt and are_few(count, request.settings)):
+        return request.settings
+    settings = for_few_rows(request.settings, count, len(data.labels))
+    say(f"{count} rows are few: {settings.epochs} epochs, and rates for few rows")
+    return settings
+
+
+def encode_rows(
+    data: TaskData, backbone: Backbone, classifier: SpartanClassifier, settings: TrainSettings, say: Say
+) -> tuple[EncodedExamples, EncodedExamples]:
+    """Training and evaluation rows as token ids, no longer than settings and encoder allow."""
     longest = classifier.max_length()
     if settings.max_length > longest:
         say(f"the encoder takes at most {longest} tokens a text")
-    max_length = min(settings.max_length, longest)
-    encoder = TextEncoder(encoder_files.tokenizer, max_length)
-
-    scale = (0.0, 1.0)
-    if problem == "regression":
-        numbers = label_numbers(train_examples, data)
-        scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
-        targets: list[Sequence[int | float]] = [
-            [(number - scale[0]) / scale[1] for number in values]
-            for values in (numbers, label_numbers(eval_examples, eval))
-        ]
-    else:
-        targets = [label_indices(train_examples, labels, data), label_indices(eval_examples, labels, eval)]
-    train_rows = EncodedExamples(train_examples, targets[0], encoder)
-    eval_rows = EncodedExamples(eval_examples, targets[1], encoder)
+    encoder = TextEncoder(backbone.tokenizer, min(settings.max_length, longest))
+    train_rows = EncodedExamples(data.train_examples, data.train_targets, encoder)
     if train_rows.truncated:
-        say(f"{train_rows.truncated} of {len(train_rows)} training texts exceed {max_length} tokens")
+        say(f"{train_rows.truncated} of {len(train_rows)} training texts exceed {encoder.max_length} tokens")
+    return train_rows, EncodedExamples(data.eval_examples, data.eval_targets, encoder)
 
-    identity = {
-        "settings": asdict(settings),
-        "spartan": asdict(spartan),
-        "layers": layers,
-        "init_from": None if init_from is None else file_digest(init_from),
-        "data": [file_digest(path) for path in (data, eval)],
-    }
-    if init_from is not None:
-        copy_task(load_model(init_from), classifier, labels)
+
+def start_task(
+    request: TrainRequest,
+    classifier: SpartanClassifier,
+    data: TaskData,
+    rows: EncodedExamples,
+    settings: TrainSettings,
+) -> None:
+    """Where training starts: another task's tensors, or what the rows suggest."""
+    if request.init_from is not None:
+        copy_task(load_model(request.init_from), classifier, data.labels)
     else:
-        start(classifier, train_rows, settings)
-    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
-    work = out.with_name(f".{out.name}.training")
-    with _claimed(work, out):
-        result = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, resume)
-        if problem == "regression":
-            restore_scale(classifier, *scale)
-        classifier.eval()
-        summary = {
-            "model": str(out),
-            "problem": problem,
-            "labels": list(labels),
-            "train_rows": len(train_rows),
-            "eval_rows": len(eval_rows),
-            "truncated": train_rows.truncated,
-            "trainable_parameters": sum(value.numel() for value in classifier.parameters() if value.requires_grad),
-            **result,
-        }
-        if result["main_process"]:
-            count = len(eval_examples)
-            chosen = random.Random(settings.seed).sample(range(count), min(EVAL_EXAMPLES, count))
-            kept = tuple(eval_examples[index] for index in sorted(chosen)) if samples else ()
-            trained = TrainedModel(
-                classifier,
-                json.loads(classifier.config.to_json_string(use_diff=False)),
-                spartan,
-                encoder_files.tokenizer,
-                labels,
-                problem,
-                kept,
-                {
-                    **identity,
-                    "results": {name: summary[name] for name in ("train_rows", "eval_rows", "best", "history")},
-                },
-            )
-            save_model(trained, out)
-            shutil.rmtree(work, ignore_errors=True)
-    del summary["main_process"]
-    return summary
+        start(classifier, rows, settings)
+
+
+def identity_of(request: TrainRequest, settings: TrainSettings) -> dict[str, Any]:
+    """What a training must have in common with the one that it goes on with."""
+    return {
+        "settings": asdict(settings),
+        "spartan": asdict(request.spartan),
+        "layers": request.layers,
+        "init_from": None if request.init_from is None else file_digest(request.init_from),
+        "data": [file_digest(path) for path in (request.data, request.eval)],
+    }
+
+
+def trained_model(
+    request: TrainRequest,
+    settings: TrainSettings,
+    data: TaskData,
+    backbone: Backbone,
+    classifier: SpartanClassifier,
+    identity: dict[str, Any],
+    run: TrainerRun,
+) -> TrainedModel:
+    """What is saved: the classifier with some evaluation texts and what is known of its training."""
+    count = len(data.eval_examples)
+    chosen = random.Random(settings.seed).sample(range(count), min(EVAL_EXAMPLES, count))
+    kept = tuple(data.eval_examples[index] for index in sorted(chosen)) if request.samples else ()
+    results = {
+        "train_rows": len(data.train_examples),
+        "eval_rows": count,
+        "best": run.best,
+        "history": list(run.history),
+    }
+    return TrainedModel(
+        classifier,
+        json.loads(classifier.config.to_json_string(use_diff=False)),
+        request.spartan,
+        backbone.tokenizer,
+        data.labels,
+        data.problem,
+        kept,
+        {**identity, "results": results},
+    )
 
 
 @contextmanager
@@ -189,7 +250,7 @@ def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[
     the same.
     """
     state = target.state_dict()
-    head = tuple(f"network.{prefix}" for prefix in target.adapter.head)
+    head = target.head_prefixes()
     given = {
         name: tensor
         for name, tensor in source.task_tensors().items()
@@ -215,7 +276,7 @@ def start(classifier: SpartanClassifier, rows: EncodedExamples, settings: TrainS
 
 def last_linear(classifier: SpartanClassifier) -> nn.Linear:
     """The head's linear that gives the logits."""
-    head = tuple(f"network.{prefix}" for prefix in classifier.adapter.head)
+    head = classifier.head_prefixes()
     linears = [
         module
         for name, module in classifier.named_modules()

@@ -24,6 +24,8 @@ class EncoderAdapter:
     attention_output, layer_output: a layer's two linears that end its halves, before the residual's LayerNorm.
     query, value: the attention's projections.
     head: prefixes of the tensors that belong to the classifier, and so to the task.
+    pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
+    None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
     """
 
     model_type: str
@@ -38,3 +40,5 @@ class EncoderAdapter:
     value: str = "attention.self.value"
     head: tuple[str, ...] = ("classifier.",)
     config_layers: str = "num_hidden_layers"
+    pooler: str | None = None
+    pooler_is_frozen: bool = False

@@ -18,4 +18,6 @@ BERT = EncoderAdapter(
     layers="bert.encoder.layer",
     max_length=lambda config: config.max_position_embeddings,
     token_types=True,
+    pooler="bert.pooler.dense",
+    pooler_is_frozen=True,
 )

@@ -23,4 +23,5 @@ MPNET = EncoderAdapter(
     attention_output="attention.attn.o",
     query="attention.attn.q",
     value="attention.attn.v",
+    pooler="classifier.dense",
 )

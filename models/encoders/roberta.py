@@ -20,4 +20,5 @@ ROBERTA = EncoderAdapter(
     layers="roberta.encoder.layer",
     max_length=lambda config: config.max_position_embeddings - config.pad_token_id - 1,
     token_types=True,
+    pooler="classifier.dense",
 )

@@ -12,12 +12,12 @@ from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import load_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, load_balancing_loss, parameter_groups
-from spartanc.models.settings import TrainSettings
+from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from spartanc.runtime_py.data import read_examples
 from support.encoders import sentiment, write_encoder, write_examples
 
-MEMORY = {"parents": 4, "cells": 8, "top_k": 2}
+MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
 
 
@@ -38,9 +38,9 @@ def files(tmp_path):
 
 
 def quick(files, out, **options):
-    settings = options.pop("settings", TrainSettings(epochs=1, batch_size=8))
-    named = {"epochs": settings.epochs, "seed": settings.seed, "max_length": settings.max_length}
-    return train(*files, out, **MEMORY, **named, settings=settings, **options)
+    report = options.pop("report", None)
+    options = {"settings": TrainSettings(epochs=1, batch_size=8), "adapt": False, "spartan": MEMORY} | options
+    return train(TrainRequest(*files, out, **options), report)
 
 
 def test_two_trainings_of_one_model_do_not_mix(files, tmp_path):
@@ -61,27 +61,25 @@ def test_two_trainings_of_one_model_do_not_mix(files, tmp_path):
 def test_few_rows_get_steps_and_rates_that_suit_them(files, tmp_path):
     lines = []
     write_examples(files[1], sentiment(16, 1))
-    few = train(*files, tmp_path / "few.pt", **MEMORY, report=lines.append)
+    few = quick(files, tmp_path / "few.pt", settings=TrainSettings(), adapt=True, report=lines.append)
     assert any("16 rows are few: 60 epochs" in line for line in lines)
-    assert few["steps"] == 120
-    assert len(few["history"]) == 6
-    told = train(*files, tmp_path / "told.pt", **MEMORY, epochs=3)
-    assert told["steps"] == 6
-    assert few["best"]["accuracy"] > told["best"]["accuracy"]
-    given = train(*files, tmp_path / "given.pt", **MEMORY, settings=TrainSettings(batch_size=8))
-    assert plain_history(given) == plain_history(told)
+    assert few.steps == 120
+    assert len(few.history) == 6
+    told = quick(files, tmp_path / "told.pt", settings=TrainSettings(epochs=3))
+    assert told.steps == 6
+    assert few.best["accuracy"] > told.best["accuracy"]
 
 
 def plain_history(result):
-    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in result["history"]]
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in result.history]
 
 
 def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, capfd):
     lines = []
     write_examples(files[1], sentiment(256, 1))
     result = quick(files, tmp_path / "model.pt", settings=LEARNS, report=lines.append)
-    assert result["best"]["accuracy"] > 0.9
-    assert len(result["history"]) == 5
+    assert result.best["accuracy"] > 0.9
+    assert len(result.history) == 5
     assert lines[-1].startswith("epoch 5: accuracy")
     assert capfd.readouterr().out == ""
     model = load_model(tmp_path / "model.pt")
@@ -160,7 +158,7 @@ def test_without_resume_training_starts_anew(files, tmp_path):
 
 
 def test_learning_rate_scales_all_groups():
-    settings = TrainSettings().changed(3, 0, 128, 2 * TrainSettings().lr, None)
+    settings = TrainSettings().changed(learning_rate=2 * TrainSettings().lr)
     assert settings.norm_lr == pytest.approx(2 * TrainSettings().norm_lr)
     assert settings.head_lr == pytest.approx(2 * TrainSettings().head_lr)
     assert settings.batch_size == TrainSettings().batch_size
@@ -177,8 +175,8 @@ def test_two_sentences_mark_their_segments(files, tmp_path):
 def test_regression_scores_are_on_the_labels_scale(files, tmp_path):
     data = write_examples(tmp_path / "scores.jsonl", sentiment(256, 1, scores=True))
     result = quick((files[0], data, data), tmp_path / "model.pt", settings=LEARNS)
-    assert result["problem"] == "regression"
-    assert result["best"]["correlation"] > 0.9
+    assert result.problem == "regression"
+    assert result.best["correlation"] > 0.9
     model = load_model(tmp_path / "model.pt")
     assert model.labels == ()
     encoder = model.text_encoder(40)
@@ -267,7 +265,7 @@ def test_wrong_settings_are_named(values):
 
 
 def test_backbone_gets_no_gradient(files):
-    module = build_classifier(load_backbone(files[0]), SpartanConfig(**MEMORY), 2, pairs=False)
+    module = build_classifier(load_backbone(files[0]), MEMORY, 2, pairs=False)
     wrapped = TrainingModule(module, "classification", 0.01, dropout=False).train()
     parameter_groups(wrapped, TrainSettings())
     ids = torch.randint(4, 40, (2, 6))
@@ -282,8 +280,13 @@ def test_training_runs_on_two_processes(files, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
+        "from pathlib import Path\n"
+        "from spartanc.models.memory import SpartanConfig\n"
+        "from spartanc.models.settings import TrainRequest, TrainSettings\n"
         "from spartanc.models.training import train\n"
-        "train(*sys.argv[1:5], parents=4, cells=8, top_k=2, epochs=2, batch_size=4)\n"
+        "settings = TrainSettings(epochs=2, batch_size=4)\n"
+        "memory = SpartanConfig(parents=4, cells=8, top_k=2)\n"
+        "train(TrainRequest(*map(Path, sys.argv[1:5]), settings=settings, adapt=False, spartan=memory))\n"
     )
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command += [
