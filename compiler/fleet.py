@@ -35,7 +35,7 @@ from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes.ops.memory_lookup import INT4_GROUP
 from spartanc.passes.protocol import PassReport
 from spartanc.runtime_py.build import install_runtime
-from spartanc.runtime_py.bundle import TOKENIZER, Bundle, open_bundle
+from spartanc.runtime_py.bundle import FLEET, TOKENIZER, Bundle, open_bundle
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
@@ -384,7 +384,7 @@ def _manifest(plan: pipeline.Plan, max_length: int, first: _Made) -> dict[str, A
         "versions": versions(plan.target if plan.runtime else None),
         "program": plan.program,
         "program_format": "executorch",
-        "problem": "fleet",
+        "problem": FLEET,
         "labels": [],
         "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ("input_ids", "attention_mask")],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, "classes"]}],

@@ -220,7 +220,7 @@ def _proof_samples(request: CompileRequest, model: TrainedModel, max_length: int
         examples = list(model.eval_examples)
         if request.data is not None:
             examples = read_examples(request.data)
-            check_labels(examples, model.labels, model.problem == "regression", request.data)
+            check_labels(examples, model.labels, model.task_type, request.data)
         samples = encode_examples(examples, model.tokenizer, max_length)
         if not samples.rows:
             say("the model brings no evaluation texts and no `--data` was given: proved on random ids")
@@ -255,7 +255,7 @@ def _manifest(plan: Plan, model: TrainedModel, max_length: int) -> dict[str, Any
         "problem": model.problem,
         "labels": list(model.labels),
         "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ids_and_mask],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, len(model.labels) or 1]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": [1, model.task_type.outputs(model.labels)]}],
         "max_length": max_length,
         "vocabulary_size": model.vocabulary_size,
         "memory": asdict(model.spartan),

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from spartanc.errors import UsageError
-from spartanc.runtime_py.data import Example, label_indices, label_numbers
+from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 SEED = 20221130
@@ -48,13 +49,9 @@ def encode_examples(examples: Sequence[Example], tokenizer: str, max_length: int
     return Samples([row(each.ids) for each in encoded], sum(each.truncated for each in encoded))
 
 
-def check_labels(examples: Sequence[Example], labels: Sequence[str], is_regression: bool, source: str | Path) -> None:
+def check_labels(examples: Sequence[Example], labels: Sequence[str], task_type: TaskType, source: str | Path) -> None:
     """Raise UsageError naming the first row whose label is not one that the model gives; no label is fine."""
-    labelled = [example for example in examples if example.label is not None]
-    if is_regression:
-        label_numbers(labelled, source)
-    else:
-        label_indices(labelled, labels, source)
+    task_type.targets([example for example in examples if example.label is not None], labels, source)
 
 
 def random_rows(vocabulary: int, max_length: int, count: int = SWEEP_ROWS_WITHOUT_TEXT) -> list[Row]:

@@ -68,7 +68,7 @@ def verify_bundle(
         if loaded.tokenizer is None:
             raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
         examples = read_examples(data)[:limit]
-        check_labels(examples, bundle.labels, bundle.is_regression, data)
+        check_labels(examples, bundle.labels, bundle.task_type, data)
         samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)
         rows, truncated = samples.rows, samples.truncated
         reference = eager_logits(loaded.module, rows)

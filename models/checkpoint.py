@@ -8,7 +8,7 @@
     spartan           {parents, cells, top_k, temperature, layer_norm}
     segment_separator id of the token after which a second text begins, or None
     tokenizer         the text of tokenizer.json, or None
-    problem           "classification" or "regression"
+    problem           the name of a task type: "classification" or "regression"
     labels            names of the classes, [] for regression
     eval_examples     [{text, text_pair, label}], on which `compile` proves its result
     training          settings and results of the training, plain values
@@ -42,12 +42,15 @@ from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_co
 from spartanc.models.encoders.registry import adapter_for
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.regression import REGRESSION
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder, errors_of_tokenizers
 
 FORMAT = "spartanc-model"
 VERSION = 1
 EVAL_EXAMPLES = 32
-PROBLEMS = ("classification", "regression")
 
 # Buffers that older versions of transformers stored with the weights; they are constants.
 _STORED_CONSTANTS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
@@ -84,6 +87,10 @@ class TrainedModel:
     eval_examples: tuple[Example, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    @property
+    def task_type(self) -> TaskType:
+        return find_task_type(self.problem)
 
     @property
     def max_length(self) -> int:
@@ -364,15 +371,14 @@ def _assemble(
     labels: list[str],
     **rest: Any,
 ) -> TrainedModel:
-    if problem not in PROBLEMS:
-        raise UsageError(f"problem `{problem}` is not one of {', '.join(PROBLEMS)}")
+    task_type = find_task_type(problem)
     module = build_module(encoder_config, spartan, separator, state)
     outputs = module.config.num_labels
-    wanted = 1 if problem == "regression" else len(labels)
-    if outputs != wanted or (problem == "classification" and wanted < 2):
+    if outputs != task_type.outputs(labels):
         raise UsageError(f"{outputs} outputs for {problem} with {len(labels)} labels")
-    if len(set(labels)) != len(labels):
-        raise UsageError("two classes have the same label")
+    wrong = task_type.wrong_labels(labels)
+    if wrong is not None:
+        raise UsageError(wrong)
     if tokenizer is not None:
         size = TextEncoder(tokenizer, module.max_length()).vocabulary_size()
         if size > module.config.vocab_size:
@@ -481,8 +487,12 @@ def _original_labels(config: dict[str, Any]) -> tuple[str, list[str]]:
         names = {str(index): f"LABEL_{index}" for index in range(config.get("num_labels", 2))}
     if not isinstance(names, dict) or sorted(names) != sorted(str(index) for index in range(len(names))):
         raise UsageError("config.json: `id2label` must name the classes 0, 1, …")
-    if problem not in (None, "regression", "single_label_classification"):
-        raise UnsupportedModelError(f"problem_type `{problem}` is not supported")
-    if problem == "regression" or (problem is None and len(names) == 1):
-        return "regression", []
-    return "classification", [str(names[str(index)]) for index in range(len(names))]
+    if problem is None:
+        task_type: TaskType = REGRESSION if len(names) == 1 else CLASSIFICATION
+    else:
+        known = {each.hub_name: each for each in TASK_TYPES.values()}
+        if problem not in known:
+            raise UnsupportedModelError(f"problem_type `{problem}` is not supported")
+        task_type = known[problem]
+    labels = [str(names[str(index)]) for index in range(len(names))] if task_type.has_classes else []
+    return task_type.name, labels

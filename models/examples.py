@@ -12,6 +12,10 @@ from torch import Tensor
 
 from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.task_types.catalogue import find_task_type
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.regression import REGRESSION
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 
@@ -56,19 +60,14 @@ def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
-def find_labels(examples: Sequence[Example], path: str | Path, problem: str | None) -> tuple[str, tuple[str, ...]]:
-    """The problem, and for classification the names of its classes in order."""
+def find_task(examples: Sequence[Example], path: str | Path, problem: str | None) -> tuple[TaskType, tuple[str, ...]]:
+    """The task type, by default one that fits the labels, and the names of the classes in the order of the logits."""
     for example in examples:
         if example.label is None:
             raise UsageError(f"`{path}` line {example.line}: no `label`", hint="training needs every label")
     if problem is None:
         numbers = all(not isinstance(example.label, str) for example in examples)
-        problem = "regression" if numbers else "classification"
-    if problem == "regression":
-        return problem, ()
-    if problem != "classification":
-        raise UsageError(f"problem `{problem}` is not one of classification, regression")
-    labels = tuple(sorted({str(example.label) for example in examples}))
-    if len(labels) < 2:
-        raise UsageError(f"`{path}` has one label only: `{labels[0]}`", hint="a classifier needs two at least")
-    return problem, labels
+        task_type: TaskType = REGRESSION if numbers else CLASSIFICATION
+    else:
+        task_type = find_task_type(problem)
+    return task_type, task_type.find_labels(examples, path)

@@ -1,6 +1,6 @@
 """What training minimises, and over which parameters.
 
-Loss: cross entropy, or for regression the squared error of standardised labels, plus the load-balancing loss
+Loss: the task type's (see `losses.py`; numbers are standardised), plus the load-balancing loss
 of the original implementation: mean over layers of sum over parents of (mean parent weight)^2 * E, which is 1
 when all parents are used alike, times a strength.
 
@@ -14,21 +14,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.losses import loss_of
 from spartanc.models.settings import TrainSettings
+from spartanc.runtime_py.task_types.task_type import TaskType
 
 
 class TrainingModule(nn.Module):
-    """What the Trainer trains: a classifier with its loss; `labels` are class indices, or standardised
-    numbers.
-    """
+    """What the Trainer trains: a classifier with its loss; `labels` are the targets of its task type."""
 
-    def __init__(self, classifier: SpartanClassifier, problem: str, load_balance: float, dropout: bool):
+    def __init__(self, classifier: SpartanClassifier, task_type: TaskType, load_balance: float, dropout: bool):
         super().__init__()
         self.classifier = classifier
-        self.problem = problem
+        self.task_type = task_type
         self.load_balance = load_balance
         self.dropout = dropout
         self._weights: list[Tensor] = []
@@ -51,10 +50,7 @@ class TrainingModule(nn.Module):
         logits_BC = self.classifier(input_ids, attention_mask)
         if labels is None:
             return {"logits": logits_BC}
-        if self.problem == "regression":
-            loss = functional.mse_loss(logits_BC.squeeze(-1), labels)
-        else:
-            loss = functional.cross_entropy(logits_BC, labels)
+        loss = loss_of(self.task_type, logits_BC, labels)
         if self._weights:
             loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
             self._weights.clear()

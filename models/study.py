@@ -31,7 +31,7 @@ from spartanc.errors import CompileError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
-from spartanc.models.examples import EncodedExamples, find_labels
+from spartanc.models.examples import EncodedExamples, find_task
 from spartanc.models.faster import faster
 from spartanc.models.few_shot import are_few, for_few_rows, head_speed, with_enough_steps
 from spartanc.models.memory import SpartanConfig
@@ -40,7 +40,8 @@ from spartanc.models.settings import MAX_LENGTH, TrainSettings
 from spartanc.models.study_table import chosen_of, means, render, summarise
 from spartanc.models.trainer import evaluate, run_trainer
 from spartanc.models.training import start
-from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from spartanc.runtime_py.text import TextEncoder
 
 ALL_METHODS = ("spartan", *METHODS)
@@ -247,26 +248,23 @@ def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
 def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     """Train and test one run, in this process."""
     parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
-    problem, labels = find_labels(parts["train"], Path(common["data"]) / "train.jsonl", None)
+    task_type, labels = find_task(parts["train"], Path(common["data"]) / "train.jsonl", None)
     parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
     settings = settings_for(run, common, len(parts["train"]), len(labels))
     if settings.evaluations is not None:
         parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
     pairs = any(example.text_pair is not None for example in parts["train"])
-    classifier, tokenizer = build(run, common, max(1, len(labels)), pairs)
+    classifier, tokenizer = build(run, common, task_type.outputs(labels), pairs)
     encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
     rows = {}
     for name, examples in parts.items():
         path = Path(common["data"]) / f"{name}.jsonl"
-        number = problem == "regression"
-        targets = label_numbers(examples, path) if number else label_indices(examples, labels, path)
-        rows[name] = EncodedExamples(examples, targets, encoder)
+        rows[name] = EncodedExamples(examples, task_type.targets(examples, labels, path), encoder)
     started = time.perf_counter()
     start(classifier, rows["train"], settings)
-    module = TrainingModule(classifier, problem, settings.load_balance, settings.dropout)
+    module = TrainingModule(classifier, task_type, settings.load_balance, settings.dropout)
     with tempfile.TemporaryDirectory() as work:
         result = run_trainer(module, settings, rows["train"], rows["dev"], Path(work), {}, lambda line: None)
-    metric = "accuracy" if problem == "classification" else "correlation"
     task = set(classifier.task_names())
     trained = sum(value.numel() for name, value in classifier.named_parameters() if name in task)
     return {
@@ -275,9 +273,9 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         "settings": kept_settings(run, settings),
         "train_rows": len(rows["train"]),
         "classes": len(labels),
-        "dev": result.best[metric],
-        "test": evaluate(classifier, problem, rows["test"], settings.precision),
-        "history": [[entry["seconds"], entry[metric]] for entry in result.history],
+        "dev": result.best[task_type.metric],
+        "test": evaluate(classifier, task_type, rows["test"], settings.precision),
+        "history": [[entry["seconds"], entry[task_type.metric]] for entry in result.history],
         "parameters": trained,
         "bytes": 4 * trained,
         "seconds": time.perf_counter() - started,
@@ -366,13 +364,13 @@ def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], method
             return kept["seconds"]
     directory = Path(next(iter(tasks.values())))
     examples = read_examples(directory / "train.jsonl")
-    _, labels = find_labels(examples, directory / "train.jsonl", None)
+    _, labels = find_task(examples, directory / "train.jsonl", None)
     modules, rows = {}, None
     for method in methods:
         classifier, tokenizer = build(Run("", method, None, 0, 1.0), common, max(1, len(labels)), False)
         encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
         rows = rows or EncodedExamples(examples[:16], [0] * len(examples[:16]), encoder)
-        modules[method] = TrainingModule(classifier, "classification", TrainSettings().load_balance, False)
+        modules[method] = TrainingModule(classifier, CLASSIFICATION, TrainSettings().load_balance, False)
     assert rows is not None
     batch = next(rows.batches(0))
     seconds = measure_steps(modules, batch, common["precision"])

@@ -23,7 +23,7 @@ import numpy as np
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
-from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+from spartanc.runtime_py.data import Example, read_examples
 
 PERMUTATIONS = 500
 WORDS_SHOWN = 12
@@ -55,13 +55,8 @@ def topics(
     Raises UsageError where the model has no tokenizer, a label is not the model's, or the page cannot be written.
     """
     trained, examples = load_model(model), read_examples(data)
-    if trained.problem == "regression":
-        names, groups = _thirds(np.array(label_numbers(examples, data)))
-    else:
-        indices = label_indices(examples, trained.labels, data)
-        present = sorted(set(indices))
-        names = tuple(trained.labels[index] for index in present)
-        groups = np.array([present.index(index) for index in indices])
+    strata = trained.task_type.strata(examples, trained.labels, data)
+    names, groups = strata.names, strata.indices
     if len(names) < 2:
         raise UsageError(f"`{data}` holds one label only", hint="topics compares the texts of at least two")
     loads_NE, words, sentences = _collect(trained, examples)
@@ -128,14 +123,6 @@ def permutation_test(
     measured = information(groups)
     reached = sum(information(generator.permutation(groups)) >= measured for _ in range(permutations))
     return measured, (reached + 1) / (permutations + 1)
-
-
-def _thirds(numbers: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    bounds = np.quantile(numbers, [1 / 3, 2 / 3])
-    groups = np.digitize(numbers, bounds)
-    names = (f"below {bounds[0]:.3g}", f"{bounds[0]:.3g} to {bounds[1]:.3g}", f"above {bounds[1]:.3g}")
-    present = sorted(set(groups.tolist()))
-    return tuple(names[group] for group in present), np.searchsorted(present, groups)
 
 
 def _collect(trained: TrainedModel, examples: list[Example]):

@@ -25,6 +25,7 @@ from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import TrainSettings
+from spartanc.runtime_py.task_types.task_type import TaskType
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def run_trainer(
     from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
     transformers.utils.logging.set_verbosity_error()
-    metric = "accuracy" if module.problem == "classification" else "correlation"
+    metric = module.task_type.metric
     checkpoint = _prepare_work(work, identity, resume)
     when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
     if settings.evaluations is not None:
@@ -92,7 +93,7 @@ def run_trainer(
         train_dataset=train_rows,
         eval_dataset=eval_rows.by_length(),  # batches of like lengths: the score does not depend on the order
         compute_metrics=lambda prediction: {
-            metric: score(module.problem, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+            metric: score(module.task_type, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
         },
         optimizers=(optimizer, None),
     )
@@ -178,22 +179,20 @@ def _progress(metric: str, say: Callable[[str], None], main: bool):
     return ShowProgress()
 
 
-def evaluate(classifier: SpartanClassifier, problem: str, rows: EncodedExamples, precision: str = "fp32") -> float:
-    """Accuracy or correlation of a classifier on rows, without gradients."""
+def evaluate(
+    classifier: SpartanClassifier, task_type: TaskType, rows: EncodedExamples, precision: str = "fp32"
+) -> float:
+    """The task type's metric of a classifier on rows, without gradients."""
     classifier.eval()
     logits, targets = [], []
     with torch.no_grad(), faster(classifier, precision):
         for batch in rows.by_length().batches(classifier.config.pad_token_id or 0):
             logits.append(classifier(batch["input_ids"], batch["attention_mask"]))
             targets.append(batch["labels"])
-    return score(problem, torch.cat(logits).numpy(), torch.cat(targets).numpy())
+    return score(task_type, torch.cat(logits).numpy(), torch.cat(targets).numpy())
 
 
-def score(problem: str, logits: np.ndarray, targets: np.ndarray) -> float:
-    """Accuracy, or for regression Pearson's correlation (0 where either side is constant)."""
-    if problem == "classification":
-        return float((logits.argmax(-1) == targets).mean())
-    predicted = logits.reshape(-1)
-    if predicted.std() == 0 or targets.std() == 0:
-        return 0.0
-    return float(np.corrcoef(predicted, targets)[0, 1])
+def score(task_type: TaskType, logits: np.ndarray, targets: np.ndarray) -> float:
+    """The task type's metric; where it has no meaning 0, since epochs are compared by it."""
+    found = task_type.score(logits, targets)
+    return 0.0 if found is None else found

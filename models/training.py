@@ -26,13 +26,14 @@ from spartanc.errors import UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier
-from spartanc.models.examples import EncodedExamples, find_labels
+from spartanc.models.examples import EncodedExamples, find_task
 from spartanc.models.few_shot import are_few, for_few_rows
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.trainer import TrainerRun, run_trainer
-from spartanc.runtime_py.data import Example, label_indices, label_numbers, read_examples
+from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 Say = Callable[[str], None]
@@ -66,10 +67,10 @@ class TrainResult:
 class TaskData:
     """The rows of a task, read and checked.
 
-    train_targets, eval_targets: class indices, or numbers less `mean`, divided by `deviation`.
+    train_targets, eval_targets: the task type's, standardised numbers less `mean` and divided by `deviation`.
     """
 
-    problem: str
+    task_type: TaskType
     labels: tuple[str, ...]
     train_examples: list[Example]
     eval_examples: list[Example]
@@ -80,7 +81,7 @@ class TaskData:
 
     @property
     def outputs(self) -> int:
-        return max(1, len(self.labels))
+        return self.task_type.outputs(self.labels)
 
     @property
     def has_pairs(self) -> bool:
@@ -103,17 +104,17 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs)
     train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
     start_task(request, classifier, data, train_rows, settings)
-    module = TrainingModule(classifier, data.problem, settings.load_balance, settings.dropout)
+    module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout)
     identity = identity_of(request, settings)
     work = request.out.with_name(f".{request.out.name}.training")
     with _claimed(work, request.out):
         run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
-        if data.problem == "regression":
+        if data.task_type.standardised:
             restore_scale(classifier, data.mean, data.deviation)
         classifier.eval()
         result = TrainResult(
             model=str(request.out),
-            problem=data.problem,
+            problem=data.task_type.name,
             labels=data.labels,
             train_rows=len(train_rows),
             eval_rows=len(eval_rows),
@@ -138,17 +139,16 @@ def check_output(request: TrainRequest) -> None:
 def read_task(request: TrainRequest) -> TaskData:
     """Both files, and what their labels are."""
     train_examples, eval_examples = read_examples(request.data), read_examples(request.eval)
-    problem, labels = find_labels(train_examples, request.data, request.problem)
-    if problem == "classification":
-        train_targets = label_indices(train_examples, labels, request.data)
-        eval_targets = label_indices(eval_examples, labels, request.eval)
-        return TaskData(problem, labels, train_examples, eval_examples, train_targets, eval_targets)
-    train_numbers = label_numbers(train_examples, request.data)
-    eval_numbers = label_numbers(eval_examples, request.eval)
-    mean, deviation = float(np.mean(train_numbers)), float(np.std(train_numbers)) or 1.0
-    train_scores = [(number - mean) / deviation for number in train_numbers]
-    eval_scores = [(number - mean) / deviation for number in eval_numbers]
-    return TaskData(problem, labels, train_examples, eval_examples, train_scores, eval_scores, mean, deviation)
+    task_type, labels = find_task(train_examples, request.data, request.problem)
+    train_targets = task_type.targets(train_examples, labels, request.data)
+    eval_targets = task_type.targets(eval_examples, labels, request.eval)
+    if not task_type.standardised:
+        return TaskData(task_type, labels, train_examples, eval_examples, train_targets, eval_targets)
+    mean, deviation = float(np.mean(train_targets)), float(np.std(train_targets)) or 1.0
+    train_scores, eval_scores = (
+        [(number - mean) / deviation for number in targets] for targets in (train_targets, eval_targets)
+    )
+    return TaskData(task_type, labels, train_examples, eval_examples, train_scores, eval_scores, mean, deviation)
 
 
 def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:
@@ -224,7 +224,7 @@ def trained_model(
         request.spartan,
         backbone.tokenizer,
         data.labels,
-        data.problem,
+        data.task_type.name,
         kept,
         {**identity, "results": results},
     )

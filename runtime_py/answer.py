@@ -10,12 +10,5 @@ from spartanc.runtime_py.bundle import Bundle
 
 
 def answer(bundle: Bundle, logits: np.ndarray) -> dict[str, Any]:
-    """Label and softmax scores of `logits` [C]; for a regression the value itself as `score`."""
-    if bundle.is_regression:
-        return {"score": float(logits[0])}
-    shifted = np.exp(logits.astype(np.float64) - logits.max())
-    scores = shifted / shifted.sum()
-    return {
-        "label": bundle.labels[int(np.argmax(logits))],
-        "scores": {label: float(score) for label, score in zip(bundle.labels, scores, strict=True)},
-    }
+    """What the bundle's task says of `logits` [C]: see `TaskType.answer`."""
+    return bundle.task_type.answer(logits, bundle.labels)

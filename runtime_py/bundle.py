@@ -27,6 +27,8 @@ from spartanc.errors import UsageError
 from spartanc.runtime_py.probe import Probe, read_probe
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
 from spartanc.runtime_py.strict_json import parse_object
+from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.verified import Record
 
 FORMAT = "spartanc-bundle"
@@ -38,7 +40,7 @@ MANIFEST_LIMIT = 4 << 20  # bytes; a real one holds a few kilobytes
 LONGEST_INPUT = 1 << 16  # tokens
 QUANTIZATIONS = ("none", "int8", "int4")
 LOWERINGS = ("fused", "portable")
-PROBLEMS = ("classification", "regression", "fleet")
+FLEET = "fleet"  # in place of a task type: each task of a fleet has its own
 _CHUNK = 1 << 20
 _RESERVED = (MANIFEST, MANIFEST_DIGEST, SIGNATURE)
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -77,8 +79,9 @@ class Bundle:
         return tuple(self.manifest["labels"])
 
     @property
-    def is_regression(self) -> bool:
-        return self.manifest["problem"] == "regression"
+    def task_type(self) -> TaskType:
+        """Of a bundle with one task, or of a fleet's `for_task`."""
+        return find_task_type(self.manifest["problem"])
 
     @property
     def is_fleet(self) -> bool:
@@ -88,7 +91,7 @@ class Bundle:
     @property
     def probe(self) -> Probe:
         """Of a bundle with one task; the tasks of a fleet bring their own."""
-        return read_probe(self.manifest["probe"], len(self.labels) or 1)
+        return read_probe(self.manifest["probe"], self.task_type.outputs(self.labels))
 
     @property
     def is_signed(self) -> bool:
@@ -237,7 +240,7 @@ def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
     for field in ("labels", "operators", "backends"):
         if not all(isinstance(each, str) for each in _texts(path, manifest, field)):
             raise _altered(path, f"`{MANIFEST}` has an entry of `{field}` that is not text")
-    for field, known in (("quantization", QUANTIZATIONS), ("lowering", LOWERINGS), ("problem", PROBLEMS)):
+    for field, known in (("quantization", QUANTIZATIONS), ("lowering", LOWERINGS), ("problem", (*TASK_TYPES, FLEET))):
         if manifest[field] not in known:
             raise _altered(path, f"`{MANIFEST}` has the {field} `{manifest[field]}`, which is none")
     if not 1 <= manifest["max_length"] <= LONGEST_INPUT:
@@ -245,11 +248,11 @@ def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
     if manifest["program"] not in manifest["files"]:
         raise _altered(path, f"`{MANIFEST}` does not list its program `{manifest['program']}`")
     if "fleet" in manifest:
-        if manifest["problem"] != "fleet" or not isinstance(manifest["fleet"], dict):
+        if manifest["problem"] != FLEET or not isinstance(manifest["fleet"], dict):
             raise _altered(path, f"`{MANIFEST}` has a `fleet` that is none")
         return
     try:
-        probe = read_probe(manifest["probe"], len(manifest["labels"]) or 1)
+        probe = read_probe(manifest["probe"], find_task_type(manifest["problem"]).outputs(manifest["labels"]))
     except UsageError as error:
         raise _altered(path, f"`{MANIFEST}` {error.message}") from error
     if probe.input_ids.shape[1] > manifest["max_length"]:

@@ -51,12 +51,13 @@ from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
 from spartanc.runtime_py.strict_json import parse_object
+from spartanc.runtime_py.task_types.catalogue import TASK_TYPES
+from spartanc.runtime_py.task_types.task_type import TaskType
 
 FORMAT = "spartanc-task"
 FORMAT_VERSION = "1"
 SUFFIX = ".safetensors"
 QUANTIZATIONS = ("none", "int8", "int4")
-PROBLEMS = ("classification", "regression")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BLOCK_COLUMNS = 16  # of packed logit weights
 _PREFIX = b'{"__metadata__":{"digest":"'
@@ -95,12 +96,12 @@ class TaskFile:
     bytes: int
 
     @property
-    def is_regression(self) -> bool:
-        return self.problem == "regression"
+    def task_type(self) -> TaskType:
+        return TASK_TYPES[self.problem]
 
     @property
     def classes(self) -> int:
-        return max(len(self.labels), 1)
+        return self.task_type.outputs(self.labels)
 
 
 @dataclass(frozen=True)
@@ -325,14 +326,15 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
         raise UsageError("has a name that is not one")
     if not isinstance(task["backbone"], str) or not _HEX.fullmatch(task["backbone"].encode()):
         raise UsageError("names no backbone")
-    if problem not in PROBLEMS or task["quantization"] not in QUANTIZATIONS:
+    if problem not in TASK_TYPES or task["quantization"] not in QUANTIZATIONS:
         raise UsageError(f"has problem `{problem}` and quantisation `{task['quantization']}`, which are not known")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise UsageError("has labels that are not text")
-    if len(set(labels)) != len(labels) or (len(labels) < 2 if problem == "classification" else len(labels) > 0):
-        raise UsageError(f"has {len(labels)} labels for {problem}, or one twice")
+    wrong = TASK_TYPES[problem].wrong_labels(labels)
+    if wrong is not None:
+        raise UsageError(f"has {len(labels)} labels for {problem}: {wrong}")
     memory = _memory(task["memory"])
-    probe = read_probe(task["probe"], max(len(labels), 1))
+    probe = read_probe(task["probe"], TASK_TYPES[problem].outputs(labels))
     return TaskFile(
         path=path,
         name=name,

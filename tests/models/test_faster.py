@@ -9,6 +9,7 @@ from spartanc.models.faster import faster
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, parameter_groups
 from spartanc.models.settings import TrainSettings
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import write_encoder
 
 IDS = torch.tensor([[2, 9, 8, 7, 3], [2, 12, 3, 0, 0]])
@@ -23,7 +24,7 @@ def module(request, tmp_path):
     classifier = build_classifier(load_backbone(write_encoder(tmp_path / "encoder")), spartan, 2, pairs=False)
     if spartan is None:
         classifier = BaselineClassifier(classifier, request.param)
-    wrapped = TrainingModule(classifier, "classification", 0.01, dropout=False).train()
+    wrapped = TrainingModule(classifier, CLASSIFICATION, 0.01, dropout=False).train()
     parameter_groups(wrapped, TrainSettings())
     return wrapped
 

@@ -15,6 +15,7 @@ from spartanc.models.objective import TrainingModule, load_balancing_loss, param
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from spartanc.runtime_py.data import read_examples
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import sentiment, write_encoder, write_examples
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
@@ -266,7 +267,7 @@ def test_wrong_settings_are_named(values):
 
 def test_backbone_gets_no_gradient(files):
     module = build_classifier(load_backbone(files[0]), MEMORY, 2, pairs=False)
-    wrapped = TrainingModule(module, "classification", 0.01, dropout=False).train()
+    wrapped = TrainingModule(module, CLASSIFICATION, 0.01, dropout=False).train()
     parameter_groups(wrapped, TrainSettings())
     ids = torch.randint(4, 40, (2, 6))
     wrapped(ids, torch.ones_like(ids), torch.tensor([0, 1]))["loss"].backward()

@@ -7,6 +7,7 @@ import pytest
 
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.artifacts import reseal, write_bundle
 
 
@@ -26,7 +27,7 @@ def test_a_sound_bundle_opens(bundle):
     assert opened.labels == ("no", "yes")
     assert opened.program.read_bytes().startswith(b"program")
     assert opened.tokenizer == "{}"
-    assert not opened.is_regression
+    assert opened.task_type is CLASSIFICATION
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.pte", "runtime/spartan"])

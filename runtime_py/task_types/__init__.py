@@ -1,0 +1,1 @@
+"""What kinds of answer a model can give: one object each, one file each. Needs no torch."""

@@ -1,0 +1,79 @@
+"""The interface of a task type: all that depends on whether a model gives a class, a number or something else.
+
+To add one: a file beside this one, its line in `catalogue.py`, its loss in `spartanc.models.losses`, and its word in
+the readers of bundles that are not Python (see CONTRIBUTING).
+
+Legend: N rows, C outputs of the model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spartanc.runtime_py.data import Example
+
+
+@dataclass(frozen=True)
+class TaskType(ABC):
+    """One task type. Objects have no state: the classes' names are given with every call.
+
+    name: the word for it in files, as `problem`.
+    hub_name: what Hugging Face's `problem_type` calls it.
+    metric: what `score` measures.
+    has_classes: whether the outputs are named classes.
+    standardised: whether a model is trained on targets of mean 0 and deviation 1.
+    """
+
+    name: str
+    hub_name: str
+    metric: str
+    has_classes: bool
+    standardised: bool
+
+    @abstractmethod
+    def outputs(self, labels: Sequence[str]) -> int:
+        """How many logits a model with these classes gives."""
+
+    @abstractmethod
+    def wrong_labels(self, labels: Sequence[str]) -> str | None:
+        """Why no model can have exactly these classes; None where one can."""
+
+    @abstractmethod
+    def find_labels(self, examples: Sequence[Example], source: str | Path) -> tuple[str, ...]:
+        """The classes of training examples, in the order of the logits; UsageError where training can't use them."""
+
+    @abstractmethod
+    def targets(
+        self, examples: Sequence[Example], labels: Sequence[str], source: str | Path | None = None
+    ) -> list[Any]:
+        """What every example's label is to the loss; UsageError names the first that is missing or wrong."""
+
+    @abstractmethod
+    def strata(self, examples: Sequence[Example], labels: Sequence[str], source: str | Path | None = None) -> Strata:
+        """The examples in groups of like labels, for draws and comparisons; UsageError as for `targets`."""
+
+    @abstractmethod
+    def answer(self, logits_C: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+        """What a user is told: `label` and `scores`, or whatever stands for them."""
+
+    @abstractmethod
+    def decide(self, logits_NC: np.ndarray) -> np.ndarray | None:
+        """Which classes each row is given, bool [N, C]; None where answers are numbers, which agree by degrees."""
+
+    @abstractmethod
+    def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
+        """`metric` of the logits against `targets`; None where it has no meaning (no rows, nothing that varies)."""
+
+
+@dataclass(frozen=True)
+class Strata:
+    """names: of the groups that hold an example. indices: every example's group, int [N]."""
+
+    names: tuple[str, ...]
+    indices: np.ndarray
