@@ -2,31 +2,15 @@
 
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
 import cmake
-import ninja
 import pytest
 
-KERNELS = Path(__file__).parents[3] / "runtime_py" / "native" / "kernels"
-CROSS_COMPILER = "aarch64-linux-gnu-g++"
-EMULATOR = "qemu-aarch64-static"
-SYSROOT = "/usr/aarch64-linux-gnu"
-CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
+from support.kernels import CPUS, needs_arm, needs_compiler
 
-
-def build(directory: Path, *options: str) -> None:
-    program = Path(cmake.CMAKE_BIN_DIR, "cmake")
-    configure = [
-        program, "-S", KERNELS, "-B", directory, "-G", "Ninja",
-        f"-DCMAKE_MAKE_PROGRAM={Path(ninja.BIN_DIR, 'ninja')}",
-        "-DCMAKE_BUILD_TYPE=Release", "-DSPARTAN_TESTS=ON", *options,
-    ]  # fmt: skip
-    for command in (configure, [program, "--build", directory]):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+pytestmark = pytest.mark.xdist_group("kernels")  # on one worker: built once
 
 
 def run_tests(directory: Path, *options: str) -> str:
@@ -36,10 +20,9 @@ def run_tests(directory: Path, *options: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here (Debian: g++)")
-def test_kernels_agree_with_float64_on_this_machine(tmp_path):
-    build(tmp_path)
-    output = run_tests(tmp_path)
+@needs_compiler
+def test_kernels_agree_with_float64_on_this_machine(host_kernels):
+    output = run_tests(host_kernels)
     assert "f32_portable: tested" in output
     assert "layer_norm, portable: tested" in output
     assert "linear_int8 portable: tested" in output
@@ -49,21 +32,9 @@ def test_kernels_agree_with_float64_on_this_machine(tmp_path):
         assert "quantised, avx2: tested" in output
 
 
-@pytest.mark.qemu
-@pytest.mark.skipif(
-    shutil.which(CROSS_COMPILER) is None, reason=f"no {CROSS_COMPILER} here (Debian: g++-aarch64-linux-gnu)"
-)
-@pytest.mark.skipif(shutil.which(EMULATOR) is None, reason=f"no {EMULATOR} here (Debian: qemu-user-static)")
-def test_kernels_agree_with_float64_on_arm_processors(tmp_path):
-    build(
-        tmp_path,
-        "-DCMAKE_SYSTEM_NAME=Linux",
-        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
-        f"-DCMAKE_CXX_COMPILER={CROSS_COMPILER}",
-        f"-DSPARTAN_EMULATOR={EMULATOR};-L;{SYSROOT}",
-        f"-DSPARTAN_EMULATED_CPUS={';'.join(CPUS)}",
-    )
-    output = run_tests(tmp_path, "-j", str(os.cpu_count()))
+@needs_arm
+def test_kernels_agree_with_float64_on_arm_processors(arm_kernels):
+    output = run_tests(arm_kernels, "-j", str(os.cpu_count()))
     for cpu in CPUS:
         assert f"memory_lookup_f32_test.{cpu}" in output
         assert f"memory_lookup_quantized_test.{cpu}" in output

@@ -19,7 +19,10 @@ constexpr std::size_t kSumBlocks = 1;
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_avx2 = {
-    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_largest, shift_logits,  weights_of_chosen};
+    logits,          dots,
+    weighted_rows,   weighted_blocks,
+    exp_nonpositive, add_layer_norm_f32_avx2,
+    select_largest, shift_logits,
+    weights_of_chosen};
 
 }  // namespace spartan

@@ -46,7 +46,10 @@ SPARTAN_UNROLL
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_avx512 = {
-    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_of_one_register, shift_logits,  weights_of_chosen};
+    logits,          dots,
+    weighted_rows,   weighted_blocks,
+    exp_nonpositive, add_layer_norm_f32_avx512,
+    select_of_one_register, shift_logits,
+    weights_of_chosen};
 
 }  // namespace spartan

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/features.h"
+#include "layer_norm/f32_kernels.h"
 #include "spartan/memory_lookup.h"
 
 namespace spartan {
@@ -33,8 +34,7 @@ struct F32Kernels {
                           std::size_t positions, std::size_t hidden, float* out);
   // v[i] = exp(v[i]) for v[i] <= 0 or NaN, to 2 ulp; below -87 the result is at most 2e-38, not exactly 0.
   void (*exp_nonpositive)(float* v, std::size_t count);
-  // LayerNorm of one row in place; bias may be null.
-  void (*normalize)(float* row, std::size_t hidden, const float* weight, const float* bias, float eps);
+  AddLayerNormF32 add_layer_norm;  // the other family's, here of the memory's result in place
   // See select.inl.
   void (*select_largest)(const float* logits, std::size_t count, std::size_t top_k, std::uint32_t* chosen,
                          std::int32_t* order);

@@ -70,7 +70,10 @@ void logits(const float* x, std::size_t positions, std::size_t hidden, const flo
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_neon = {
-    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_largest, shift_logits,  weights_of_chosen};
+    logits,          dots,
+    weighted_rows,   weighted_blocks,
+    exp_nonpositive, add_layer_norm_f32_neon,
+    select_largest, shift_logits,
+    weights_of_chosen};
 
 }  // namespace spartan

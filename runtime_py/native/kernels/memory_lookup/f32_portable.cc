@@ -61,24 +61,15 @@ void exp_nonpositive(float* v, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) v[i] = std::exp(v[i]);
 }
 
-void normalize(float* row, std::size_t hidden, const float* weight, const float* bias, float eps) {
-  float sum = 0;
-  for (std::size_t h = 0; h < hidden; ++h) sum += row[h];
-  const float mean = sum / static_cast<float>(hidden);
-  float squares = 0;
-  for (std::size_t h = 0; h < hidden; ++h) squares += (row[h] - mean) * (row[h] - mean);
-  const float scale = 1.0f / std::sqrt(squares / static_cast<float>(hidden) + eps);
-  for (std::size_t h = 0; h < hidden; ++h) {
-    row[h] = (row[h] - mean) * scale * weight[h] + (bias != nullptr ? bias[h] : 0.0f);
-  }
-}
-
 #include "memory_lookup/select.inl"
 
 }  // namespace
 
 const F32Kernels kMemoryLookupF32_portable = {
-    logits,    dots,           weighted_rows, weighted_blocks,  exp_nonpositive,
-    normalize, select_largest, shift_logits,  weights_of_chosen};
+    logits,          dots,
+    weighted_rows,   weighted_blocks,
+    exp_nonpositive, add_layer_norm_f32_portable,
+    select_largest, shift_logits,
+    weights_of_chosen};
 
 }  // namespace spartan

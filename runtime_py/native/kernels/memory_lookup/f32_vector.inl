@@ -268,33 +268,3 @@ void exp_nonpositive(float* v, std::size_t count) {
   for (; count >= V::kLanes; count -= V::kLanes, v += V::kLanes) V::store(v, exp_lanes(V::load(v)));
   if (count > 0) V::store_part(v, exp_lanes(V::load_part(v, count)), count);
 }
-
-void normalize(float* row, std::size_t hidden, const float* weight, const float* bias, float eps) {
-  const std::size_t whole = hidden / V::kLanes * V::kLanes;
-  const std::size_t left = hidden - whole;
-  typename V::Reg total = V::zero();
-  for (std::size_t h = 0; h < whole; h += V::kLanes) total = V::add(total, V::load(row + h));
-  if (left > 0) total = V::add(total, V::load_part(row + whole, left));
-  const float mean_value = V::sum(total) / static_cast<float>(hidden);
-  const typename V::Reg mean = V::set1(mean_value);
-  typename V::Reg squares = V::zero();
-  for (std::size_t h = 0; h < whole; h += V::kLanes) {
-    const typename V::Reg d = V::sub(V::load(row + h), mean);
-    squares = V::fma(d, d, squares);
-  }
-  float square_sum = V::sum(squares);
-  for (std::size_t h = whole; h < hidden; ++h) square_sum += (row[h] - mean_value) * (row[h] - mean_value);
-  const float inverse = 1.0f / __builtin_sqrtf(square_sum / static_cast<float>(hidden) + eps);
-  const typename V::Reg scale = V::set1(inverse);
-  for (std::size_t h = 0; h < whole; h += V::kLanes) {
-    typename V::Reg y = V::mul(V::mul(V::sub(V::load(row + h), mean), scale), V::load(weight + h));
-    if (bias != nullptr) y = V::add(y, V::load(bias + h));
-    V::store(row + h, y);
-  }
-  if (left > 0) {
-    typename V::Reg y =
-        V::mul(V::mul(V::sub(V::load_part(row + whole, left), mean), scale), V::load_part(weight + whole, left));
-    if (bias != nullptr) y = V::add(y, V::load_part(bias + whole, left));
-    V::store_part(row + whole, y, left);
-  }
-}

@@ -82,10 +82,8 @@ void lookup(const Plan& plan, const F32Kernels& kernels, CellsType& cells, const
     float* target = out + start * plan.hidden;
     cells.weighted(plan, rows, positions, epilogue.residual ? rows : nullptr, target);
     if (epilogue.norm_weight == nullptr) continue;
-    for (std::size_t p = 0; p < positions; ++p) {
-      kernels.normalize(target + p * plan.hidden, plan.hidden, epilogue.norm_weight, epilogue.norm_bias,
-                        epilogue.norm_eps);
-    }
+    kernels.add_layer_norm(target, nullptr, positions, plan.hidden, epilogue.norm_weight, epilogue.norm_bias,
+                           epilogue.norm_eps, target);
   }
 }
 

@@ -244,6 +244,27 @@ void test_hostile_values(Isa isa) {
   }
 }
 
+// A memory that adds nothing to a level row leaves it level: the LayerNorm behind it gives exactly the bias.
+void test_level_rows(Isa isa) {
+  Random random(test::seed + 4);
+  for (const std::int64_t hidden : {1, 5, 48, 64, 312, 384}) {
+    const MemoryShape shape{hidden, 6, 18, 4};
+    Memory memory(random, shape);
+    std::fill(memory.values.begin(), memory.values.end(), 0.0f);
+    memory.pack();
+    Guarded<float> x(2 * memory.norm_bias.size()), out(x.size());
+    std::fill_n(x.begin(), x.size() / 2, 123.456f);
+    std::fill_n(x.begin() + x.size() / 2, x.size() / 2, 0.7f);
+    Guarded<char> scratch(scratch_bytes(shape));
+    Epilogue epilogue{true, memory.norm_weight.data(), memory.norm_bias.data(), 1e-12f};
+    for (const Form form : {Form::kRows, Form::kPackedAll, Form::kPackedParents}) {
+      test::context = name(shape, 2, isa, form, 3) + ", level rows";
+      CHECK(memory.run(form, epilogue, x.data(), 0, 2, out.data(), scratch.data(), scratch.size(), isa) == Status::kOk);
+      for (std::size_t i = 0; i < out.size(); ++i) CHECK(out[i] == memory.norm_bias[i % memory.norm_bias.size()]);
+    }
+  }
+}
+
 void test_exp(Isa isa) {
   test::context = std::string(isa_name(isa)) + ", exp";
   const spartan::F32Kernels* kernels = spartan::f32_kernels(isa);
@@ -365,6 +386,7 @@ int main(int argc, char** argv) {
 #define SPARTAN_F32(enumerator, suffix, needed)                                     \
   if ((spartan::cpu_features() & (needed)) == (needed)) {                           \
     test_exp(Isa::enumerator);                                                      \
+    test_level_rows(Isa::enumerator);                                               \
     test_selection(Isa::enumerator);                                                \
     test_hostile_values(Isa::enumerator);                                           \
     test_shapes(Isa::enumerator);                                                   \

@@ -415,6 +415,24 @@ void test_rows_that_are_not_finite(Isa isa) {
   }
 }
 
+// A memory that adds nothing to a level row leaves it level: the LayerNorm behind it gives exactly 0, without a bias.
+void test_level_rows(Isa isa) {
+  test::context = std::string(isa_name(isa)) + ", level rows";
+  Random random(test::seed + 4);
+  for (const int bits : {8, 4}) {
+    for (const bool rows : {false, true}) {
+      Memory memory(random, {352, 5, 15, 2}, bits, rows);
+      std::fill(memory.value_scales.begin(), memory.value_scales.end(), 0.0f);
+      Guarded<float> x(352), out(352);
+      std::fill(x.begin(), x.end(), 123.456f);
+      Guarded<char> scratch(scratch_bytes(memory.shape, memory.cells()));
+      Epilogue epilogue{true, memory.norm_weight.data(), nullptr, 1e-12f};
+      CHECK(memory.run(epilogue, x.data(), 0, 1, out.data(), scratch.data(), scratch.size(), isa) == Status::kOk);
+      for (const float each : out) CHECK(each == 0);
+    }
+  }
+}
+
 void test_wrong_calls() {
   test::context = "wrong calls";
   Random random(test::seed + 2);
@@ -441,6 +459,7 @@ int main(int argc, char** argv) {
 #define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed)                             \
   if ((spartan::cpu_features() & (needed)) == (needed)) {                                  \
     test_integers(Isa::enumerator);                                                        \
+    test_level_rows(Isa::enumerator);                                                      \
     test_shapes(Isa::enumerator);                                                          \
     test_rows_that_are_not_finite(Isa::enumerator);                                        \
     std::printf("quantised, " #suffix ": tested\n");                                       \

@@ -1,11 +1,11 @@
 // LayerNorm of a sum, one pass over each row: torch-free kernels on raw pointers.
 //
-//     s    = x, or x + residual where one is given
+//     s    = x, or x + residual rounded to float
 //     out  = (s - mean(s)) / sqrt(mean((s - mean(s))^2) + eps) * weight + bias        over the H numbers of a row
 //
 // Tensors are dense [rows, H], weight and bias [H]; all need the alignment of their element only, and nothing is read
 // or written outside the sizes stated. `out` may be `x` or `residual` itself; no other overlap of `out` is allowed.
-// Mean and squares are two passes over a row that is still in L1, so that a large mean costs no digits.
+// A level row, all of whose sums are one number, gives exactly the bias, at any eps above 0; a large mean costs no digits.
 // Every call works on the rows [begin, end) alone; the result of a row does not depend on how rows are split.
 #pragma once
 
