@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-import spartanc
 from spartanc.base.quiet import hush
 from spartanc.base.targets.target import QUANTIZATIONS
+from spartanc.base.version import VERSION
 from spartanc.errors import GateError, SpartancError, UsageError
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -81,7 +81,7 @@ def print_json(result: Any) -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(spartanc.__version__)
+@click.version_option(VERSION)
 def main() -> None:
     """Compile trained SPARTAN models to small Arm devices.
 

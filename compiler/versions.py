@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-import spartanc
 from spartanc.base.targets.target import Target
+from spartanc.base.version import VERSION
 from spartanc.runtime_py.build import runtime_versions
 
 PACKAGES = ("torch", "executorch", "torchao", "transformers", "safetensors", "tokenizers", "numpy")
@@ -15,5 +15,5 @@ PACKAGES = ("torch", "executorch", "torchao", "transformers", "safetensors", "to
 def versions(runtime_for: Target | None) -> dict[str, str]:
     """Of this program, Python and the packages; and of what built the runtime, where one is part of the bundle."""
     packages = {package: importlib.metadata.version(package) for package in PACKAGES}
-    own = {"spartanc": spartanc.__version__, "python": platform.python_version()}
+    own = {"spartanc": VERSION, "python": platform.python_version()}
     return own | packages | ({} if runtime_for is None else runtime_versions(runtime_for))

@@ -36,6 +36,7 @@ NATIVE_SOURCES = Path(__file__).parent / "native"
 COMMAND = "spartan"
 LIBRARY = "libspartan.so"
 OPERATORS = "libspartan_ops.so"
+_NOTE = ".sources"
 _EXECUTORCH_LIBRARIES = (
     "libexecutorch.so",
     "libexecutorch_backend_xnnpack.so",
@@ -66,10 +67,13 @@ def build_runtime(target: Target | str) -> Path:
     build.
     """
     target = find_target(target) if isinstance(target, str) else target
+    if target.is_host and importlib.util.find_spec("executorch") is None:
+        return _built_before()
     recipe = _recipe(target)
     name = f"{_architecture(target)}-{_key(recipe)}"
     finished = cache_directory() / "runtime" / name
     if _is_whole(finished):
+        _note_sources(finished)
         return finished
     with locked(f"build-{name}") as cache:
         if not _is_whole(finished):
@@ -77,6 +81,7 @@ def build_runtime(target: Target | str) -> Path:
             print(f"building the native runtime for {_architecture(target)} (once)", file=sys.stderr, flush=True)
             _build(recipe, cache, finished)
             print(f"built in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        _note_sources(finished)
     return finished
 
 
@@ -149,11 +154,42 @@ def _installed_executorch() -> Path:
     return Path(next(iter(spec.submodule_search_locations))).resolve()
 
 
-def _key(recipe: _Recipe) -> str:
+def _built_before() -> Path:
+    """This machine's runtime as an installation with executorch built it from the same sources, the newest one.
+
+    It needs that installation's ExecuTorch libraries, and nothing else of it.
+    """
+    sources = _sources_digest().hexdigest()
+    notes = (cache_directory() / "runtime").glob(f"host-*{_NOTE}")
+    found = [note.with_suffix("") for note in notes if note.read_text() == sources]
+    whole = sorted(filter(_is_whole, found), key=lambda folder: folder.stat().st_mtime)
+    if not whole:
+        raise MissingToolError(
+            "the native runtime of this machine is not built, and executorch, which it is built with, is not installed",
+            hint="pip install spartanc with its dependencies, once; or take a bundle that brings its own `runtime/`",
+        )
+    return whole[-1]
+
+
+def _note_sources(finished: Path) -> None:
+    """Beside the runtime: what it was built from, for processes that lack the rest of its key."""
+    note = finished.with_name(finished.name + _NOTE)
+    if finished.name.startswith("host-") and not note.is_file():
+        scratch = note.with_name(f"{note.name}.{os.getpid()}")
+        scratch.write_text(_sources_digest().hexdigest())
+        scratch.replace(note)
+
+
+def _sources_digest() -> hashlib._Hash:
     digest = hashlib.sha256()
     for file in sorted(NATIVE_SOURCES.rglob("*")):
         if file.is_file() and "tests" not in file.relative_to(NATIVE_SOURCES).parts:
             digest.update(f"{file.relative_to(NATIVE_SOURCES)}\0".encode() + file.read_bytes() + b"\0")
+    return digest
+
+
+def _key(recipe: _Recipe) -> str:
+    digest = _sources_digest()
     version = subprocess.run([recipe.compiler, "--version"], capture_output=True, text=True).stdout
     executorch = importlib.metadata.version("executorch")
     digest.update("\0".join([version, executorch, str(recipe.package), *recipe.options]).encode())

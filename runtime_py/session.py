@@ -1,13 +1,12 @@
 """The native session in this process, by ctypes. Needs numpy and the library, no torch.
 
-A process that imports executorch must not open a session too: each brings ExecuTorch's libraries, and two
-copies of their operator registry end the process.
+executorch's Python package may be imported before or after: both use one copy of ExecuTorch's libraries, see
+`loaded_libraries.py`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Iterable, Mapping
 from ctypes import (
     POINTER,
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from spartanc.errors import MissingToolError, SpartancError, UsageError
+from spartanc.runtime_py.loaded_libraries import require_same_executorch
 
 API_VERSION = 1
 _MAX_RANK = 8
@@ -294,11 +294,7 @@ def _as_tensor(array: np.ndarray) -> _Tensor:
 
 
 def _load_library(path: Path) -> ctypes.CDLL:
-    if any(name == "executorch" or name.startswith("executorch.") for name in sys.modules):
-        raise UsageError(
-            "this process has imported executorch, so it can't open a native session as well",
-            hint="run the bundle in a process of its own, for example by `spartanc run`",
-        )
+    require_same_executorch(path)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

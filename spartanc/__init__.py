@@ -1,3 +1,50 @@
-"""spartanc: compiles trained SPARTAN sparse-memory Transformers to small Arm devices."""
+"""spartanc: compiles trained SPARTAN sparse-memory Transformers to small Arm devices, and runs what it compiled.
 
-__version__ = "0.1.0"
+    with spartanc.load("bundle") as model:
+        model.classify(["how far is Denver?"])
+
+The names below are the stable interface. Each is imported when it is first used:
+`import spartanc` needs the standard library only, and `load` needs numpy and tokenizers, no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from spartanc import errors
+from spartanc.base.version import VERSION as __version__
+from spartanc.errors import SpartancError
+
+if TYPE_CHECKING:
+    from spartanc.passes import fuse_memories
+    from spartanc.runtime_py.classifier import load
+    from spartanc.runtime_py.prediction import Prediction
+
+__all__ = [
+    "Prediction",
+    "SpartancError",
+    "__version__",
+    "errors",
+    "fuse_memories",
+    "load",
+]
+
+_HOMES = {
+    "Prediction": "spartanc.runtime_py.prediction",
+    "fuse_memories": "spartanc.passes",
+    "load": "spartanc.runtime_py.classifier",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module `spartanc` has no attribute `{name}`")
+    found = getattr(importlib.import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

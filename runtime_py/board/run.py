@@ -20,49 +20,17 @@ sys.path.insert(0, str(HERE))  # the modules that came with this bundle, whateve
 
 def main() -> int:
     try:
-        import numpy as np
+        import numpy  # noqa: F401
         import tokenizers  # noqa: F401
     except ImportError as error:
         print(f"error: `{error.name}` is missing\nhint: pip install numpy tokenizers", file=sys.stderr)
         return 5
 
-    from spartanc.errors import SpartancError, UsageError
-    from spartanc.runtime_py.answer import answer
-    from spartanc.runtime_py.bundle import open_bundle
-    from spartanc.runtime_py.data import Example, read_examples
-    from spartanc.runtime_py.session import Session
-    from spartanc.runtime_py.text import TextEncoder
-    from spartanc.runtime_py.trial import COMMAND, try_apart
+    from spartanc.errors import SpartancError
 
     arguments = parse_arguments()
     try:
-        bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature)
-        if bundle.tokenizer is None:
-            raise UsageError(
-                f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
-                hint="give token ids to the command beside this file: `runtime/spartan run --ids`",
-            )
-        one_text = [Example(arguments.text or "", arguments.text_pair)]
-        examples = one_text if arguments.data is None else read_examples(arguments.data)
-        if bundle.is_fleet:
-            print(json.dumps(answer_with_task(arguments, examples), ensure_ascii=False, indent=1))
-            return 0
-        if arguments.task is not None:
-            raise UsageError(f"`{bundle.path}` holds one task, so `--task` has nothing to choose")
-        encoder = TextEncoder(bundle.tokenizer, bundle.max_length)
-        answers = []
-        library = HERE / "libspartan.so"
-        try_apart(bundle, HERE / COMMAND)
-        with Session(bundle.program, library=library, threads=arguments.threads, manifest=bundle.manifest) as session:
-            probe = bundle.probe
-            wrong = probe.misses(session.run(probe.input_ids, probe.attention_mask, keep_padding=True))
-            if wrong is not None:
-                raise UsageError(f"bundle `{bundle.path}`: {wrong}")
-            for example in examples:
-                encoded = encoder.encode(example.text, example.text_pair)
-                ids = np.array([encoded.ids], np.int64)
-                logits = session.run(ids, np.ones_like(ids))
-                answers.append({"text": example.text} | answer(bundle, logits[0]))
+        answers = classify(arguments)
     except SpartancError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -70,21 +38,24 @@ def main() -> int:
     return 0
 
 
-def answer_with_task(arguments: argparse.Namespace, examples: list[Any]) -> list[dict[str, Any]]:
+def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The answers that were asked for, after everything that needs no program was checked."""
     from spartanc.errors import UsageError
-    from spartanc.runtime_py.fleet import Fleet
+    from spartanc.runtime_py.bundle import open_bundle
+    from spartanc.runtime_py.classifier import Classifier
+    from spartanc.runtime_py.data import Example, read_examples
 
-    with Fleet(
-        arguments.bundle,
-        library=HERE / "libspartan.so",
-        threads=arguments.threads,
-        require_signature=arguments.require_signature,
-    ) as fleet:
-        if arguments.task is None:
-            names = ", ".join(fleet.tasks)
-            raise UsageError(f"`{arguments.bundle}` holds several tasks: {names}; name one with `--task`")
-        texts = [each.text if each.text_pair is None else (each.text, each.text_pair) for each in examples]
-        answers = fleet.classify(texts, arguments.task)
+    bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature)
+    if bundle.tokenizer is None:
+        raise UsageError(
+            f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
+            hint="give token ids to the command beside this file: `runtime/spartan run --ids`",
+        )
+    one_text = [Example(arguments.text or "", arguments.text_pair)]
+    examples = one_text if arguments.data is None else read_examples(arguments.data)
+    texts = [each.text if each.text_pair is None else (each.text, each.text_pair) for each in examples]
+    with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:
+        answers = model.answers(texts, arguments.task)
     return [{"text": each.text} | found for each, found in zip(examples, answers, strict=True)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from spartanc.runtime_py.architecture import elf_machine, machine_name
-from spartanc.runtime_py.build import COMMAND, build_runtime
+from spartanc.runtime_py.build import COMMAND
 from spartanc.runtime_py.devices.device import Device, Finished, Place, device_errors
+from spartanc.runtime_py.local_runtime import local_runtime
 
 
 class ProcessPlace(Place):
@@ -51,8 +50,6 @@ class LocalDevice(Device):
 
     @contextmanager
     def place(self, bundle: Path) -> Iterator[Place]:
-        command = bundle / "runtime" / COMMAND
-        if not command.is_file() or elf_machine(command) != machine_name(platform.machine()):
-            command = build_runtime("host") / COMMAND
+        command = local_runtime(bundle) / COMMAND
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
             yield ProcessPlace([str(command)], Path(scratch))

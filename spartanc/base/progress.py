@@ -5,20 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 
-_console = Console(stderr=True, highlight=False)
+_console = Console(stderr=True, highlight=False, force_jupyter=False)  # a notebook's stderr is stderr too
+_is_silenced: ContextVar[bool] = ContextVar("is_silenced", default=False)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """No progress until the end of the block, in this thread."""
+    token = _is_silenced.set(True)
+    try:
+        yield
+    finally:
+        _is_silenced.reset(token)
 
 
 def say(text: str) -> None:
     """One line for the reader; never results."""
-    _console.print(text, markup=False)
+    if not _is_silenced.get():
+        _console.print(text, markup=False)
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Show that `name` is under way; on a terminal with a spinner, else by its closing line alone."""
+    if _is_silenced.get():
+        yield
+        return
     start = time.monotonic()
     with _console.status(name):
         yield

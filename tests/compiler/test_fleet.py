@@ -70,7 +70,7 @@ def _refused(words, action, *arguments, **options):
 
 
 def _in_own_process(script, *arguments):
-    """Runs `script`: this process has executorch loaded, and a session would bring it a second time."""
+    """Runs `script`, which shows that it needs no torch."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,12 @@
 #include "guard.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
@@ -21,20 +23,37 @@ struct CallLog {
 };
 thread_local CallLog call_log;
 
+// What stood in the place of our hooks: it gets what belongs to no call of ours. Others bring hooks too, before us or
+// after, on the same copy of ExecuTorch: executorch's Python module, or a second libspartan from another folder.
+std::atomic<pal_abort_method> others_abort{nullptr};
+std::atomic<pal_emit_log_message_method> others_log{nullptr};
+thread_local bool handing_on = false;  // two libspartans hand on to each other: once is enough
+
 [[noreturn]] void abort_hook() {
   if (call_log.active) {
     throw Aborted{};
   }
+  const auto other = others_abort.load();
+  if (other != nullptr && !handing_on) {
+    handing_on = true;
+    other();
+  }
   std::abort();
 }
 
-void log_hook(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, size_t,
-              const char* message, size_t length) {
-  const bool matters = level == kError || level == kFatal;
-  if (!matters || !call_log.active) {
+void log_hook(et_timestamp_t timestamp, et_pal_log_level_t level, const char* filename,
+              const char* function, size_t line, const char* message, size_t length) {
+  if (!call_log.active) {
+    const auto other = others_log.load();
+    if (other != nullptr && !handing_on) {
+      handing_on = true;
+      other(timestamp, level, filename, function, line, message, length);
+      handing_on = false;
+    }
     return;
   }
-  if (call_log.text.size() + length < 700) {
+  const bool matters = level == kError || level == kFatal;
+  if (matters && call_log.text.size() + length < 700) {
     if (!call_log.text.empty()) {
       call_log.text += "; ";
     }
@@ -42,21 +61,47 @@ void log_hook(et_timestamp_t, et_pal_log_level_t level, const char*, const char*
   }
 }
 
+bool are_ours(const runtime::PalImpl& hooks) {
+  return hooks.abort == abort_hook && hooks.emit_log_message == log_hook;
+}
+
+// Puts our hooks in the place of those that are there, unless they are ours.
+void take_hooks() {
+  static std::mutex one_at_a_time;
+  if (are_ours(*runtime::get_pal_impl())) {
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  runtime::PalImpl hooks = *runtime::get_pal_impl();
+  if (are_ours(hooks)) {
+    return;
+  }
+  if (hooks.abort != abort_hook) {
+    others_abort = hooks.abort;
+  }
+  // ExecuTorch's default would print what threads of the pool say of a program that fails; its caller is told already.
+  if (hooks.emit_log_message != log_hook && hooks.emit_log_message != et_pal_emit_log_message) {
+    others_log = hooks.emit_log_message;
+  }
+  hooks.emit_log_message = log_hook;
+  hooks.abort = abort_hook;
+  hooks.source_filename = __FILE__;
+  runtime::register_pal(hooks);
+}
+
 }  // namespace
 
 void initialize_once() {
   static const bool done = [] {
     runtime::runtime_init();
-    runtime::PalImpl hooks = *runtime::get_pal_impl();
-    hooks.emit_log_message = log_hook;
-    hooks.abort = abort_hook;
-    hooks.source_filename = __FILE__;
-    return runtime::register_pal(hooks);
+    return true;
   }();
   (void)done;
+  take_hooks();
 }
 
 LoggedCall::LoggedCall() {
+  take_hooks();
   call_log.text.clear();
   call_log.active = true;
 }

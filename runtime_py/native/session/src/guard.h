@@ -14,7 +14,7 @@
 
 namespace spartan {
 
-// ExecuTorch's runtime with our hooks for its log and its abort; once a process.
+// ExecuTorch's runtime, once a process, with our hooks for its log and its abort in place.
 void initialize_once();
 
 // Thrown out of ExecuTorch's abort hook on the calling thread. ExecuTorch's frames are left without their
