@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,8 +261,6 @@ def test_a_prediction_is_json_and_cannot_be_changed(single, fleet):
 
 
 def test_an_altered_bundle_and_an_altered_task_are_refused(fp32, tmp_path):
-    import shutil
-
     for path, name in ((fp32[1], "model.pte"), (fp32[2], "tasks/pair.safetensors")):
         copy = tmp_path / path.name
         shutil.copytree(path, copy)
@@ -297,6 +298,61 @@ def test_a_torchscript_bundle_is_refused_with_what_to_do(tmp_path):
     bundle = write_bundle(tmp_path / "bundle", program_format="torchscript")
     with pytest.raises(SpartancError, match=r"torch\.jit\.load"):
         load(bundle)
+
+
+BARE = """
+import importlib.util, json, sys
+import spartanc
+for name in ("torch", "executorch", "click", "rich", "safetensors"):
+    assert importlib.util.find_spec(name) is None, name
+answers = []
+for path, task in json.loads(sys.argv[1]):
+    with spartanc.load(path, threads=1) as model:
+        answers.append([each.as_json() for each in model.classify(["a good film"], task=task)])
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Runs Python where there are numpy, tokenizers and spartanc and nothing else."""
+    import numpy
+    import tokenizers
+
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for package in (numpy, tokenizers):
+        folder = Path(package.__file__).parent
+        for part in folder.parent.glob(f"{folder.name}*"):
+            (packages / part.name).symlink_to(part)
+    (packages / "spartanc").symlink_to(Path(__file__).parents[2] / "spartanc")
+
+    def run(script, *words, **variables):
+        environment = os.environ | {"PYTHONPATH": str(packages)} | variables
+        command = [sys.executable, "-S", "-c", script, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+    return run
+
+
+def test_numpy_and_tokenizers_are_all_it_takes_once_the_runtime_is_built(fp32, single, fleet, bare):
+    done = bare(BARE, json.dumps([[str(fp32[1]), None], [str(fp32[2]), "pair"]]))
+    assert done.returncode == 0, done.stderr
+    expected = [model.classify(["a good film"], task=task) for model, task in ((single, None), (fleet, "pair"))]
+    assert json.loads(done.stdout) == [[each.as_json() for each in found] for found in expected]
+
+
+def test_where_no_runtime_was_built_and_none_can_be_the_error_says_so(fp32, bare, tmp_path):
+    script = """
+import sys, spartanc
+try:
+    spartanc.load(sys.argv[1])
+except spartanc.errors.MissingToolError as error:
+    print(error.exit_code, error)
+"""
+    done = bare(script, fp32[1], SPARTANC_CACHE=str(tmp_path / "empty"))
+    assert done.stdout.startswith("5 the native runtime of this machine is not built"), done.stdout + done.stderr
+    assert "hint: " in done.stdout
 
 
 ORDERS = {
@@ -341,8 +397,6 @@ sys.stdout.flush()
 @pytest.mark.parametrize("order", ORDERS)
 def test_executorch_may_be_imported_before_and_after(fp32, single, tmp_path, order):
     """One copy of ExecuTorch's libraries serves all, and what a failing program says goes to its own caller."""
-    import shutil
-
     from spartanc.runtime_py.build import board_runtime_files
 
     for name, file in board_runtime_files("host").items():
@@ -361,8 +415,6 @@ def test_executorch_may_be_imported_before_and_after(fp32, single, tmp_path, ord
 
 def test_another_version_of_executorch_in_this_process_is_refused(fp32, tmp_path):
     """A bundle's own libraries, of another build than the ones that are loaded."""
-    from pathlib import Path
-
     from spartanc.runtime_py.bundle import open_bundle
     from spartanc.runtime_py.classifier import Classifier
     from spartanc.runtime_py.loaded_libraries import loaded_executorch
@@ -370,8 +422,6 @@ def test_another_version_of_executorch_in_this_process_is_refused(fp32, tmp_path
     with load(fp32[1], threads=1):
         loaded = loaded_executorch()
     assert loaded is not None
-    import shutil
-
     from spartanc.runtime_py.build import board_runtime_files
 
     for name, file in board_runtime_files("host").items():
