@@ -34,10 +34,13 @@ from executorch.extension.pybindings import portable_lib
 from turns import median, table
 
 from spartanc.base.quiet import hush
+from spartanc.base.schemes.catalogue import find_scheme
 from spartanc.compiler.lower import lower
-from spartanc.passes import final_passes
-from spartanc.passes.manager import run_passes
+from spartanc.passes.fuse_memories import FuseMemories
+from spartanc.passes.manager import check_order, run_passes
+from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.ops import memory_lookup  # noqa: F401  (defines the operator)
+from spartanc.passes.schemes.catalogue import passes_of
 from spartanc.runtime_py.build import OPERATORS, build_runtime
 
 TEMPERATURE = 1.6
@@ -93,8 +96,8 @@ def write_programs(shape: Shape, directory: Path, quantization: str) -> dict[str
     x = torch.randn(1, shape.length, shape.hidden)
     with torch.no_grad():
         program = torch.export.export(OneMemory(shape).eval(), (x,)).run_decompositions({})
-    passes = [each for each in final_passes("fused", quantization) if each.name != "quantize_embeddings"]
-    program, _ = run_passes(program, passes, [], given=frozenset({"memories_fused"}))
+    passes = [passes_of(find_scheme(quantization)).memories(FormChoice())]
+    program, _ = run_passes(program, passes, [], given=check_order([FuseMemories()]))
     product = torch.nn.Linear(shape.hidden, shape.parents, bias=False).eval()
     paths = {"memory": directory / "memory.pte", "product": directory / "product.pte"}
     paths["memory"].write_bytes(lower(program).program)

@@ -17,15 +17,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from unittest import mock
 
 import rivals
 from encoder import MAX_LENGTH, SHAPES
 from turns import Rival, measure, median, table
 
 from spartanc.base.quiet import hush
-from spartanc.compiler import pipeline
-from spartanc.passes import exact_passes, final_passes
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.passes.properties import PassProperty
 from spartanc.passes.protocol import GraphPass
 
 VARIED = (
@@ -40,19 +39,20 @@ VARIED = (
 )
 
 
-def kept(passes: Iterable[GraphPass], wanted: Collection[str]) -> list[GraphPass]:
-    """Those that are not varied or are wanted, as far as what they require is there."""
-    holds, result = {"memories_fused"}, []
+def left_out(passes: Iterable[GraphPass], wanted: Collection[str]) -> list[str]:
+    """Names of those that are varied and not wanted, and of those that need what is missing then."""
+    holds: set[PassProperty] = set()
+    names = []
     for each in passes:
         if (each.name in VARIED and each.name not in wanted) or not each.requires <= holds:
-            continue
-        holds = (holds - each.breaks) | each.provides
-        result.append(each)
-    return result
+            names.append(each.name)
+        else:
+            holds = (holds - each.breaks) | each.provides
+    return names
 
 
 def with_what_it_needs(name: str) -> set[str]:
-    passes = {each.name: each for each in [*exact_passes(), *final_passes("fused", "none")]}
+    passes = {each.name: each for each in rivals.our_pipeline("none", MAX_LENGTH).passes()}
     wanted, queue = set(), [name]
     while queue:
         each = passes[queue.pop()]
@@ -71,17 +71,11 @@ def variants() -> dict[str, set[str]]:
     }
 
 
-def write(path: Path, build: Callable, quantization: str, wanted: Collection[str]) -> dict:
+def write(path: Path, build: Callable[[], SpartanClassifier], quantization: str, wanted: Collection[str]) -> dict:
     """The program with the wanted passes, unless `path` holds it already."""
-
-    def some(passes: Callable[..., list[GraphPass]]) -> Callable[..., list[GraphPass]]:
-        return lambda *arguments, **options: kept(passes(*arguments, **options), wanted)
-
-    with (
-        mock.patch.object(pipeline, "exact_passes", some(exact_passes)),
-        mock.patch.object(pipeline, "final_passes", some(final_passes)),
-    ):
-        return rivals.write("ours", build, path, quantization, MAX_LENGTH)
+    pipeline = rivals.our_pipeline(quantization, MAX_LENGTH)
+    pipeline = pipeline.without(*left_out(pipeline.passes(), wanted))
+    return rivals.kept(path, lambda: rivals.write_with(pipeline, build(), path, MAX_LENGTH))
 
 
 def main() -> None:

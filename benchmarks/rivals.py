@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from spartanc.models.baselines import BaselineClassifier, Bottleneck
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.memory import Memory, SpartanConfig
+
+if TYPE_CHECKING:
+    from spartanc.compiler.pipeline import Pipeline
 
 CLASSES = 6
 OPSET = 17
@@ -99,17 +102,34 @@ def gather(layers: int, hidden: int, memory: dict[str, Any] | None = None) -> Sp
     return model.eval()
 
 
-def write_ours(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
-    """Compile as `spartanc compile --target host` does; how many delegates and which operators stayed outside."""
+def our_pipeline(quantization: str, max_length: int) -> Pipeline:
+    """The one of `spartanc compile --target host`."""
+    from spartanc.base.schemes.catalogue import find_scheme
     from spartanc.base.targets.catalogue import find_target
-    from spartanc.compiler.pipeline import Plan, to_executorch
+    from spartanc.compiler.backends.catalogue import choose_backend
+    from spartanc.compiler.pipeline import build_pipeline
+    from spartanc.passes.memory_site import FormChoice
+
+    target, scheme = find_target("host"), find_scheme(quantization)
+    backend = choose_backend(target, scheme, "fused").backend
+    return build_pipeline(backend, scheme, max_length, choice=FormChoice(target.packed_keys_up_to[quantization]))
+
+
+def write_with(pipeline: Pipeline, model: SpartanClassifier, path: Path, max_length: int) -> dict[str, Any]:
+    """Run the pipeline; how many delegates the program has and which operators stayed outside."""
+    from spartanc.compiler.pipeline import Artifact
     from spartanc.compiler.samples import random_rows
 
     rows = random_rows(model.config.vocab_size, max_length, 2)
-    plan = Plan(find_target("host"), quantization, "fused", "executorch", runtime=False)
-    lowered, _ = to_executorch(model, plan, max_length, rows)
+    lowered = pipeline.run(Artifact(model, rows)).lowered
+    assert lowered is not None
     path.write_bytes(lowered.program)
     return {"delegates": lowered.delegates, "outside": lowered.fallback_ops}
+
+
+def write_ours(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
+    """Compile as `spartanc compile --target host` does."""
+    return write_with(our_pipeline(quantization, max_length), model, path, max_length)
 
 
 def write_stock(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
@@ -163,8 +183,13 @@ def write(
     maker: str, build: Callable[[], SpartanClassifier], path: Path, quantization: str, max_length: int
 ) -> dict[str, Any]:
     """Write a program unless `path` holds it already; what `write_MAKER` says of it."""
+    return kept(path, lambda: WRITERS[maker](build(), path, quantization, max_length))
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` says of the program that it writes to `path`, or said when it did so before."""
     said = path.with_suffix(".json")
     if not (path.is_file() and said.is_file()):
         print(f"writing {path.name}", file=sys.stderr)
-        said.write_text(json.dumps(WRITERS[maker](build(), path, quantization, max_length)))
+        said.write_text(json.dumps(make()))
     return json.loads(said.read_text())

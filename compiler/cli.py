@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from spartanc.base.quiet import hush
-from spartanc.base.targets.target import QUANTIZATIONS
+from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.base.version import VERSION
 from spartanc.errors import GateError, SpartancError, UsageError
 
@@ -217,10 +217,10 @@ def compile_command(
     """Compile MODELS to a proved bundle."""
     from spartanc.compiler.pipeline import CompileRequest, compile_model
     from spartanc.compiler.present import print_compile
-    from spartanc.compiler.sealing import compile_twice
+    from spartanc.compiler.reproducible import compile_twice
 
     request = CompileRequest(models=models, format=format_, runtime=not no_runtime, **options)
-    result = compile_twice(request) if check_reproducible else compile_model(request)
+    result = (compile_twice(request) if check_reproducible else compile_model(request)).as_json()
     print_json(result) if as_json else print_compile(result)
 
 

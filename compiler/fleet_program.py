@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
+from spartanc.base.schemes.scheme import Scheme, TaskSizes
 from spartanc.compiler.backbone import backbone_constants
-from spartanc.compiler.capture import capture, example_inputs
-from spartanc.compiler.lower import Lowered, lower
-from spartanc.compiler.quantize import quantize_linears
-from spartanc.compiler.samples import Row
+from spartanc.compiler.capture import example_inputs
+from spartanc.compiler.lifted import LiftedTask, ProgramInput
+from spartanc.compiler.stage import Artifact, Captured, Stage
+from spartanc.compiler.steps import LIFT
 from spartanc.errors import CompileError
 from spartanc.models.checkpoint import TrainedModel
-from spartanc.passes import shared_backbone_passes, shared_passes
-from spartanc.passes.lift_task_tensors import Lifted, lift_task_tensors
-from spartanc.passes.manager import run_passes
-from spartanc.passes.protocol import PassReport
+from spartanc.passes.lift_task_tensors import Lifted, TaskTensor, lift_task_tensors
 from spartanc.runtime_py.task_file import sizes_of
 
-# The sizes that tasks may differ in, by the argument of the memory that an input is: {dimension: word}. What the words
-# stand for says `task_file.sizes_of`.
-_PACKED_SIZES = {
-    "none": {"logit_weights": {0: "blocks"}, "values": {1: "cells"}},
-    "int8": {
-        "logit_weights": {0: "parent_blocks"},
-        "key_cells": {0: "cell_blocks"},
-        "key_scales": {0: "cell_columns"},
-        "value_cells": {1: "cell_blocks"},
-        "value_scales": {0: "cell_columns"},
-    },
-    "int4": {
-        "logit_weights": {0: "parent_blocks"},
-        "key_cells": {0: "cell_blocks"},
-        "key_scales": {0: "cell_blocks"},
-        "value_cells": {1: "cell_blocks"},
-        "value_scales": {0: "cell_columns"},
-    },
-}
-_OPEN_SIZES = {
+# Of memories that are written out in stock operators: {input: {dimension: word of `task_file.sizes_of`}}.
+_OPEN_SIZES: TaskSizes = {
     "parents": {0: "parents"},
     "keys": {0: "parents", 1: "children"},
     "values": {0: "parents", 1: "children"},
@@ -53,67 +32,63 @@ _EXAMPLE_LENGTH = 8
 _EXAMPLE_PARENTS, _EXAMPLE_CELLS, _EXAMPLE_TOP_K, _EXAMPLE_CLASSES = 35, 140, 2, 7
 
 
-@dataclass(frozen=True)
-class ProgramInput:
-    """One task tensor as the program takes it; a size is a number or a word of `task_file.sizes_of`."""
+class LiftTask(Stage):
+    """The tensors of a model's task become inputs of its program."""
 
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int | str, ...]
+    name = LIFT
 
+    def __init__(self, model: TrainedModel, scheme: Scheme, *, stock: bool):
+        """scheme: of the tensors; stock: whether memories are written out in stock operators."""
+        self._model = model
+        self._sizes = _OPEN_SIZES if stock else scheme.task_sizes
+        self._half = not stock and not scheme.is_exact
+        self._stock = stock
 
-@dataclass(frozen=True)
-class TaskProgram:
-    """What one model brings: its task's tensors, and the program that takes them."""
+    def run(self, artifact: Artifact) -> Artifact:
+        model = self._model
+        constants = backbone_constants(model)
+        lifted = lift_task_tensors(artifact.program, list(model.task_tensors()), constants, half=self._half)
+        sizes = task_sizes(model)
+        words = sizes_of(sizes["parents"], sizes["cells"], sizes["classes"])
+        inputs = tuple(
+            ProgramInput(each.name, each.value.dtype, self._shape(each, lifted, words)) for each in lifted.tensors
+        )
+        bounds = {word: (1, size) for word, size in sizes.items()}
+        promises = {} if self._stock else artifact.promises  # the operators are other ones
+        return replace(artifact, task=LiftedTask(lifted, inputs, bounds), promises=promises)
 
-    lifted: Lifted
-    inputs: tuple[ProgramInput, ...]
-    reports: list[PassReport]
-
-    @property
-    def tensors(self) -> dict[str, np.ndarray]:
-        return {each.name: each.value.numpy() for each in self.lifted.tensors}
-
-
-def task_program(
-    model: TrainedModel, lowering: str, quantization: str, max_length: int, rows: Sequence[Row]
-) -> TaskProgram:
-    """Capture `model`, run the passes, and lift its task's tensors; passes are checked on `rows`."""
-    task_names = list(model.task_tensors())
-    half = lowering == "fused" and quantization != "none"
-    program = capture(model.module, max_length)
-    program, reports = run_passes(program, shared_passes(lowering, quantization, task_names), rows)
-    lifted = lift_task_tensors(program, task_names, backbone_constants(model), half=half)
-    sizes = sizes_of(model.spartan.parents, model.spartan.cells, max(len(model.labels), 1))
-    inputs = []
-    for tensor in lifted.tensors:
-        words = _words(tensor.name, lifted, _OPEN_SIZES if lowering == "portable" else _PACKED_SIZES[quantization])
+    def _shape(self, tensor: TaskTensor, lifted: Lifted, sizes: Mapping[str, int]) -> tuple[int | str, ...]:
         shape: list[int | str] = list(tensor.value.shape)
-        for dimension, word in words.items():
+        for dimension, word in _words(tensor.name, lifted, self._sizes).items():
             if shape[dimension] != sizes[word]:
                 raise CompileError(f"`{tensor.name}` is {shape}: its size {dimension} should be {sizes[word]} ({word})")
             shape[dimension] = word
-        inputs.append(ProgramInput(tensor.name, tensor.value.dtype, tuple(shape)))
-    return TaskProgram(lifted, tuple(inputs), reports)
+        return tuple(shape)
 
 
-def build_program(
-    task: TaskProgram,
-    bounds: dict[str, tuple[int, int]],
-    lowering: str,
-    quantization: str,
-    max_length: int,
-    linears: str = "xnnpack",
-) -> tuple[Lowered, list[PassReport]]:
-    """Lower the one program that takes every task within `bounds`; `linears` says whose int8 kernels it gets."""
-    shapes = _dynamic_shapes(task.inputs, bounds, max_length)
-    inputs = (*example_inputs(_EXAMPLE_LENGTH if max_length >= _EXAMPLE_LENGTH else 2), *_example_tensors(task.inputs))
-    program = _export(task.lifted.module, inputs, shapes)
-    if quantization != "none" and linears == "xnnpack":
-        program = quantize_linears(program, inputs, shapes)
-    example = tuple(each.numpy() for each in inputs)
-    program, reports = run_passes(program, shared_backbone_passes(lowering, quantization, linears), [example])
-    return lower(program, inputs_in_place=True), reports
+class CaptureShared(Stage):
+    """The one program that takes every task within the bounds, captured with a made-up task of another size."""
+
+    name = "capture with task tensors as inputs"
+
+    def __init__(self, max_length: int):
+        self._max_length = max_length
+
+    def run(self, artifact: Artifact) -> Artifact:
+        task = artifact.task
+        assert task is not None
+        shapes = _dynamic_shapes(task.inputs, task.bounds, self._max_length)
+        length = _EXAMPLE_LENGTH if self._max_length >= _EXAMPLE_LENGTH else 2
+        inputs = (*example_inputs(length), *_example_tensors(task.inputs))
+        program = _export(task.lifted.module, inputs, shapes)
+        rows = [tuple(each.numpy() for each in inputs)]
+        return replace(artifact, captured=Captured(program, inputs, shapes), rows=rows)
+
+
+def task_sizes(model: TrainedModel) -> dict[str, int]:
+    """The sizes of a model's task that tasks of a shared program may differ in."""
+    outputs = model.task_type.outputs(model.labels)
+    return {"parents": model.spartan.parents, "cells": model.spartan.cells, "classes": outputs}
 
 
 def _export(module: torch.nn.Module, inputs: tuple, shapes: tuple) -> ExportedProgram:
@@ -126,7 +101,7 @@ def _export(module: torch.nn.Module, inputs: tuple, shapes: tuple) -> ExportedPr
         ) from error
 
 
-def _words(name: str, lifted: Lifted, roles: dict[str, dict[int, str]]) -> dict[int, str]:
+def _words(name: str, lifted: Lifted, roles: TaskSizes) -> Mapping[int, str]:
     if name in lifted.class_tensors:
         return {0: "classes"}
     if not name.startswith("memories."):

@@ -37,7 +37,8 @@ class _UnsqueezeOfOneDynamicSize(UnsqueezeCopyConfig):
         return len(dynamic) <= 1 and super().check_constraints(node, ep)
 
 
-def _partitioner() -> XnnpackPartitioner:
+def xnnpack_partitioner() -> XnnpackPartitioner:
+    """XNNPACK's own, kept from what it would take and then fail on."""
     replaced = {UnsqueezeCopyConfig: _UnsqueezeOfOneDynamicSize}
     return XnnpackPartitioner(configs=[replaced.get(config, config) for config in ALL_PARTITIONER_CONFIGS])
 
@@ -75,7 +76,7 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
         with quick_lowering():
             edge = to_edge_transform_and_lower(
                 copy_program(program),  # lowering takes constants out of the program that it is given
-                partitioner=[_partitioner()] if partitioners is None else partitioners,
+                partitioner=[xnnpack_partitioner()] if partitioners is None else partitioners,
                 # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
             )

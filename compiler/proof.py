@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from spartanc.base.schemes.catalogue import SCHEMES
+from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.samples import Row
 from spartanc.errors import GateError
 
@@ -23,7 +25,12 @@ class Gates:
 
 # int8 and int4 differ between processors by their nature (XNNPACK rounds activations row by row, each instruction
 # set in its own way), so only labels are held to eager's.
-DEFAULT_GATES = {"none": Gates(1.0, 1e-4), "int8": Gates(0.99, None), "int4": Gates(0.99, None)}
+_GATES = {"exact": Gates(1.0, 1e-4), "quantized": Gates(0.99, None)}
+DEFAULT_GATES = {name: _GATES[scheme.gates] for name, scheme in SCHEMES.items()}
+
+
+def gates_of(scheme: Scheme) -> Gates:
+    return DEFAULT_GATES[scheme.name]
 
 
 @dataclass(frozen=True)

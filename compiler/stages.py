@@ -30,25 +30,27 @@ import torch
 from torch.export import ExportedProgram
 
 from spartanc.base.progress import stage
-from spartanc.compiler.capture import capture
-from spartanc.compiler.lower import lower
-from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, passes
+from spartanc.base.schemes.catalogue import find_scheme
+from spartanc.base.schemes.none import NONE
+from spartanc.base.schemes.scheme import Scheme
+from spartanc.base.targets.catalogue import find_target
+from spartanc.compiler.backends.backend import Backend
+from spartanc.compiler.backends.catalogue import backend_of
+from spartanc.compiler.pipeline import Artifact, Passes, Pipeline, build_pipeline
+from spartanc.compiler.proof import Gates, compare, gates_of, passes
 from spartanc.compiler.quality import measure_name, quality
-from spartanc.compiler.quantize import quantize_backbone
 from spartanc.compiler.samples import Row, padded
+from spartanc.compiler.steps import LIFT
 from spartanc.compiler.traced import LayerTrace, TraceLayout, eager_trace, trace_memories
 from spartanc.errors import CompileError, UsageError
 from spartanc.models.checkpoint import TrainedModel
-from spartanc.passes import exact_passes, final_passes
-from spartanc.passes.manager import check_order
-from spartanc.passes.protocol import GraphPass
+from spartanc.passes.memory_site import FormChoice
+from spartanc.passes.schemes.catalogue import passes_of
 from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.devices.device import Device
-from spartanc.runtime_py.devices.local import LocalDevice
-from spartanc.runtime_py.devices.stock import StockDevice
 
-_EMBEDDINGS, _LINEARS = "quantize_embeddings", "quantize_linears"
+_LOWERED = "lowered"
 _CHUNK_BYTES = 64 << 20  # of traces that are held at a time
 # A process answers rows of one length, since a trace is as long as its row: rows are padded to a multiple of this, and
 # the mask leaves what stands at their true positions as it is.
@@ -159,54 +161,63 @@ def _build(
     bundle: Bundle, model: TrainedModel, scratch: Path, device: Device, threads: int | None
 ) -> tuple[list[_Stage], list[np.ndarray]]:
     """Every stage up to the bundle, and the parents [E, H] of every memory."""
-    exact, quantized = DEFAULT_GATES["none"], DEFAULT_GATES[bundle.quantization]
+    backend, scheme = backend_of(bundle.manifest), find_scheme(bundle.quantization)
+    exact, quantized = gates_of(NONE), gates_of(scheme)
     pad_id = model.encoder_config.get("pad_token_id") or 0
-    portable = bundle.manifest["lowering"] == "portable"
-    kernels = bundle.manifest.get("linears", {}).get("kernels", "xnnpack")
-    here: Device = StockDevice() if portable else LocalDevice()
-    with stage("capture"):
-        program = capture(model.module, bundle.max_length)
-    stages = [_Stage("captured", "torch", _in_torch(program), exact)]
-    ordered = exact_passes(bundle.manifest["lowering"])
-    check_order(ordered)
+    here = backend.device()
+    pipeline = _pipeline(bundle, backend, scheme)
+    artifact = pipeline.up_to("capture").run(Artifact(model.module))
+    stages = [_Stage("captured", "torch", _in_torch(artifact.program), exact)]
     with stage("exact passes"):
-        for each in ordered:
-            program, _ = each.run(program)
-            stages.append(_Stage(each.name, "torch", _in_torch(program), exact))
-    traced, layout = trace_memories(program)
+        for each in pipeline.up_to(LIFT).passes():
+            artifact = Passes(each.name, [each]).run(artifact)
+            stages.append(_Stage(each.name, "torch", _in_torch(artifact.program), exact))
+    traced, layout = trace_memories(artifact.program)
+    artifact = artifact.with_program(traced)
     parents = [memory.parents.detach().float().numpy() for memory in model.module.memories()]
     if len(layout.positions) != len(parents):
         raise CompileError(
             f"{len(layout.positions)} of {len(parents)} memories were fused, so layers can't be told apart"
         )
-
-    def lowered(name: str, linears: bool, last: list[GraphPass], gates: Gates) -> _Stage:
+    for name, part in _parts(bundle, backend, scheme):
         with stage(name):
-            made = quantize_backbone(traced, bundle.max_length) if linears and kernels == "xnnpack" else traced
-            for each in last:
-                made, _ = each.run(made)
-            file = scratch / f"{len(list(scratch.iterdir()))}.pte"
-            file.write_bytes(lower(made).program)
-        return _Stage(name, here.name, _on(here, bundle, file, pad_id, threads), gates, layout)
-
-    plain = final_passes(bundle.manifest["lowering"], "none")
-    stages.append(lowered("lowered", False, plain, exact))
-    if bundle.quantization != "none":
-        final = final_passes(bundle.manifest["lowering"], bundle.quantization, linears=kernels)
-        memories = [each for each in final if each.name not in (_EMBEDDINGS, _LINEARS)]
-        ours = [each for each in final if each.name == _LINEARS]
-        tables = [each for each in final if each.name == _EMBEDDINGS]
-        if not portable:  # whose memories stay in fp32
-            stages.append(lowered(f"memories {bundle.quantization}", False, memories, quantized))
-        stages.append(lowered("linears int8", True, [*plain, *ours], quantized))
-        stages.append(lowered("embeddings int8", False, [*plain, *tables], quantized))
-        stages.append(lowered("all", True, final, quantized))
+            lowered = part.run(artifact).lowered
+        assert lowered is not None
+        file = scratch / f"{len(list(scratch.iterdir()))}.pte"
+        file.write_bytes(lowered.program)
+        gates = exact if name == _LOWERED else quantized
+        stages.append(_Stage(name, here.name, _on(here, bundle, file, pad_id, threads), gates, layout))
     if device.name != here.name:
         file = max(scratch.iterdir(), key=lambda path: int(path.stem))
         stages.append(
             _Stage(f"all on {device.name}", device.name, _on(device, bundle, file, pad_id, threads), quantized, layout)
         )
     return stages, parents
+
+
+def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:
+    """The one that the bundle came out of, or the same with another scheme."""
+    choice = FormChoice(find_target(bundle.target).packed_keys_up_to[scheme.name])
+    return build_pipeline(backend, scheme, bundle.max_length, choice=choice)
+
+
+def _parts(bundle: Bundle, backend: Backend, scheme: Scheme) -> Iterator[tuple[str, Pipeline]]:
+    """What follows the exact passes: without any quantisation, with each one alone, and whole."""
+    plain = _pipeline(bundle, backend, NONE).after(LIFT)
+    yield _LOWERED, plain
+    if scheme.is_exact:
+        return
+    whole = _pipeline(bundle, backend, scheme).after(LIFT)
+    linears = [each.name for each in backend.quantizing_stages(scheme)]
+    linears += [each.name for each in backend.quantizing_passes(scheme)]
+    tables = [each.name for each in passes_of(scheme).embeddings(backend.stock)]
+    of_memories = whole.passes()[0].name
+    plain_memories = whole.replaced(of_memories, plain.passes()[0])
+    if not backend.stock:  # whose memories stay in fp32
+        yield f"memories {scheme.name}", whole.without(*linears, *tables)
+    yield "linears int8", plain_memories.without(*tables)
+    yield "embeddings int8", plain_memories.without(*linears)
+    yield "all", whole
 
 
 def _in_torch(program: ExportedProgram) -> Forward:

@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import VIEWS, aten, call, inferable, shape_of, transposition
 
@@ -27,7 +28,7 @@ _POINTWISE = (aten.mul.Tensor, aten.div.Tensor, aten.add.Tensor, aten.clone.defa
 
 class DropBatchDimension(GraphPass):
     name = "drop_batch_dimension"
-    provides = frozenset({"attention_in_three_dimensions"})
+    provides = frozenset({Property.ATTENTION_IN_THREE_DIMENSIONS})
     tolerance = 1e-6
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

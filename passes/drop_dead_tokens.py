@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import VIEWS, aten, call, shape_of, transposition
 
@@ -38,8 +39,8 @@ _MEMORY = {torch.ops.spartan.memory_lookup.default, torch.ops.spartan.memory_loo
 
 class DropDeadTokens(GraphPass):
     name = "drop_dead_tokens"
-    requires = frozenset({"memories_fused"})  # the memory as it is written does not treat positions apart
-    provides = frozenset({"only_pooled_tokens"})
+    requires = frozenset({Property.MEMORIES_FUSED})  # the memory as it is written does not treat positions apart
+    provides = frozenset({Property.ONLY_POOLED_TOKENS})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

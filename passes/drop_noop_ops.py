@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport
 from spartanc.passes.rewrite import VIEWS, aten, call, inferable, shape_of, transposition
 
@@ -38,7 +39,7 @@ _NEUTRAL = {
 
 class DropNoopOps(GraphPass):
     name = "drop_noop_ops"
-    provides = frozenset({"no_noops"})
+    provides = frozenset({Property.NO_NOOPS})
     tolerance = 0.0
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

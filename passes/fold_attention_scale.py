@@ -14,6 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import VIEWS, aten, transposition
 
@@ -23,8 +24,8 @@ _SCALES = (aten.mul.Tensor, aten.div.Tensor)
 
 class FoldAttentionScale(GraphPass):
     name = "fold_attention_scale"
-    requires = frozenset({"attention_in_three_dimensions"})
-    provides = frozenset({"attention_scale_folded"})
+    requires = frozenset({Property.ATTENTION_IN_THREE_DIMENSIONS})
+    provides = frozenset({Property.ATTENTION_SCALE_FOLDED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

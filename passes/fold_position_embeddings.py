@@ -22,6 +22,7 @@ from torch.fx import Node
 
 from spartanc.passes.evaluate import Dependencies, evaluate, token_inputs
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, shape_of
 
@@ -31,7 +32,7 @@ _SHORTER = (1, 2, 3, 7)
 
 class FoldPositionEmbeddings(GraphPass):
     name = "fold_position_embeddings"
-    provides = frozenset({"fixed_embeddings_folded"})
+    provides = frozenset({Property.FIXED_EMBEDDINGS_FOLDED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

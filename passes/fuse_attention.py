@@ -23,6 +23,7 @@ from torch.fx import Node
 
 from spartanc.passes.ops.attention import attention  # noqa: F401  (registers the operator)
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import VIEWS, aten, call, shape_of, size_key, transposition
 
@@ -43,8 +44,10 @@ class _Unfit(Exception):
 
 class FuseAttention(GraphPass):
     name = "fuse_attention"
-    requires = frozenset({"attention_in_three_dimensions", "attention_scale_folded", "mask_of_columns"})
-    provides = frozenset({"attention_fused"})
+    requires = frozenset(
+        {Property.ATTENTION_IN_THREE_DIMENSIONS, Property.ATTENTION_SCALE_FOLDED, Property.MASK_OF_COLUMNS}
+    )
+    provides = frozenset({Property.ATTENTION_FUSED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

@@ -18,6 +18,7 @@ from torch.fx import Node
 
 from spartanc.passes.ops.layer_norm import add_layer_norm  # noqa: F401  (registers the operator)
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, same_shape
 
@@ -26,7 +27,7 @@ _FUSED = torch.ops.spartan.add_layer_norm.default
 
 class FuseLayerNorms(GraphPass):
     name = "fuse_layer_norms"
-    provides = frozenset({"layer_norms_fused"})
+    provides = frozenset({Property.LAYER_NORMS_FUSED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

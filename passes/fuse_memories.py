@@ -14,6 +14,7 @@ from spartanc.passes.index_notation import Dim, Leaf, Product, Selection, Tensor
 from spartanc.passes.memory_formula import Mismatch, Site, match
 from spartanc.passes.memory_rewrite import refused, replace_by_operator
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 
 
@@ -51,7 +52,7 @@ class FuseMemories(GraphPass):
     """
 
     name = "fuse_memories"
-    provides = frozenset({"memories_fused"})
+    provides = frozenset({Property.MEMORIES_FUSED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, FusionReport]:

@@ -34,6 +34,7 @@ from spartanc.passes.ops import memory_lookup  # noqa: F401  defines the operato
 from spartanc.passes.portable_cells import weighted_cells
 from spartanc.passes.portable_parents import parent_weights
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten
 
@@ -44,8 +45,8 @@ class LowerMemoryPortable(GraphPass):
     """See the module's docstring."""
 
     name = "lower_memory_portable"
-    provides = frozenset({"stock_operators"})
-    breaks = frozenset({"fused_memories"})
+    provides = frozenset({Property.STOCK_OPERATORS})
+    breaks = frozenset({Property.MEMORIES_FUSED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch.export import ExportedProgram
 
 from spartanc.errors import CompileError
+from spartanc.passes.properties import PassProperty
 from spartanc.passes.protocol import GraphPass, PassReport
 
+# What holds of a program, each property with the pass that provided it and can check it.
+Promises = Mapping[PassProperty, GraphPass]
 
-def check_order(passes: Sequence[GraphPass], given: frozenset[str] = frozenset()) -> frozenset[str]:
+
+def check_order(passes: Iterable[GraphPass], given: Promises | None = None) -> dict[PassProperty, GraphPass]:
     """What holds after `passes`, if each finds what it requires; needs no model.
 
-    Raises CompileError naming the pass and what it lacks.
+    given: what holds before them. Raises CompileError naming the pass and what it lacks.
     """
-    holds = set(given)
+    holds = dict(given or {})
     for each in passes:
-        missing = each.requires - holds
+        missing = each.requires - holds.keys()
         if missing:
             raise CompileError(f"pass `{each.name}` needs {_names(missing)}, which no pass before it provides")
-        holds = (holds - each.breaks) | each.provides
-    return frozenset(holds)
+        holds = _after(each, holds)
+    return holds
 
 
 def run_passes(
     program: ExportedProgram,
     passes: Sequence[GraphPass],
     rows: Sequence[tuple[np.ndarray, ...]],
-    given: frozenset[str] = frozenset(),
+    given: Promises | None = None,
 ) -> tuple[ExportedProgram, list[PassReport]]:
     """Run `passes` over `program`, comparing the outputs on `rows` before and after each.
 
-    `given` is what holds already. Raises CompileError where the order is wrong, a pass did not do what it provides,
-    or moved a result by more than its tolerance.
+    given: what holds of `program` already; it is checked again after every pass, as what the passes provide is. Raises
+    CompileError if the order is wrong, if a property does not hold, or if a pass moved a result by more than its
+    tolerance.
     """
     check_order(passes, given)
-    promised: dict[str, GraphPass] = {}
+    promised = dict(given or {})
     reports = []
     before = _outputs(program, rows)
     for each in passes:
         program, report = each.run(program)
-        promised = {name: keeper for name, keeper in promised.items() if name not in each.breaks}
-        promised |= dict.fromkeys(each.provides, each)
-        for name, keeper in promised.items():
-            wrong = keeper.holds(program)
-            if wrong is not None:
-                raise CompileError(f"after pass `{each.name}`, `{name}` does not hold: {wrong}")
+        promised = _after(each, promised)
+        check_promises(program, promised, f"after pass `{each.name}`")
         if report.changes and math.isfinite(each.tolerance):
             after = _outputs(program, rows)
             _compare(each, before, after)
@@ -58,6 +59,19 @@ def run_passes(
             before = _outputs(program, rows)
         reports.append(report)
     return program, reports
+
+
+def check_promises(program: ExportedProgram, promised: Promises, when: str) -> None:
+    """Raise CompileError naming the first property that does not hold of `program`; `when` begins the message."""
+    for name, keeper in promised.items():
+        wrong = keeper.holds(program)
+        if wrong is not None:
+            raise CompileError(f"{when}, `{name}` does not hold: {wrong}")
+
+
+def _after(each: GraphPass, holds: Promises) -> dict[PassProperty, GraphPass]:
+    kept = {name: keeper for name, keeper in holds.items() if name not in each.breaks}
+    return kept | dict.fromkeys(each.provides, each)
 
 
 def _outputs(program: ExportedProgram, rows: Sequence[tuple[np.ndarray, ...]]) -> list[torch.Tensor]:
@@ -79,5 +93,5 @@ def _compare(each: GraphPass, before: list[torch.Tensor], after: list[torch.Tens
             )
 
 
-def _names(names: set[str] | frozenset[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
+def _names(names: Iterable[PassProperty]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(map(str, names)))

@@ -18,13 +18,14 @@ from torch.export import ExportedProgram
 from spartanc.passes.memory_site import FormChoice, memory_sites, unpacked_memory
 from spartanc.passes.ops.packing import pack_memory
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport
 
 
 class PackMemories(GraphPass):
     name = "pack_memories"
-    requires = frozenset({"memories_fused"})
-    provides = frozenset({"memories_packed"})
+    requires = frozenset({Property.MEMORIES_FUSED})
+    provides = frozenset({Property.MEMORIES_PACKED})
     tolerance = 1e-5
 
     def __init__(self, choice: FormChoice | None = None):

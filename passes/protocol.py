@@ -1,8 +1,9 @@
 """What a graph pass is: what it needs, what it promises, what it did, and what it left alone.
 
-A pass takes a whole `torch.export.ExportedProgram` and returns a new one with a report. It declares in property
-names what must hold before it (`requires`), what holds after it (`provides`) and what no longer does (`breaks`),
-so that an order can be proved without a model. `holds` is asked of the program that the pass returned.
+A pass takes a whole `torch.export.ExportedProgram` and returns a new one with a report. It declares by properties
+(`spartanc.passes.properties`) what must hold before it (`requires`), what holds after it (`provides`) and what no
+longer does (`breaks`), so that an order can be proved without a model. `holds` checks what it provides on the program
+that it returned, and again after every later pass.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch.export import ExportedProgram
+
+from spartanc.passes.properties import PassProperty
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,25 @@ class PassReport:
 class GraphPass(ABC):
     """One rewrite of an exported program.
 
+    requires, provides, breaks: members of `Property`; anything else, a misspelt word for one, is refused when the class
+    is made.
     tolerance: largest difference of the outputs that the rewrite may cause on real inputs, absolute up to outputs of
     1 and relative to the largest above; 0.0 is bit-exact. The runner measures it after the pass.
     """
 
     name: str
-    requires: frozenset[str] = frozenset()
-    provides: frozenset[str] = frozenset()
-    breaks: frozenset[str] = frozenset()
+    requires: frozenset[PassProperty] = frozenset()
+    provides: frozenset[PassProperty] = frozenset()
+    breaks: frozenset[PassProperty] = frozenset()
     tolerance: float = 0.0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for field_name in ("requires", "provides", "breaks"):
+            declared = getattr(cls, field_name)
+            unknown = [each for each in declared if not isinstance(each, PassProperty)]
+            if not isinstance(declared, frozenset) or unknown:
+                raise TypeError(f"`{cls.__name__}.{field_name}` must be a frozenset of properties, got {declared!r}")
 
     @abstractmethod
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

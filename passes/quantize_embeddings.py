@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 
 LOWEST, HIGHEST = -128, 127
@@ -26,7 +27,7 @@ _EMBEDDING_INT8 = torch.ops.quantized_decomposed.embedding_byte.dtype
 
 class QuantizeEmbeddings(GraphPass):
     name = "quantize_embeddings"
-    provides = frozenset({"int8_embeddings"})
+    provides = frozenset({Property.INT8_EMBEDDINGS})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
     def __init__(self, stock: bool = False):

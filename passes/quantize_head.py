@@ -23,6 +23,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.quantize_embeddings import quantize_rows
 
@@ -45,7 +46,7 @@ _library.impl("mixed_linear", _mixed_linear, "CompositeExplicitAutograd")
 
 class QuantizeHead(GraphPass):
     name = "quantize_head"
-    provides = frozenset({"int8_head"})
+    provides = frozenset({Property.INT8_HEAD})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
     def __init__(self, task_names: Collection[str]):

@@ -17,6 +17,7 @@ from torch.fx import Node
 from spartanc.passes.last_linear import gives_the_logits
 from spartanc.passes.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.quantize_memories import quantize_cells
 
@@ -26,7 +27,7 @@ _GELU = torch.ops.aten.gelu.default
 
 class QuantizeLinears(GraphPass):
     name = "quantize_linears"
-    provides = frozenset({"int8_linears"})
+    provides = frozenset({Property.INT8_LINEARS})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
     def __init__(self, *, keep_logits: bool = False):

@@ -15,6 +15,9 @@ do not divide is a UsageError. Judged end to end, by labels and accuracy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -24,40 +27,54 @@ from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
 from spartanc.errors import UsageError
 from spartanc.passes.memory_site import FormChoice, memory_sites, unpacked_memory
 from spartanc.passes.ops.memory_lookup import INT4_GROUP
-from spartanc.passes.ops.packing import pack_int4, pack_int8
+from spartanc.passes.ops.packing import QuantizedMemory
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport
+
+
+@dataclass(frozen=True)
+class CellForm:
+    """One way to hold keys and values in integers.
+
+    bits: of an integer. overload: of `spartan::memory_lookup`, which reads `pack`'s tensors. group: how many of a cell
+    share a scale, an argument of that overload; None for the whole cell.
+    """
+
+    bits: int
+    overload: str
+    pack: Callable[..., QuantizedMemory]
+    group: int | None = None
 
 
 class QuantizeMemories(GraphPass):
     name = "quantize_memories"
-    requires = frozenset({"memories_fused"})
-    provides = frozenset({"memories_packed"})
+    requires = frozenset({Property.MEMORIES_FUSED})
+    provides = frozenset({Property.MEMORIES_PACKED})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
-    def __init__(self, quantization: str, choice: FormChoice | None = None):
-        """quantization: `int8` or `int4`."""
-        self._bits = {"int8": 8, "int4": 4}[quantization]
+    def __init__(self, form: CellForm, choice: FormChoice | None = None):
+        self._form = form
         self._choice = choice or FormChoice()
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
-        lookup = torch.ops.spartan.memory_lookup
-        form, pack = (lookup.int8, pack_int8) if self._bits == 8 else (lookup.int4, pack_int4)
-        rest = () if self._bits == 8 else (INT4_GROUP,)
+        form = self._form
+        operator = getattr(torch.ops.spartan.memory_lookup, form.overload)
+        rest = () if form.group is None else (form.group,)
         sites = memory_sites(program, report)
         report.notes |= self._choice.explain(sites)
         for site in sites:
-            memory = pack(
+            memory = form.pack(
                 _rounded_to_half(site.parents_EH),
-                *quantize_cells(site.keys_MH, self._bits),
-                *quantize_cells(site.values_MH, self._bits),
+                *quantize_cells(site.keys_MH, form.bits),
+                *quantize_cells(site.values_MH, form.bits),
                 site.top_k,
                 site.temperature,
                 pack_keys=self._choice.packs_keys(len(site.parents_EH), len(site.keys_MH), site.top_k),
             )
-            site.replace(program, form, memory._asdict(), rest)
-        report.notes["bits"] = self._bits
+            site.replace(program, operator, memory._asdict(), rest)
+        report.notes["bits"] = form.bits
         return finish(program), report
 
     def holds(self, program: ExportedProgram) -> str | None:

@@ -19,6 +19,7 @@ from torch.fx import Node
 
 from spartanc.passes.evaluate import Dependencies, evaluate, token_inputs
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, shape_of, size_key
 
@@ -27,7 +28,7 @@ LONGEST_TRIED = 5
 
 class SimplifyAttentionMask(GraphPass):
     name = "simplify_attention_mask"
-    provides = frozenset({"mask_of_columns"})
+    provides = frozenset({Property.MASK_OF_COLUMNS})
     tolerance = 0.0
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

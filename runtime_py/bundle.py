@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
 from spartanc.runtime_py.probe import Probe, read_probe
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
@@ -38,7 +39,6 @@ MANIFEST_DIGEST = "manifest.sha256"
 TOKENIZER = "tokenizer.json"
 MANIFEST_LIMIT = 4 << 20  # bytes; a real one holds a few kilobytes
 LONGEST_INPUT = 1 << 16  # tokens
-QUANTIZATIONS = ("none", "int8", "int4")
 LOWERINGS = ("fused", "portable")
 FLEET = "fleet"  # in place of a task type: each task of a fleet has its own
 _CHUNK = 1 << 20

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.schemes.catalogue import find_scheme
+from spartanc.base.schemes.none import NONE
 from spartanc.base.targets.catalogue import all_targets
 from spartanc.base.targets.target import Target
 from spartanc.errors import MissingToolError
@@ -45,10 +47,10 @@ def estimate(
     cores = min(threads or target.cores, target.cores)
     seconds = {"arithmetic": 0.0, "memory": 0.0}
     for cost in costs:
-        quantized = quantization != "none" and cost["weight_bytes"] > 0
-        peak = target.peak_macs_per_cycle["int8" if quantized else "fp32"] * target.clock_mhz * 1e6 * cores
+        form = find_scheme(quantization) if cost["weight_bytes"] > 0 else NONE
+        peak = target.peak_macs_per_cycle[form.peak] * target.clock_mhz * 1e6 * cores
         arithmetic = polynomial(cost["macs"], length) / peak
-        moved = cost["weight_bytes"] / (4 if quantized else 1)
+        moved = cost["weight_bytes"] / form.fp32_weights_in_one
         activations = polynomial(cost["activation_bytes"], length)
         if activations / max(cost["calls"], 1) > target.cache.l2:
             moved += activations

@@ -47,6 +47,7 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
@@ -57,7 +58,6 @@ from spartanc.runtime_py.task_types.task_type import TaskType
 FORMAT = "spartanc-task"
 FORMAT_VERSION = "1"
 SUFFIX = ".safetensors"
-QUANTIZATIONS = ("none", "int8", "int4")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BLOCK_COLUMNS = 16  # of packed logit weights
 _PREFIX = b'{"__metadata__":{"digest":"'

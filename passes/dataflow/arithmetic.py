@@ -11,12 +11,13 @@ import torch
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import shape_of
-from spartanc.passes.dataflow.flow import Dataflow, Value
+from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.layouts import aligned, padded, together
 from spartanc.passes.dataflow.masks import masked
 from spartanc.passes.dataflow.pointwise import pointwise
 from spartanc.passes.dataflow.recognise import constant_of
 from spartanc.passes.dataflow.rules import Rules
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.dataflow.weights import normalised, restricted
 from spartanc.passes.index_notation import Inexpressible, Membership, Position, Tensor, contract
 

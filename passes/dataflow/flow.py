@@ -12,6 +12,7 @@ from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import name_of
 from spartanc.passes.dataflow.rules import IGNORED, Rule
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import (
     Formula,
     Inexpressible,
@@ -34,22 +35,6 @@ class Refusal:
     reason: str
     selections: frozenset[Selection]
     progress: int
-
-
-@dataclass(frozen=True)
-class Value:
-    """A node's formula, and the same tensor seen from the last node that computes rather than rearranges."""
-
-    tensor: Tensor
-    root: Tensor | None
-
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Value:
-        """Both views after a rearrangement; where the second has none, the result is a source of its own."""
-        tensor = change(self.tensor)
-        try:
-            return Value(tensor, None if self.root is None else change(self.root))
-        except Inexpressible:
-            return Value(tensor, None)
 
 
 class Dataflow:

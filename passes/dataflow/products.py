@@ -6,10 +6,11 @@ import torch
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import argument, axis_of
-from spartanc.passes.dataflow.flow import Dataflow, Value
+from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.layouts import reduced
 from spartanc.passes.dataflow.masks import many_hot
 from spartanc.passes.dataflow.rules import Rules
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import Inexpressible, OneHot, Product, Tensor, contract, summed
 
 aten = torch.ops.aten

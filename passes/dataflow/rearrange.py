@@ -8,9 +8,10 @@ import torch
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import argument, shape_of
-from spartanc.passes.dataflow.flow import Dataflow, Value
+from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.pointwise import pointwise
 from spartanc.passes.dataflow.rules import Rules
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import Inexpressible, Product, Tensor, new_dim, regroup, size
 
 aten = torch.ops.aten

@@ -12,19 +12,17 @@ to say in `flow` itself. It raises `Inexpressible`, with words fit for a report,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.fx import Node
 
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import Tensor
-
-if TYPE_CHECKING:
-    from spartanc.passes.dataflow.flow import Dataflow, Value
 
 aten = torch.ops.aten
 
-Rule = Callable[["Dataflow", Node], "Value | Tensor | None"]
+Rule = Callable[[Any, Node], Value | Tensor | None]  # of the walk, a `Dataflow`, and the node it is at
 _R = TypeVar("_R", bound=Rule)
 
 # They compute no tensor: nothing is lost at them.

@@ -10,9 +10,10 @@ import torch
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import argument, axis_of, shape_of
-from spartanc.passes.dataflow.flow import Dataflow, Value
+from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.reasons import THRESHOLD
 from spartanc.passes.dataflow.rules import Rules
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import (
     Chosen,
     Digit,

@@ -8,9 +8,10 @@ import torch
 from torch.fx import Node
 
 from spartanc.passes.dataflow.calls import argument, axis_of, shape_of
-from spartanc.passes.dataflow.flow import Dataflow, Value
+from spartanc.passes.dataflow.flow import Dataflow
 from spartanc.passes.dataflow.recognise import pick_of
 from spartanc.passes.dataflow.rules import Rules
+from spartanc.passes.dataflow.value import Value
 from spartanc.passes.index_notation import (
     Dim,
     Formula,

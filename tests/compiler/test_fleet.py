@@ -39,7 +39,7 @@ def _compile(models, out, **options):
     request = CompileRequest(
         models=tuple(models), target="host", out=out, max_length=MAX_LENGTH, shared_backbone=True, **options
     )
-    return compile_model(request)
+    return compile_model(request).as_json()
 
 
 @pytest.fixture(scope="module")

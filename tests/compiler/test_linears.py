@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from spartanc.base.schemes.catalogue import find_scheme
 from spartanc.base.targets.catalogue import find_target
-from spartanc.compiler.linears import choose_linears
+from spartanc.compiler.backends.catalogue import choose_backend
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.models.checkpoint import save_model
 from support.fleets import save_tasks, tiny_tasks
@@ -22,7 +23,7 @@ from support.models import tiny_model
 def host_with_tiles(monkeypatch):
     """This machine, as if it had tile registers: the kernels fall back where it has none."""
     target = replace(find_target("host"), linears="spartan")
-    monkeypatch.setattr("spartanc.compiler.pipeline.find_target", lambda name: target)
+    monkeypatch.setattr("spartanc.compiler.request.find_target", lambda name: target)
     return target
 
 
@@ -37,9 +38,9 @@ def host_with_tiles(monkeypatch):
     ],
 )
 def test_the_choice_and_its_reason(quantization, lowering, linears, kernels):
-    choice = choose_linears(replace(find_target("rpi4"), linears=linears), quantization, lowering)
-    assert choice.kernels == kernels
-    assert choice.are_ours == (kernels == "spartan")
+    target = replace(find_target("rpi4"), linears=linears)
+    choice = choose_backend(target, find_scheme(quantization), lowering)
+    assert (choice.backend.kernels, choice.backend.lowering) == (kernels, lowering)
     assert choice.reason
 
 
@@ -52,7 +53,8 @@ def test_arm_targets_keep_xnnpack():
 def test_a_program_of_our_linears_agrees_with_eager_on_every_kernel(quantize, host_with_tiles, tmp_path):
     model, file = tiny_model("bert"), tmp_path / "model.pt"
     save_model(model, file)
-    made = compile_model(CompileRequest((file,), "host", tmp_path / "bundle", quantize=quantize, max_length=24))
+    request = CompileRequest((file,), "host", tmp_path / "bundle", quantize=quantize, max_length=24)
+    made = compile_model(request).as_json()
     assert made["linears"]["kernels"] == "spartan"
     taken = next(each for each in made["passes"] if each["name"] == "quantize_linears")
     assert taken["changes"] == made["fallback_ops"]["spartan::linear_int8"] > 0
@@ -84,7 +86,7 @@ def test_a_fleet_of_our_linears_agrees_with_eager(host_with_tiles, tmp_path):
         max_length=24,
         shared_backbone=True,
     )
-    made = compile_model(request)
+    made = compile_model(request).as_json()
     assert made["linears"]["kernels"] == "spartan"
     assert made["fallback_ops"]["spartan::linear_int8"] > 0
     assert made["parity"]["label_agreement"] >= 0.99

@@ -10,13 +10,13 @@ from torch.fx.traceback import NodeSource
 
 from spartanc.compiler import lower as lowering
 from spartanc.compiler.lowering_speed import quick_lowering
-from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import run_passes
+from spartanc.passes.pipelines import exact_passes, final_passes
 from support.captured import captured, rows
 
 
 def test_the_program_is_the_same(monkeypatch):
-    passes = [*exact_passes(), *final_passes("fused", "none")]
+    passes = [*exact_passes(), *final_passes()]
     program, _ = run_passes(captured(), passes, rows()[:1])
     quick = lowering.lower(program)
     monkeypatch.setattr(lowering, "quick_lowering", nullcontext)

@@ -12,8 +12,9 @@ from torch import nn
 from spartanc.compiler.capture import capture
 from spartanc.compiler.lower import lower
 from spartanc.models.memory import Memory, SpartanConfig
-from spartanc.passes import final_passes, fuse_memories
-from spartanc.passes.manager import run_passes
+from spartanc.passes.fuse_memories import FuseMemories, fuse_memories
+from spartanc.passes.manager import check_order, run_passes
+from spartanc.passes.pipelines import final_passes
 from spartanc.runtime_py.devices.local import LocalDevice
 
 VOCABULARY, LONGEST = 40, 24
@@ -67,7 +68,7 @@ def test_eager_graphs_and_program_agree(drawn):
     program = capture(module, LONGEST)
     fused, report = fuse_memories(program)
     assert report.fused == layers
-    packed, _ = run_passes(fused, final_passes("fused", "none"), rows, given=frozenset({"memories_fused"}))
+    packed, _ = run_passes(fused, final_passes(), rows, given=check_order([FuseMemories()]))
     lowered = lower(packed)
     assert lowered.memory_lookups == layers
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,7 +13,7 @@ from spartanc.compiler.stages import _chosen, _Layer
 from spartanc.compiler.traced import LayerTrace, eager_trace, trace_memories
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
-from spartanc.passes import exact_passes
+from spartanc.passes.pipelines import exact_passes
 from support.cli import spartanc, spartanc_json
 from support.models import tiny_model
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
-from spartanc.passes import exact_passes
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.manager import run_passes
+from spartanc.passes.pipelines import exact_passes
 from support.captured import assert_same_results, captured, rows
 
 aten = torch.ops.aten
@@ -22,7 +22,7 @@ def count(program, target) -> int:
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra"])
 def test_attention_of_every_layer_is_fused(architecture):
-    program, _ = run_passes(captured(architecture), exact_passes("portable"), rows())
+    program, _ = run_passes(captured(architecture), exact_passes(stock=True), rows())
     assert count(program, aten.bmm.default) == 4
     result, report = FuseAttention().run(program)
     assert (report.changes, report.skipped, count(result, FUSED), count(result, aten.bmm.default)) == (2, [], 2, 0)
@@ -33,7 +33,7 @@ def test_attention_of_every_layer_is_fused(architecture):
 
 
 def test_relative_positions_are_left_alone_with_the_reason():
-    program, _ = run_passes(captured("mpnet"), exact_passes("portable"), rows())
+    program, _ = run_passes(captured("mpnet"), exact_passes(stock=True), rows())
     result, report = FuseAttention().run(program)
     assert (report.changes, count(result, aten.bmm.default)) == (0, 4)
     assert len(report.skipped) == 2

@@ -8,9 +8,9 @@ from torch import nn
 from torch.export import export
 
 from spartanc.compiler.lower import lower
-from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.fuse_layer_norms import FuseLayerNorms
-from spartanc.passes.manager import run_passes
+from spartanc.passes.manager import check_order, run_passes
+from spartanc.passes.pipelines import exact_passes, final_passes
 from support.captured import assert_same_results, captured, rows
 
 aten = torch.ops.aten
@@ -31,10 +31,10 @@ def test_every_layer_norm_of_every_encoder_is_taken(architecture):
 
 
 def test_no_layer_norm_runs_outside_our_kernels():
-    given = frozenset({"memories_fused"})
-    program, _ = run_passes(captured(), exact_passes("portable"), rows())
-    fused, _ = run_passes(program, final_passes("fused", "none"), rows(), given)
-    portable, _ = run_passes(program, final_passes("portable", "none"), rows(), given)
+    given = check_order(exact_passes(stock=True))
+    program, _ = run_passes(captured(), exact_passes(stock=True), rows())
+    fused, _ = run_passes(program, final_passes(), rows(), given)
+    portable, _ = run_passes(program, final_passes(stock=True), rows(), given)
     assert "aten::native_layer_norm" not in lower(fused).fallback_ops
     assert "spartan::add_layer_norm" not in lower(portable).fallback_ops
 

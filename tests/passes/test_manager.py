@@ -5,18 +5,27 @@ import pytest
 import torch
 from torch import nn
 
+from spartanc.base.schemes.catalogue import SCHEMES
 from spartanc.errors import CompileError
-from spartanc.passes import exact_passes, final_passes
 from spartanc.passes.manager import check_order, run_passes
+from spartanc.passes.pipelines import exact_passes, final_passes, rest_passes, task_passes
 from spartanc.passes.program import copy_program, finish
+from spartanc.passes.properties import PassProperty, Property
 from spartanc.passes.protocol import GraphPass, PassReport
+from spartanc.passes.quantize_linears import QuantizeLinears
+from spartanc.passes.schemes.catalogue import passes_of
+
+
+class Own(PassProperty):
+    SCALED = "scaled"
+    MOONLIGHT = "moonlight"
 
 
 class Scale(GraphPass):
     """Multiplies every product's result by `factor`: a pass that is wrong on purpose."""
 
     name = "scale"
-    provides = frozenset({"scaled"})
+    provides = frozenset({Own.SCALED})
 
     def __init__(self, factor=1.0, tolerance=0.0, kept=True):
         self.factor, self.tolerance, self.kept = factor, tolerance, kept
@@ -36,13 +45,13 @@ class Scale(GraphPass):
 
 class Needy(Scale):
     name = "needy"
-    requires = frozenset({"moonlight"})
+    requires = frozenset({Own.MOONLIGHT})
 
 
 class Breaker(Scale):
     name = "breaker"
     provides = frozenset()
-    breaks = frozenset({"scaled"})
+    breaks = frozenset({Own.SCALED})
 
 
 @pytest.fixture
@@ -56,17 +65,20 @@ ROWS = [(np.arange(4, dtype=np.float32)[None],)]
 
 
 def test_the_pipelines_are_in_an_order_that_holds():
-    for lowering in ("fused", "portable"):
-        for quantization in ("none", "int8", *(() if lowering == "portable" else ("int4",))):
-            held = check_order(exact_passes())
-            assert "memories_fused" in held
-            check_order(final_passes(lowering, quantization), held)
+    for stock in (False, True):
+        for scheme in SCHEMES.values():
+            held = check_order(exact_passes(stock=stock))
+            assert Property.MEMORIES_FUSED in held
+            single = check_order(final_passes(passes_of(scheme), stock=stock), held)
+            assert (Property.MEMORIES_FUSED in single) == (not stock)
+            shared = check_order(task_passes(passes_of(scheme), [], stock=stock), held)
+            check_order(rest_passes(passes_of(scheme), stock=stock), shared)
 
 
 def test_an_order_that_lacks_something_names_the_pass_and_what_it_lacks():
     with pytest.raises(CompileError, match=r"`needy` needs `moonlight`"):
         check_order([Scale(), Needy()])
-    assert check_order([Scale(), Breaker()]) == frozenset()
+    assert check_order([Scale(), Breaker()]) == {}
 
 
 def test_a_pass_that_moves_the_result_is_stopped(program):
@@ -90,3 +102,51 @@ def test_a_result_that_is_no_number_is_stopped(program):
 def test_a_broken_promise_is_named(program):
     with pytest.raises(CompileError, match=r"`scaled` does not hold: `linear` was not scaled"):
         run_passes(program, [Scale(kept=False)], ROWS)
+
+
+class Spoiler(Breaker):
+    """Undoes what another pass provided, and does not say so."""
+
+    name = "spoiler"
+    breaks = frozenset()
+
+
+class Keeper(Scale):
+    """Finds its work undone once there is a second factor."""
+
+    def holds(self, program):
+        factors = sum(node.target is torch.ops.aten.mul.Tensor for node in program.graph.nodes)
+        return None if factors == 1 else f"{factors} factors"
+
+
+def test_what_was_given_is_checked_again_after_every_pass(program):
+    keeper = Keeper()
+    program, _ = run_passes(program, [keeper], ROWS)
+    with pytest.raises(CompileError, match=r"after pass `spoiler`, `scaled` does not hold: 2 factors"):
+        run_passes(program, [Spoiler()], ROWS, given=check_order([keeper]))
+    run_passes(program, [Breaker()], ROWS, given=check_order([keeper]))  # says that it breaks it
+
+
+@pytest.mark.parametrize("field", ["requires", "provides", "breaks"])
+@pytest.mark.parametrize("wrong", [frozenset({"fused_memories"}), {Own.SCALED}, frozenset({"memories_fused"})])
+def test_a_name_that_is_no_property_fails_where_the_pass_is_written(field, wrong):
+    with pytest.raises(TypeError, match=field):
+        type("Misspelt", (GraphPass,), {field: wrong})
+    with pytest.raises(AttributeError):
+        _ = Property.FUSED_MEMORIES
+
+
+def test_every_property_that_a_pass_needs_or_breaks_is_provided_by_another():
+    passes = {each for stock in (False, True) for scheme in SCHEMES.values() for each in all_passes(scheme, stock)}
+    provided = frozenset().union(*(each.provides for each in passes))
+    assert len(provided) == len(Property)
+    for each in passes:
+        assert each.requires | each.breaks <= provided, each.name
+
+
+def all_passes(scheme, stock):
+    passes = passes_of(scheme)
+    linears = [QuantizeLinears()]
+    yield from exact_passes(stock=stock)
+    yield from task_passes(passes, [], stock=stock)
+    yield from final_passes(passes, stock=stock, linears=linears)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from spartanc.base.schemes.catalogue import QUANTIZATIONS, SCHEMES
 from spartanc.base.targets.catalogue import find_target, target_names
-from spartanc.base.targets.target import QUANTIZATIONS
-from spartanc.passes import final_passes
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.pack_memories import PackMemories
+from spartanc.passes.schemes.catalogue import passes_of
 
 
 class Memories(nn.Module):
@@ -67,7 +67,7 @@ def test_the_form_is_the_targets_choice_and_the_report_says_it(name, quantizatio
     up_to = find_target(name).packed_keys_up_to[quantization]
     module, x = Memories(TAILS["alone"][0], parents=8, cells=24, hidden=64).eval(), torch.randn(1, 5, 64)
     program = torch.export.export(module, (x,)).run_decompositions({})
-    memories = final_passes("fused", quantization, up_to)[0]
+    memories = passes_of(SCHEMES[quantization]).memories(FormChoice(up_to))
     _, report = memories.run(program)
     forms = report.notes["all_keys_in_one_product"], report.notes["keys_of_chosen_parents"]
     assert forms == ((1, 0) if up_to >= 4 else (0, 1))

@@ -6,6 +6,8 @@ from torch import nn
 
 from spartanc.errors import UsageError
 from spartanc.passes.quantize_memories import QuantizeMemories, quantize_cells
+from spartanc.passes.schemes.int4 import INT4_CELLS
+from spartanc.passes.schemes.int8 import INT8_CELLS
 
 
 class Memory(nn.Module):
@@ -21,15 +23,15 @@ class Memory(nn.Module):
         return x + torch.ops.spartan.memory_lookup(x, self.parents, self.keys, self.values, self.top_k, 1.6)
 
 
-@pytest.mark.parametrize(("quantization", "decibels"), [("int8", 35), ("int4", 15)])
+@pytest.mark.parametrize(("form", "decibels"), [(INT8_CELLS, 35), (INT4_CELLS, 15)], ids=["int8", "int4"])
 @pytest.mark.parametrize(("parents", "cells", "top_k"), [(4, 12, 2), (4, 4, 1), (5, 5, 5), (20, 400, 2), (1, 3, 1)])
-def test_signal_to_noise(quantization, decibels, parents, cells, top_k):
+def test_signal_to_noise(form, decibels, parents, cells, top_k):
     module, x = Memory(parents, cells, top_k, 64).eval(), torch.randn(1, 9, 64)
     program = torch.export.export(module, (x,)).run_decompositions({})
-    quantised, report = QuantizeMemories(quantization).run(program)
+    quantised, report = QuantizeMemories(form).run(program)
     assert report.changes == 1
     assert report.notes["residuals"] == 1
-    assert QuantizeMemories(quantization).holds(quantised) is None
+    assert QuantizeMemories(form).holds(quantised) is None
     added, noise = module(x) - x, quantised.module()(x) - module(x)
     assert 10 * torch.log10(added.square().sum() / noise.square().sum()) > decibels
 

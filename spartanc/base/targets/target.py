@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-QUANTIZATIONS = ("none", "int8", "int4")
+from spartanc.base.schemes.catalogue import QUANTIZATIONS
+
 ARCHITECTURES = ("native", "aarch64")
 LIBRARIES = ("executorch-wheel", "android")
 LINEARS = ("xnnpack", "spartan")

@@ -1,0 +1,85 @@
+"""What commands of the compiler return: the fields of their `--json` documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from spartanc.base.results import OPTIONAL, Result
+
+
+@dataclass(frozen=True)
+class CompileResult(Result):
+    """Of `spartanc compile`.
+
+    bundle: the directory. files: sizes in bytes. seconds: of the whole compile. truncated: evaluation texts longer than
+    the program takes. fused_memories, skipped: memories found in the model, and those left as they were, with `node`
+    and `reason`. delegated_nodes, delegates: operators that XNNPACK runs, and in how many subgraphs; fallback_ops: the
+    others, with their counts. operators, backends: what a runtime needs. costs: of every operator
+    (`spartanc.compiler.costs`). parity: with eager PyTorch. passes: the report of each. A shared backbone alone has
+    bounds (the sizes that tasks may have), the bytes of backbone, tasks and separate programs, and tasks.
+    reproducible: with `--check-reproducible`.
+    """
+
+    bundle: str
+    files: dict[str, int]
+    seconds: float
+    truncated: int
+    target: str
+    quantization: str
+    lowering: str
+    linears: dict[str, str]
+    fused_memories: int
+    skipped: list[dict[str, str]]
+    delegated_nodes: int
+    delegates: int
+    fallback_ops: dict[str, int]
+    operators: list[str]
+    backends: list[str]
+    costs: list[dict[str, Any]]
+    parity: dict[str, float | int]
+    passes: list[dict[str, Any]]
+    bounds: dict[str, list[int]] | None = field(default=None, metadata=OPTIONAL)
+    backbone_bytes: int | None = field(default=None, metadata=OPTIONAL)
+    tasks: dict[str, dict[str, Any]] | None = field(default=None, metadata=OPTIONAL)
+    fleet_bytes: int | None = field(default=None, metadata=OPTIONAL)
+    separate_bytes: int | None = field(default=None, metadata=OPTIONAL)
+    reproducible: bool | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Manifest(Result):
+    """`manifest.json` but for its format and its files, which are added when it is written.
+
+    versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature. The
+    fields from target on are those of `CompileResult`. probe: an input with the logits that the program gives for it.
+    memory: of a bundle of one task; fleet: of a shared backbone.
+    """
+
+    versions: dict[str, str]
+    program: str
+    program_format: str
+    architecture: str
+    problem: str
+    labels: list[str]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    max_length: int
+    vocabulary_size: int
+    target: str
+    quantization: str
+    lowering: str
+    linears: dict[str, str]
+    fused_memories: int
+    skipped: list[dict[str, str]]
+    delegated_nodes: int
+    delegates: int
+    fallback_ops: dict[str, int]
+    operators: list[str]
+    backends: list[str]
+    costs: list[dict[str, Any]]
+    parity: dict[str, float | int]
+    passes: list[dict[str, Any]]
+    probe: dict[str, Any]
+    memory: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
+    fleet: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

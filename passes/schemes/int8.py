@@ -1,0 +1,17 @@
+"""`int8`: memories with a scale for each cell, int8 linears and embeddings."""
+
+from functools import partial
+
+from spartanc.passes.ops.packing import pack_int8
+from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
+from spartanc.passes.quantize_head import QuantizeHead
+from spartanc.passes.quantize_memories import CellForm, QuantizeMemories
+from spartanc.passes.schemes.scheme_passes import SchemePasses
+
+INT8_CELLS = CellForm(bits=8, overload="int8", pack=pack_int8)
+INT8 = SchemePasses(
+    memories=partial(QuantizeMemories, INT8_CELLS),
+    linear_bits=8,
+    embeddings=lambda stock: [QuantizeEmbeddings(stock=stock)],
+    head=lambda task_names: [QuantizeHead(task_names)],
+)
