@@ -18,6 +18,7 @@ import click
 
 from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
+from spartanc.base.terminal import can_show_unicode, escape_what_cannot_be_shown
 from spartanc.base.version import VERSION
 from spartanc.errors import GateError, SpartancError, UsageError
 
@@ -50,6 +51,29 @@ sign_option = click.option(
     "--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign the bundle; `spartanc keygen` makes keys."
 )
 
+problem_option = click.option(
+    "--problem",
+    type=click.Choice(["auto", "classification", "regression"]),
+    default="auto",
+    show_default=True,
+    help="What labels are; auto takes plain decimals for numbers where they can't well be classes.",
+)
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--text-column`, `--pair-column` and `--label-column`, which reach the command as one `columns`."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, text_column: str | None, pair_column: str | None, label_column: str | None, **rest: Any):
+        from spartanc.runtime_py.data import Columns
+
+        return command(*args, columns=Columns(text_column, pair_column, label_column), **rest)
+
+    for name, usual in (("label", "label"), ("pair", "text_pair"), ("text", "text")):
+        help_text = f"What the data calls its column `{usual}`."
+        wrapped = click.option(f"--{name}-column", metavar="NAME", help=help_text)(wrapped)
+    return wrapped
+
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """End the process with one clear message and the error's exit code."""
@@ -77,7 +101,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, text: str | No
 
 
 def print_json(result: Any) -> None:
-    click.echo(json.dumps(result, ensure_ascii=False, indent=1))
+    click.echo(json.dumps(result, ensure_ascii=not can_show_unicode(sys.stdout), indent=1))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -90,6 +114,7 @@ def main() -> None:
     failed; 5 target, toolchain or device missing; 6 it ran and missed what was asked.
     """
     hush()
+    escape_what_cannot_be_shown()
 
 
 @main.command()
@@ -153,8 +178,8 @@ def keygen(key: Path, as_json: bool) -> None:
 
 @main.command()
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows, .jsonl or .csv.")
-@click.option("--eval", "eval_", required=True, type=click.Path(path_type=Path), help="Development rows.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows: .jsonl, .csv, .parquet …")
+@click.option("--eval", "eval_", type=click.Path(path_type=Path), help="Development rows; a tenth of --data if absent.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="3 by default, with few rows more.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -171,12 +196,19 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted training of the same --out stopped.")
+@problem_option
 @json_option
 @reports_errors
-def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_samples: bool, **options: Any) -> None:
+@column_options
+def train(
+    as_json: bool, backbone: Path, data: Path, eval_: Path | None, out: Path, no_samples: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Train SPARTAN memories on a frozen encoder.
 
-    The epoch that is best on --eval is kept. Runs on several processes or machines under `accelerate launch`.
+    The epoch that is best on --eval is kept. Rows have the columns `text`, `label` and, for two sentences,
+    `text_pair`; files are .jsonl, .csv, .tsv (each also .gz), .parquet, .arrow, or a folder that `datasets` saved.
+    Runs on several processes or machines under `accelerate launch`.
     """
     from spartanc.compiler.present import print_training
     from spartanc.models.memory import SpartanConfig
@@ -210,11 +242,16 @@ def train(as_json: bool, backbone: Path, data: Path, eval_: Path, out: Path, no_
 @sign_option
 @json_option
 @reports_errors
+@column_options
 def compile_command(
     as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, check_reproducible: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """Compile MODELS to a proved bundle."""
+    from spartanc.runtime_py.build import require_runtime
+
+    if not no_runtime and format_ == "executorch":
+        require_runtime(options["target"])  # before seconds of imports that it does not need
     from spartanc.compiler.pipeline import CompileRequest, compile_model
     from spartanc.compiler.present import print_compile
     from spartanc.compiler.reproducible import compile_twice
@@ -228,32 +265,37 @@ def compile_command(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--text", help="One text to classify.")
 @click.option("--text-pair", help="The second text of a two-sentence task.")
-@click.option("--data", type=click.Path(path_type=Path), help="Rows to classify, .jsonl or .csv.")
+@click.option("--data", type=click.Path(path_type=Path), help="Rows to classify: .jsonl, .csv, .parquet …")
 @click.option("--ids", type=click.Path(path_type=Path), help="safetensors with input_ids and attention_mask.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the answers to this .csv, .jsonl or .parquet too.")
 @click.option("--task", help="The task of a bundle with a shared backbone.")
 @device_option
 @threads_option
 @signature_option
 @json_option
 @reports_errors
+@column_options
 def run(bundle: Path, as_json: bool, **options: Any) -> None:
     """Classify with a bundle."""
+    from spartanc.base.progress import say
     from spartanc.compiler.present import print_predictions
-    from spartanc.compiler.run import run_bundle
+    from spartanc.compiler.run import answer_rows
 
     given = [name for name in ("text", "data", "ids") if options[name] is not None]
     if len(given) != 1:
         raise UsageError("give exactly one of `--text`, `--data` and `--ids`")
     if options["text_pair"] is not None and options["text"] is None:
         raise UsageError("`--text-pair` goes with `--text`")
-    predictions = run_bundle(bundle, **options)
-    print_json(predictions) if as_json else print_predictions(predictions)
+    answers = answer_rows(bundle, **options)
+    print_json(answers.rows) if as_json else print_predictions(answers.rows)
+    for note in answers.notes:
+        say(note)
 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="The model that the bundle was compiled from.")
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled rows, .jsonl or .csv.")
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled rows: .jsonl, .csv, .parquet …")
 @click.option("--expected", type=click.Path(path_type=Path), help="safetensors with input_ids, attention_mask, logits.")
 @click.option("--task", help="The task of a bundle with a shared backbone.")
 @click.option("--limit", type=click.IntRange(1), help="Take the first N rows only.")
@@ -265,6 +307,7 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @signature_option
 @json_option
 @reports_errors
+@column_options
 def verify(bundle: Path, as_json: bool, **options: Any) -> None:
     """Compare a bundle with eager PyTorch.
 
@@ -292,6 +335,7 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
 @signature_option
 @json_option
 @reports_errors
+@column_options
 def add_task_command(fleet: Path, model: Path, as_json: bool, **options: Any) -> None:
     """Add the task of MODEL to FLEET.
 
@@ -410,22 +454,25 @@ def android_assets(bundle: Path, out: Path, name: str | None, as_json: bool, req
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled rows, .jsonl or .csv.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled rows: .jsonl, .csv, .parquet …")
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
 @json_option
 @reports_errors
-def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
+@column_options
+def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: Any) -> None:
     """Show which parents fire for which labels."""
     from spartanc.compiler.present import print_topics
     from spartanc.models.topics import topics as read_topics
 
-    result = read_topics(model, data, html)
+    result = read_topics(model, data, html, columns=columns)
     print_json(result) if as_json else print_topics(result)
 
 
 @main.command()
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
-@click.option("--data", required=True, multiple=True, type=click.Path(path_type=Path), help="train, dev, test.jsonl.")
+@click.option(
+    "--data", required=True, multiple=True, type=click.Path(path_type=Path), help="Its train, dev and test files."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the runs; kept and added to.")
 @click.option("--methods", default="spartan,houlsby,pfeiffer,lora,head,full", show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds 0 to N-1.")
@@ -437,8 +484,10 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool) -> None:
 @precision_option
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
+@problem_option
 @json_option
 @reports_errors
+@column_options
 def study(
     backbone: Path, data: tuple[Path, ...], out: Path, methods: str, shots: str, rates: str, html: Path | None,
     as_json: bool, **options: Any,

@@ -22,6 +22,7 @@ from spartanc.compiler.task_files import check_written_task, checked_name, requi
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key
 from spartanc.runtime_py.task_file import read_interface
 
@@ -33,6 +34,7 @@ def add_task(
     data: Path | None = None,
     sign: Path | None = None,
     require_signature: Path | None = None,
+    columns: Columns | None = None,
 ) -> dict[str, Any]:
     """Add the task of a model to the fleet at `path`; the program stays as it is, byte by byte."""
     start = time.monotonic()
@@ -48,7 +50,7 @@ def add_task(
         require_equal_tensors(backbone["tensors"], model, str(source), str(path), backbone["digest"])
         require_hidden_size(backend.task_scheme(scheme), model, source)
         _check_within(fleet["bounds"], model, source)
-        member = load_member(name, source, model, bundle.max_length, data)
+        member = load_member(name, source, model, bundle.max_length, data, columns)
     pipeline = build_pipeline(backend, scheme, bundle.max_length, task_of=model)
     task = lifted_task(pipeline.up_to(LIFT).run(Artifact(model.module, member.samples.rows[:CHECKED_ROWS])))
     require_equal(backbone, model, task.lifted.computation, str(source))

@@ -16,7 +16,7 @@ from spartanc.compiler.request import Plan
 from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, length_sweep, random_rows
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel
-from spartanc.runtime_py.data import read_examples
+from spartanc.runtime_py.data import Columns, read_examples, require_texts
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.qemu import QemuDevice
 
@@ -29,8 +29,8 @@ SHORTEST_PROBE = 4  # tokens
 class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
-    facts: problem, labels and memory, as manifests and task files have them. outputs: how many logits the program
-    gives. expected: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
+    facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: of the
+    program. expected: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
     where the program has its task inside.
     """
 
@@ -74,10 +74,16 @@ class Member:
         return got
 
 
-def load_member(name: str, source: Path, model: TrainedModel, max_length: int, data: Path | None) -> Member:
-    """The member of `model`, with what it is to be proved on; data: texts in place of the model's own."""
-    samples = proof_samples(source, model, max_length, data)
-    facts = {"problem": model.problem, "labels": list(model.labels), "memory": asdict(model.spartan)}
+def load_member(
+    name: str, source: Path, model: TrainedModel, max_length: int, data: Path | None, columns: Columns | None
+) -> Member:
+    """The member of `model`, with what it is to be proved on.
+
+    data: texts in place of the model's own; columns: their names in it.
+    """
+    samples = proof_samples(source, model, max_length, data, columns)
+    memory = asdict(model.spartan)
+    facts = {"problem": model.problem, "labels": list(model.labels), "pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
     return Member(name, facts, outputs, samples, eager_logits(model.module, samples.rows))
 
@@ -102,7 +108,9 @@ def checked_length(max_length: int, model: TrainedModel) -> int:
     return min(max_length, model.max_length)
 
 
-def proof_samples(source: Path, model: TrainedModel, max_length: int, data: Path | None) -> Samples:
+def proof_samples(
+    source: Path, model: TrainedModel, max_length: int, data: Path | None, columns: Columns | None
+) -> Samples:
     """Real texts (the model's own or those of `data`), lengths 1, 2, 3 and the longest, and padded rows."""
     vocabulary = model.vocabulary_size
     pad_id = model.encoder_config.get("pad_token_id") or 0
@@ -113,9 +121,10 @@ def proof_samples(source: Path, model: TrainedModel, max_length: int, data: Path
     else:
         examples = list(model.eval_examples)
         if data is not None:
-            examples = read_examples(data)
+            examples = read_examples(data, columns)
+            require_texts(examples, model.pairs, data, allow_empty=True)
             check_labels(examples, model.labels, model.task_type, data)
-        samples = encode_examples(examples, model.tokenizer, max_length)
+        samples = encode_examples(examples, model.tokenizer, max_length, data)
         if not samples.rows:
             say("the model brings no evaluation texts and no `--data` was given: proved on random ids")
             samples = Samples(random_rows(vocabulary, max_length), 0)

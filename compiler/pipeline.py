@@ -109,7 +109,7 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
             model = load_model(source)
             kind.check_loaded(model, source)
             max_length = kind.facts.max_length if members else checked_length(request.max_length, model)
-            member = load_member(name, source, model, max_length, request.data)
+            member = load_member(name, source, model, max_length, request.data, request.columns)
         pipeline = build_pipeline(
             plan.backend,
             plan.scheme,

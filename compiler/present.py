@@ -12,6 +12,7 @@ from rich.table import Table
 from spartanc.base.targets.catalogue import all_targets
 
 SHOWN_FALLBACKS = 12
+SHOWN_CHARACTERS = 100  # of a text
 
 
 def _console() -> Console:
@@ -28,6 +29,12 @@ def _table(*columns: str) -> Table:
 def size(count: int) -> str:
     """Bytes in the unit a reader would take."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text[: 8 * SHOWN_CHARACTERS].split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def target_rows() -> list[dict[str, Any]]:
@@ -63,6 +70,12 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
 def print_training(result: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{escape(result['model'])}[/bold]  {result['trainable_parameters']:,} parameters trained")
+    console.print(escape(result["why"]))
+    for part, counts in result["rows"].items():
+        odd = ", ".join(f"{counts[name]} {name}" for name in ("empty", "duplicate", "contradictory"))
+        console.print(f"{part} rows: {counts['rows']} ({odd})")
+    if result["held_out"]:
+        console.print(f"held out: {result['held_out']}")
     table = _table("epoch", "on the development rows")
     for epoch in result["history"]:
         table.add_row(str(epoch.get("epoch")), ", ".join(f"{k} {v:.4f}" for k, v in epoch.items() if k != "epoch"))
@@ -153,11 +166,13 @@ def print_compile(result: dict[str, Any]) -> None:
 
 
 def print_predictions(predictions: list[dict[str, Any]]) -> None:
-    table = _table("label" if predictions and "label" in predictions[0] else "", "score", "text")
+    is_regression = bool(predictions) and predictions[0]["label"] is None
+    table = _table("" if is_regression else "label", "score", "text")
     for each in predictions:
-        label = each.get("label")
+        label = each["label"]
         score = each["score"] if label is None else each["scores"][label]
-        table.add_row(escape(label or ""), f"{score:.3f}", escape(each["text"] or ""))
+        texts = (shortened(each[name]) for name in ("text", "text_pair") if each.get(name))
+        table.add_row(escape(label or ""), f"{score:.3f}", escape(" | ".join(texts)))
     _console().print(table)
 
 
@@ -176,7 +191,7 @@ def print_verification(result: dict[str, Any]) -> None:
     console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
     if not result["passed"]:
         for row in result["worst"]:
-            console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape((row['text'] or '')[:80])}")
+            console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape(shortened(row['text'] or ''))}")
 
 
 def print_stages(result: dict[str, Any]) -> None:

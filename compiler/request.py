@@ -14,6 +14,7 @@ from spartanc.compiler.artifact import check_output
 from spartanc.compiler.backends.backend import Backend, BackendChoice
 from spartanc.compiler.backends.catalogue import choose_backend
 from spartanc.errors import UsageError
+from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.signature import read_private_key
 
 
@@ -29,6 +30,7 @@ class CompileRequest:
     format: str = "executorch"
     max_length: int = 128
     data: Path | None = None
+    columns: Columns | None = None  # of `data`
     shared_backbone: bool = False
     runtime: bool = True
     sign: Path | None = None  # a private key

@@ -53,7 +53,7 @@ class Manifest(Result):
 
     versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature. The
     fields from target on are those of `CompileResult`. probe: an input with the logits that the program gives for it.
-    memory: of a bundle of one task; fleet: of a shared backbone.
+    pairs: whether a row is two texts, if known. memory: of a bundle of one task; fleet: of a shared backbone.
     """
 
     versions: dict[str, str]
@@ -81,5 +81,6 @@ class Manifest(Result):
     parity: dict[str, float | int]
     passes: list[dict[str, Any]]
     probe: dict[str, Any]
+    pairs: bool | None = field(default=None, metadata=OPTIONAL)
     memory: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     fleet: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

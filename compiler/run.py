@@ -2,45 +2,124 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spartanc.compiler.samples import Row, encode_examples, read_ids
+import numpy as np
+
+from spartanc.compiler.quality import measure_name, quality
+from spartanc.compiler.samples import read_ids, row
 from spartanc.errors import UsageError
 from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.data import Columns, Example, read_examples, require_texts
+from spartanc.runtime_py.data.example import make_example
+from spartanc.runtime_py.data.writing import check_out, write_answers
 from spartanc.runtime_py.devices.catalogue import find_device
-from spartanc.runtime_py.devices.device import Device
+from spartanc.runtime_py.devices.device import Device, Row
+from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.task_file import TaskFile, find_task
+from spartanc.runtime_py.text import Encoded, TextEncoder
 
 
-def run_bundle(
+@dataclass(frozen=True)
+class Answers:
+    """One answer a row: text, label and scores of a classifier; text and score of a regression.
+
+    notes: what else is to be said, in a line each: texts that were cut, accuracy where rows have labels.
+    """
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def run_bundle(path: Path, **options: Any) -> list[dict[str, Any]]:
+    """The rows of `answer_rows`, which takes the same."""
+    return answer_rows(path, **options).rows
+
+
+def answer_rows(
     path: Path,
     *,
     text: str | None = None,
     text_pair: str | None = None,
     data: Path | None = None,
+    columns: Columns | None = None,
     ids: Path | None = None,
+    out: Path | None = None,
     task: str | None = None,
     device: str = "local",
     threads: int | None = None,
     require_signature: Path | None = None,
-) -> list[dict[str, Any]]:
-    """One prediction a row: text, label and scores of a classifier; text and score of a regression."""
+) -> Answers:
+    """Answer one text, the rows of a file, or rows of ids; `out` is a file to write the answers to as well.
+
+    Raises UsageError, with the row, for a text that the model can't be asked and for an id outside its vocabulary.
+    """
+    if out is not None:
+        check_out(out, data)
     bundle = open_bundle(path, require_signature=require_signature)
     chosen = choose_task(bundle, task)
     if chosen is not None:
-        bundle = bundle.for_task(chosen.problem, chosen.labels)
+        bundle = bundle.for_task(chosen.problem, chosen.labels, chosen.pairs)
+    examples: list[Example] = []
+    rows: list[Row]
     if ids is not None:
-        rows, texts = read_ids(ids), None
+        rows, encoded = read_ids(ids, bundle.vocabulary_size), []
     else:
-        examples = [Example(text or "", text_pair)] if data is None else read_examples(data)
-        rows, texts = rows_of(bundle, examples), [example.text for example in examples]
+        given = "`--text`" if text_pair is None else "`--text` and `--text-pair`"
+        examples = [make_example(text, text_pair, None, given)] if data is None else read_examples(data, columns)
+        encoded = encode(bundle, examples, data)
+        rows = [row(each.ids) for each in encoded]
     logits = device_for(bundle, device).run(
         bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task)
     )
-    return [{"text": texts[i] if texts else None} | answer(bundle, each) for i, each in enumerate(logits)]
+    if ids is not None:
+        return _finished([{"text": None} | answer(bundle, each) for each in logits], [], out)
+    answers = [_answer(bundle, *each) for each in zip(examples, encoded, logits, strict=True)]
+    return _finished(answers, _notes(bundle, examples, encoded, logits), out)
+
+
+def _finished(answers: list[dict[str, Any]], notes: list[str], out: Path | None) -> Answers:
+    if out is None:
+        return Answers(answers, notes)
+    write_answers(out, answers)
+    return Answers(answers, [*notes, f"wrote {out}"])
+
+
+def _answer(bundle: Bundle, example: Example, encoded: Encoded, logits: np.ndarray) -> dict[str, Any]:
+    texts = {"text": example.text} | ({} if example.text_pair is None else {"text_pair": example.text_pair})
+    expected = {} if example.label is None else {"expected": example.label}
+    return texts | answer(bundle, logits) | expected | {"truncated": encoded.truncated}
+
+
+def _notes(bundle: Bundle, examples: list[Example], encoded: list[Encoded], logits: list[np.ndarray]) -> list[str]:
+    notes = []
+    if cut := sum(each.truncated for each in encoded):
+        notes.append(f"{cut} of {len(examples)} texts were cut to {bundle.max_length} tokens")
+    labelled = [example for example in examples if example.label is not None]
+    if not labelled:
+        return notes
+    # Rows whose label is none of the model's have no right answer: they are counted, and left out.
+    known = [_is_known(bundle, example) for example in examples]
+    kept = [i for i, good in enumerate(known) if good]
+    value = quality(bundle, [examples[i] for i in kept], [logits[i] for i in kept])
+    if value is not None:
+        notes.append(f"{measure_name(bundle)} {value:.4f} on {len(kept)} labelled rows")
+    if foreign := len(labelled) - len(kept):
+        notes.append(f"{foreign} of {len(labelled)} labels are none of the model's, and do not count")
+    return notes
+
+
+def _is_known(bundle: Bundle, example: Example) -> bool:
+    if example.label is None:
+        return False
+    try:
+        bundle.task_type.targets([example], bundle.labels)
+    except UsageError:
+        return False
+    return True
 
 
 def choose_task(bundle: Bundle, task: str | None) -> TaskFile | None:
@@ -66,14 +145,16 @@ def name_or_path(bundle: Bundle, task: str | None) -> str | Path | None:
     return Path(task) if task is not None and task not in bundle.manifest["fleet"]["tasks"] else task
 
 
-def rows_of(bundle: Bundle, examples: list[Example]) -> list[Row]:
+def encode(bundle: Bundle, examples: list[Example], source: Path | None) -> list[Encoded]:
+    """Examples as token ids. Raises UsageError, with the row in the file `source`, where the model can't be asked."""
     tokenizer = bundle.tokenizer
     if tokenizer is None:
         raise UsageError(
             f"bundle `{bundle.path}` came from a model without a tokenizer, so it takes no text",
             hint="give token ids with `--ids FILE.safetensors`",
         )
-    return encode_examples(examples, tokenizer, bundle.max_length).rows
+    require_texts(examples, bundle.pairs, source or ("--text" if len(examples) == 1 else None))
+    return encode_examples(examples, TextEncoder(tokenizer, bundle.max_length), source, allow_empty=False)
 
 
 def device_for(bundle: Bundle, name: str) -> Device:

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from spartanc.errors import UsageError
+from spartanc.runtime_py import encoding
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.ids import check_ids
 from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
@@ -43,9 +45,11 @@ def padded(ids_and_mask: Row, length: int, pad_id: int) -> Row:
     return np.pad(ids, missing, constant_values=pad_id), np.pad(mask, missing)
 
 
-def encode_examples(examples: Sequence[Example], tokenizer: str, max_length: int) -> Samples:
-    encoder = TextEncoder(tokenizer, max_length)
-    encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
+def encode_examples(
+    examples: Sequence[Example], tokenizer: str, max_length: int, source: str | Path | None = None
+) -> Samples:
+    """`source` is the file of the examples, for the error that names a text that can't be encoded."""
+    encoded = encoding.encode_examples(examples, TextEncoder(tokenizer, max_length), source)
     return Samples([row(each.ids) for each in encoded], sum(each.truncated for each in encoded))
 
 
@@ -73,8 +77,11 @@ def length_sweep(rows: Sequence[Row], vocabulary: int, max_length: int, pad_id: 
     return sweep + [padded(each, max_length, pad_id) for each in short]
 
 
-def read_ids(path: str | Path) -> list[Row]:
-    """Rows of a safetensors file with `input_ids` and `attention_mask`, both [N, L] of an integer type."""
+def read_ids(path: str | Path, vocabulary: int | None = None) -> list[Row]:
+    """Rows of a safetensors file with `input_ids` and `attention_mask`, both [N, L] of an integer type.
+
+    vocabulary: UsageError, with the row, where an id up to a row's last unmasked one is not below it.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -91,4 +98,9 @@ def read_ids(path: str | Path) -> list[Row]:
             f"`{path}`: `input_ids` {ids.shape} and `attention_mask` {mask.shape} must be integers of one shape [N, L]"
         )
     ids, mask = ids.astype(np.int64), mask.astype(np.int64)
-    return [(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
+    rows = [(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
+    if vocabulary is not None:
+        for number, each in enumerate(rows, start=1):
+            kept = int(np.flatnonzero(each[1][0]).max(initial=-1)) + 1  # what follows is cut off before it is run
+            check_ids(each[0][:, :kept], vocabulary, f"`{path}` row {number}: ")
+    return rows

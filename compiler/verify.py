@@ -14,7 +14,7 @@ from spartanc.compiler.samples import Row, check_labels, encode_examples, read_i
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
 
 WORST_ROWS = 5
 
@@ -24,6 +24,7 @@ def verify_bundle(
     *,
     model: Path | None = None,
     data: Path | None = None,
+    columns: Columns | None = None,
     expected: Path | None = None,
     task: str | None = None,
     limit: int | None = None,
@@ -50,7 +51,7 @@ def verify_bundle(
         require_stages(bundle)
     of_task = choose_task(bundle, task)
     if of_task is not None:
-        bundle = bundle.for_task(of_task.problem, of_task.labels)
+        bundle = bundle.for_task(of_task.problem, of_task.labels, of_task.pairs)
     defaults = DEFAULT_GATES[bundle.quantization]
     gates = Gates(
         defaults.label_agreement if min_agreement is None else min_agreement,
@@ -60,16 +61,17 @@ def verify_bundle(
     truncated = 0
     loaded = None
     if expected is not None:
-        rows, reference = _recorded(expected)
+        rows, reference = _recorded(expected, bundle.vocabulary_size)
         rows, reference = rows[:limit], reference[:limit]
     else:
         assert model is not None and data is not None
         loaded = load_model(model)
         if loaded.tokenizer is None:
             raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
-        examples = read_examples(data)[:limit]
+        examples = read_examples(data, columns)[:limit]
+        require_texts(examples, bundle.pairs, data, allow_empty=True)
         check_labels(examples, bundle.labels, bundle.task_type, data)
-        samples = encode_examples(examples, loaded.tokenizer, bundle.max_length)
+        samples = encode_examples(examples, loaded.tokenizer, bundle.max_length, data)
         rows, truncated = samples.rows, samples.truncated
         reference = eager_logits(loaded.module, rows)
     chosen = device_for(bundle, device)
@@ -83,6 +85,7 @@ def verify_bundle(
         "emulated": chosen.emulated,
         "samples": parity.samples,
         "truncated": truncated,
+        "rows": count_rows(examples) if examples else None,
         "label_agreement": parity.label_agreement,
         "max_abs_diff": parity.max_abs_diff,
         **_quality(bundle, examples, reference, got),
@@ -96,10 +99,10 @@ def verify_bundle(
     return result
 
 
-def _recorded(path: Path) -> tuple[list[Row], list[np.ndarray]]:
+def _recorded(path: Path, vocabulary: int | None) -> tuple[list[Row], list[np.ndarray]]:
     from safetensors.numpy import load_file
 
-    rows = read_ids(path)
+    rows = read_ids(path, vocabulary)
     tensors = load_file(path)
     logits = tensors.get("logits")
     if logits is None or logits.ndim != 2 or len(logits) != len(rows):

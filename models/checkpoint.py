@@ -10,6 +10,7 @@
     tokenizer         the text of tokenizer.json, or None
     problem           the name of a task type: "classification" or "regression"
     labels            names of the classes, [] for regression
+    pairs             whether a row is two texts, None where that is not known; older files have no such entry
     eval_examples     [{text, text_pair, label}], on which `compile` proves its result
     training          settings and results of the training, plain values
     state             {name: tensor}
@@ -63,10 +64,12 @@ _KEYS = {
     "tokenizer": str | None,
     "problem": str,
     "labels": list,
+    "pairs": bool | None,
     "eval_examples": list,
     "training": dict,
     "state": dict,
 }
+_ABSENT = {"pairs": None}  # what is taken for entries that files of earlier versions do not have
 
 
 @dataclass
@@ -76,6 +79,7 @@ class TrainedModel:
     module: in eval mode, `forward(input_ids int64[B,L], attention_mask int64[B,L]) -> logits float32[B,C]`.
     labels: names of the classes in the order of the logits; () for regression, whose one logit is the score.
     ignored: tensors that stood in the checkpoint and that no computation reads.
+    pairs: whether a row is two texts; None where that is not known.
     """
 
     module: SpartanClassifier
@@ -87,6 +91,7 @@ class TrainedModel:
     eval_examples: tuple[Example, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    pairs: bool | None = None
 
     @property
     def task_type(self) -> TaskType:
@@ -144,6 +149,7 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         "tokenizer": model.tokenizer,
         "problem": model.problem,
         "labels": list(model.labels),
+        "pairs": model.pairs,
         "eval_examples": [
             {"text": example.text, "text_pair": example.text_pair, "label": example.label}
             for example in model.eval_examples
@@ -276,6 +282,7 @@ def _load_file(path: Path) -> TrainedModel:
         raise UsageError(f"`{path}` is not a {FORMAT} file", hint="`spartanc train` writes one")
     if content.get("version") != VERSION:
         raise UsageError(f"`{path}` has format version `{content.get('version')}`, expected `{VERSION}`")
+    content = {**_ABSENT, **content}
     for name, kind in _KEYS.items():
         if name not in content:
             raise UsageError(f"`{path}` lacks `{name}`")
@@ -293,7 +300,8 @@ def _load_file(path: Path) -> TrainedModel:
     for row in content["eval_examples"]:
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise UsageError(f"`{path}`: an evaluation example has no text")
-        examples.append(Example(row["text"], row.get("text_pair"), row.get("label")))
+        label = row.get("label")  # earlier versions kept numbers as such
+        examples.append(Example(row["text"], row.get("text_pair") or None, None if label is None else str(label)))
     return _assemble(
         content["encoder_config"],
         SpartanConfig(**fields),
@@ -304,6 +312,7 @@ def _load_file(path: Path) -> TrainedModel:
         content["labels"],
         eval_examples=tuple(examples),
         training=content["training"],
+        pairs=content["pairs"],
     )
 
 

@@ -119,7 +119,7 @@ def _sentiment(file: str) -> Callable[[zipfile.ZipFile], list[Example]]:
 
 
 def _film_scores(archive: zipfile.ZipFile) -> list[Example]:
-    return [Example(text, None, score) for text, score in _scores(archive, "movieReviewSnippets")]
+    return [Example(text, None, str(score)) for text, score in _scores(archive, "movieReviewSnippets")]
 
 
 def _orange(name: str) -> Callable[[zipfile.ZipFile], tuple[list[Example], list[Example]]]:

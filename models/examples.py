@@ -10,20 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example
-from spartanc.runtime_py.task_types.catalogue import find_task_type
-from spartanc.runtime_py.task_types.classification import CLASSIFICATION
-from spartanc.runtime_py.task_types.regression import REGRESSION
-from spartanc.runtime_py.task_types.task_type import TaskType
+from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.text import TextEncoder
 
 
 class EncodedExamples(torch.utils.data.Dataset):
-    """Examples as token ids with their target."""
+    """Examples as token ids with their target. `source` is the file of the examples, for errors."""
 
-    def __init__(self, examples: Sequence[Example], targets: Sequence[int | float], encoder: TextEncoder):
-        encoded = [encoder.encode(example.text, example.text_pair) for example in examples]
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        targets: Sequence[int | float],
+        encoder: TextEncoder,
+        source: str | Path | None = None,
+    ):
+        encoded = encode_examples(examples, encoder, source)
         self.truncated = sum(row.truncated for row in encoded)
         self.rows: list[dict[str, Any]] = [
             {"input_ids": row.ids, "labels": target} for row, target in zip(encoded, targets, strict=True)
@@ -58,16 +60,3 @@ def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
         ids[index, :size] = torch.tensor(row["input_ids"])
         mask[index, :size] = 1
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
-
-
-def find_task(examples: Sequence[Example], path: str | Path, problem: str | None) -> tuple[TaskType, tuple[str, ...]]:
-    """The task type, by default one that fits the labels, and the names of the classes in the order of the logits."""
-    for example in examples:
-        if example.label is None:
-            raise UsageError(f"`{path}` line {example.line}: no `label`", hint="training needs every label")
-    if problem is None:
-        numbers = all(not isinstance(example.label, str) for example in examples)
-        task_type: TaskType = REGRESSION if numbers else CLASSIFICATION
-    else:
-        task_type = find_task_type(problem)
-    return task_type, task_type.find_labels(examples, path)

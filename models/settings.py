@@ -9,6 +9,8 @@ from pathlib import Path
 from spartanc.errors import UsageError
 from spartanc.models.faster import PRECISIONS
 from spartanc.models.memory import SpartanConfig
+from spartanc.runtime_py.data import Columns
+from spartanc.runtime_py.task_types.decision import AUTO
 
 MAX_LENGTH = 128
 
@@ -101,12 +103,14 @@ class TrainRequest:
     """What `spartanc train` is asked for.
 
     backbone: an encoder's directory, of which `layers` keeps the first so many layers.
-    data, eval: files of labelled examples; the epoch that is best on `eval` is saved.
+    data, eval: files of labelled examples; the epoch that is best on `eval` is saved. Without `eval` a tenth of `data`
+    is held out for it, drawn class by class by the settings' seed.
     out: the model.pt to write.
     settings: how to train. adapt: where rows are so few that the settings' epochs are a dozen steps, take more of them
     and the rates of `few_shot.py`.
     spartan: the shape of every memory.
-    problem: `classification` or `regression`; by default regression if every label is a number.
+    problem: `auto`, `classification` or `regression`; `spartanc.runtime_py.task_types.decision` says what `auto` takes.
+    columns: the names of the files' columns, where they are not `text`, `text_pair` and `label`.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the same,
     classifier are started from.
     samples: whether evaluation examples go into the model, for `compile` to prove its result on.
@@ -115,13 +119,14 @@ class TrainRequest:
 
     backbone: Path
     data: Path
-    eval: Path
+    eval: Path | None
     out: Path
     settings: TrainSettings = field(default_factory=TrainSettings)
     adapt: bool = True
     spartan: SpartanConfig = field(default_factory=SpartanConfig)
     layers: int | None = None
-    problem: str | None = None
+    problem: str = AUTO
+    columns: Columns | None = None
     init_from: Path | None = None
     samples: bool = True
     resume: bool = False

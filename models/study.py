@@ -31,7 +31,7 @@ from spartanc.errors import CompileError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.classifier import SpartanClassifier
-from spartanc.models.examples import EncodedExamples, find_task
+from spartanc.models.examples import EncodedExamples
 from spartanc.models.faster import faster
 from spartanc.models.few_shot import are_few, for_few_rows, head_speed, with_enough_steps
 from spartanc.models.memory import SpartanConfig
@@ -40,12 +40,17 @@ from spartanc.models.settings import MAX_LENGTH, TrainSettings
 from spartanc.models.study_table import chosen_of, means, render, summarise
 from spartanc.models.trainer import evaluate, run_trainer
 from spartanc.models.training import start
-from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
+from spartanc.runtime_py.data.asking import have_pairs
+from spartanc.runtime_py.data.counting import oddities
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.decision import AUTO, decide_task
 from spartanc.runtime_py.text import TextEncoder
 
 ALL_METHODS = ("spartan", *METHODS)
 DEV_ROWS_FEW_SHOT = 200
+PARTS = ("train", "dev", "test")
+_SUFFIXES = (".jsonl", ".csv", ".tsv", ".jsonl.gz", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", "")
 _TRAIN_NORMS = ("spartan", "houlsby", "full")
 _OF_MEMORIES = ("values_lr", "load_balance", "parent_scale", "key_scale", "value_std")
 # Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates. With few rows
@@ -78,13 +83,17 @@ def study(
     layers: int | None = None,
     batch_size: int | None = None,
     precision: str = "fp32",
+    problem: str = AUTO,
+    columns: Columns | None = None,
     spartan: SpartanConfig | None = None,
     page: str | Path | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Train every method on every task and compare. Every `data` directory holds train, dev and test.jsonl.
+    """Train every method on every task and compare. Every `data` directory holds the files train, dev and test, .jsonl
+    or of another kind that is read.
 
     out: directory of `runs.jsonl`, kept and added to. factors: on each method's learning rates, to select from.
+    problem, columns: how the files are read, as for `train`.
     page: an HTML report. Returns the table as plain values.
     """
     say, out = report or (lambda line: None), Path(out)
@@ -101,6 +110,8 @@ def study(
         "max_length": max_length,
         "batch_size": batch_size or TrainSettings().batch_size,
         "precision": precision,
+        "problem": problem,
+        "columns": asdict(columns or Columns()),
         "spartan": asdict(spartan or SpartanConfig()),
     }
     comparisons = [(task, method, count) for task in tasks for count in shots for method in methods]
@@ -109,6 +120,9 @@ def study(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write `{out}`: {error.strerror}") from error
+    if rank == 0:
+        for directory in tasks.values():
+            _say_rows(directory, common, say)
     records = read_records(out, common)
     runs_file = out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl")
 
@@ -193,15 +207,42 @@ def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]
     return records
 
 
-def draw_shots(examples: list[Example], shots: int | None, seed: int) -> list[Example]:
-    """`shots` rows in all, drawn class by class in turn, so that every class has one at least."""
+def part_file(directory: str | Path, name: str) -> Path:
+    """The file of one of `PARTS` in a task's directory; UsageError where there is none."""
+    files = [Path(directory) / f"{name}{suffix}" for suffix in _SUFFIXES]
+    for file in files:
+        if file.exists():
+            return file
+    raise UsageError(
+        f"cannot read data file `{files[0]}`: No such file or directory",
+        hint=f"a task's directory holds {', '.join(PARTS)}, each as a file that is read",
+    )
+
+
+def _say_rows(directory: str, common: dict[str, Any], say: Callable[[str], None]) -> None:
+    """What the labels of a task were taken for, and which of its rows are odd."""
+    columns = Columns(**common["columns"])
+    for name in PARTS:
+        file = part_file(directory, name)
+        examples = read_examples(file, columns)
+        if name == "train":
+            say(f"{Path(directory).name}: {decide_task(examples, file, common['problem']).why}")
+        if (odd := oddities(count_rows(examples))) is not None:
+            say(f"{file}: {odd}")
+
+
+def draw_shots(examples: list[Example], shots: int | None, seed: int, by_label: bool = True) -> list[Example]:
+    """`shots` rows in all, drawn class by class in turn, so that every class has one at least.
+
+    by_label: whether labels are classes; numbers are drawn as of one class.
+    """
     if shots is None or shots >= len(examples):
         return examples
     rows = list(examples)
     random.Random(seed).shuffle(rows)
     by_class: dict[Any, list[Example]] = defaultdict(list)
     for row in rows:
-        by_class[row.label if isinstance(row.label, str) else None].append(row)
+        by_class[row.label if by_label else None].append(row)
     classes = [by_class[name] for name in sorted(by_class, key=str)]
     drawn: list[Example] = []
     for turn in range(max(len(members) for members in classes)):
@@ -247,19 +288,24 @@ def kept_settings(run: Run, settings: TrainSettings) -> dict[str, Any]:
 
 def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     """Train and test one run, in this process."""
-    parts = {name: read_examples(Path(common["data"]) / f"{name}.jsonl") for name in ("train", "dev", "test")}
-    task_type, labels = find_task(parts["train"], Path(common["data"]) / "train.jsonl", None)
-    parts["train"] = draw_shots(parts["train"], run.shots, run.seed)
+    files = {name: part_file(common["data"], name) for name in PARTS}
+    parts = {name: read_examples(path, Columns(**common["columns"])) for name, path in files.items()}
+    decision = decide_task(parts["train"], files["train"], common["problem"])
+    task_type, labels = decision.task_type, decision.labels
+    pairs = have_pairs(parts["train"], files["train"])
+    for name in ("dev", "test"):
+        require_texts(parts[name], pairs, files[name], allow_empty=True)
+    by_class = task_type.has_classes
+    parts["train"] = draw_shots(parts["train"], run.shots, run.seed, by_class)
     settings = settings_for(run, common, len(parts["train"]), len(labels))
     if settings.evaluations is not None:
-        parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0)
-    pairs = any(example.text_pair is not None for example in parts["train"])
+        parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0, by_class)
     classifier, tokenizer = build(run, common, task_type.outputs(labels), pairs)
     encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
     rows = {}
     for name, examples in parts.items():
-        path = Path(common["data"]) / f"{name}.jsonl"
-        rows[name] = EncodedExamples(examples, task_type.targets(examples, labels, path), encoder)
+        targets = task_type.targets(examples, labels, files[name])
+        rows[name] = EncodedExamples(examples, targets, encoder, files[name])
     started = time.perf_counter()
     start(classifier, rows["train"], settings)
     module = TrainingModule(classifier, task_type, settings.load_balance, settings.dropout)
@@ -363,8 +409,9 @@ def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], method
         if kept["key"] == key:
             return kept["seconds"]
     directory = Path(next(iter(tasks.values())))
-    examples = read_examples(directory / "train.jsonl")
-    _, labels = find_task(examples, directory / "train.jsonl", None)
+    file = part_file(directory, "train")
+    examples = read_examples(file, Columns(**common["columns"]))
+    labels = decide_task(examples, file, common["problem"]).labels
     modules, rows = {}, None
     for method in methods:
         classifier, tokenizer = build(Run("", method, None, 0, 1.0), common, max(1, len(labels)), False)

@@ -23,7 +23,7 @@ import numpy as np
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
-from spartanc.runtime_py.data import Example, read_examples
+from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
 
 PERMUTATIONS = 500
 WORDS_SHOWN = 12
@@ -47,6 +47,7 @@ def topics(
     data: str | Path,
     page: str | Path | None = None,
     *,
+    columns: Columns | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -54,12 +55,13 @@ def topics(
 
     Raises UsageError where the model has no tokenizer, a label is not the model's, or the page cannot be written.
     """
-    trained, examples = load_model(model), read_examples(data)
+    trained, examples = load_model(model), read_examples(data, columns)
+    require_texts(examples, trained.pairs, data, allow_empty=True)
     strata = trained.task_type.strata(examples, trained.labels, data)
     names, groups = strata.names, strata.indices
     if len(names) < 2:
         raise UsageError(f"`{data}` holds one label only", hint="topics compares the texts of at least two")
-    loads_NE, words, sentences = _collect(trained, examples)
+    loads_NE, words, sentences = _collect(trained, examples, data)
     layers = []
     for index, load_NE in enumerate(loads_NE):
         information, p_value = permutation_test(load_NE, groups, len(names), permutations, seed)
@@ -80,6 +82,7 @@ def topics(
         "model": str(model),
         "data": str(data),
         "texts": len(examples),
+        "rows": count_rows(examples),
         "labels": list(names),
         "html": None if page is None else str(page),
         "permutations": permutations,
@@ -125,10 +128,10 @@ def permutation_test(
     return measured, (reached + 1) / (permutations + 1)
 
 
-def _collect(trained: TrainedModel, examples: list[Example]):
+def _collect(trained: TrainedModel, examples: list[Example], source: str | Path):
     """Loads [N, E] of every layer, typical words of every parent, and some sentences with each token's parent."""
     encoder = trained.text_encoder(min(128, trained.max_length))
-    rows = EncodedExamples(examples, [0] * len(examples), encoder)
+    rows = EncodedExamples(examples, [0] * len(examples), encoder, source)
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
     layers, parents = len(trained.module.memories()), trained.spartan.parents
     loads = np.zeros((layers, len(rows), parents), np.float64)

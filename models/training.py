@@ -11,13 +11,12 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,30 +25,35 @@ from spartanc.errors import UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
 from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
 from spartanc.models.classifier import SpartanClassifier
-from spartanc.models.examples import EncodedExamples, find_task
+from spartanc.models.examples import EncodedExamples
 from spartanc.models.few_shot import are_few, for_few_rows
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.trainer import TrainerRun, run_trainer
-from spartanc.runtime_py.data import Example, read_examples
-from spartanc.runtime_py.task_types.task_type import TaskType
+from spartanc.models.training_data import Say, TaskData, read_task
+from spartanc.runtime_py.data import Columns
+from spartanc.runtime_py.data.reading import data_digest
 from spartanc.runtime_py.text import TextEncoder
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """What `spartanc train` did.
 
+    why: what the labels were taken for. pairs: whether a row has two texts. rows: odd rows of each file. held_out: what
+    was taken of the training rows where there was no development file, in words.
     history: every evaluation's epoch, metric, loss, and seconds from the start. best: the metric of the one that was
     saved. seconds: of the training alone.
     """
 
     model: str
     problem: str
+    why: str
     labels: tuple[str, ...]
+    pairs: bool
+    rows: dict[str, dict[str, int]]
+    held_out: str | None
     train_rows: int
     eval_rows: int
     truncated: int
@@ -63,31 +67,6 @@ class TrainResult:
         return asdict(self) | {"labels": list(self.labels), "history": list(self.history)}
 
 
-@dataclass(frozen=True)
-class TaskData:
-    """The rows of a task, read and checked.
-
-    train_targets, eval_targets: the task type's, standardised numbers less `mean` and divided by `deviation`.
-    """
-
-    task_type: TaskType
-    labels: tuple[str, ...]
-    train_examples: list[Example]
-    eval_examples: list[Example]
-    train_targets: Sequence[int | float]
-    eval_targets: Sequence[int | float]
-    mean: float = 0.0
-    deviation: float = 1.0
-
-    @property
-    def outputs(self) -> int:
-        return self.task_type.outputs(self.labels)
-
-    @property
-    def has_pairs(self) -> bool:
-        return any(example.text_pair is not None for example in self.train_examples)
-
-
 def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     """Train a SPARTAN classifier and write it to `request.out`.
 
@@ -97,7 +76,7 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     """
     say = report or _say_on_stderr
     check_output(request)
-    data = read_task(request)
+    data = read_task(request, say)
     settings = settings_for_rows(request, data, say)
     backbone = load_backbone(request.backbone, request.layers)
     torch.manual_seed(settings.seed)
@@ -105,7 +84,7 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
     start_task(request, classifier, data, train_rows, settings)
     module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout)
-    identity = identity_of(request, settings)
+    identity = identity_of(request, settings, data)
     work = request.out.with_name(f".{request.out.name}.training")
     with _claimed(work, request.out):
         run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
@@ -115,7 +94,11 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
         result = TrainResult(
             model=str(request.out),
             problem=data.task_type.name,
+            why=data.decision.why,
             labels=data.labels,
+            pairs=data.has_pairs,
+            rows=data.counts,
+            held_out=data.held_out,
             train_rows=len(train_rows),
             eval_rows=len(eval_rows),
             truncated=train_rows.truncated,
@@ -136,21 +119,6 @@ def check_output(request: TrainRequest) -> None:
         raise UsageError(f"`{request.out}` is a directory", hint="give the name of a file: --out model.pt")
 
 
-def read_task(request: TrainRequest) -> TaskData:
-    """Both files, and what their labels are."""
-    train_examples, eval_examples = read_examples(request.data), read_examples(request.eval)
-    task_type, labels = find_task(train_examples, request.data, request.problem)
-    train_targets = task_type.targets(train_examples, labels, request.data)
-    eval_targets = task_type.targets(eval_examples, labels, request.eval)
-    if not task_type.standardised:
-        return TaskData(task_type, labels, train_examples, eval_examples, train_targets, eval_targets)
-    mean, deviation = float(np.mean(train_targets)), float(np.std(train_targets)) or 1.0
-    train_scores, eval_scores = (
-        [(number - mean) / deviation for number in targets] for targets in (train_targets, eval_targets)
-    )
-    return TaskData(task_type, labels, train_examples, eval_examples, train_scores, eval_scores, mean, deviation)
-
-
 def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:
     count = len(data.train_examples)
     if not (request.adapt and are_few(count, request.settings)):
@@ -168,10 +136,10 @@ def encode_rows(
     if settings.max_length > longest:
         say(f"the encoder takes at most {longest} tokens a text")
     encoder = TextEncoder(backbone.tokenizer, min(settings.max_length, longest))
-    train_rows = EncodedExamples(data.train_examples, data.train_targets, encoder)
+    train_rows = EncodedExamples(data.train_examples, data.train_targets, encoder, data.train_source)
     if train_rows.truncated:
         say(f"{train_rows.truncated} of {len(train_rows)} training texts exceed {encoder.max_length} tokens")
-    return train_rows, EncodedExamples(data.eval_examples, data.eval_targets, encoder)
+    return train_rows, EncodedExamples(data.eval_examples, data.eval_targets, encoder, data.eval_source)
 
 
 def start_task(
@@ -188,14 +156,16 @@ def start_task(
         start(classifier, rows, settings)
 
 
-def identity_of(request: TrainRequest, settings: TrainSettings) -> dict[str, Any]:
+def identity_of(request: TrainRequest, settings: TrainSettings, data: TaskData) -> dict[str, Any]:
     """What a training must have in common with the one that it goes on with."""
     return {
         "settings": asdict(settings),
         "spartan": asdict(request.spartan),
         "layers": request.layers,
         "init_from": None if request.init_from is None else file_digest(request.init_from),
-        "data": [file_digest(path) for path in (request.data, request.eval)],
+        "problem": data.task_type.name,
+        "columns": list((request.columns or Columns()).names),
+        "data": [None if path is None else data_digest(path) for path in (request.data, request.eval)],
     }
 
 
@@ -215,6 +185,8 @@ def trained_model(
     results = {
         "train_rows": len(data.train_examples),
         "eval_rows": count,
+        "rows": data.counts,
+        "held_out": data.held_out,
         "best": run.best,
         "history": list(run.history),
     }
@@ -227,6 +199,7 @@ def trained_model(
         data.task_type.name,
         kept,
         {**identity, "results": results},
+        pairs=data.has_pairs,
     )
 
 

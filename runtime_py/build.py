@@ -85,6 +85,13 @@ def build_runtime(target: Target | str) -> Path:
     return finished
 
 
+def require_runtime(name: str) -> None:
+    """Raise MissingToolError where what the native runtime of a board is built with is missing. Builds nothing."""
+    target = find_target(name)
+    if not target.is_host and target.has_native_runtime:
+        _recipe(target)
+
+
 def runtime_versions(target: Target) -> dict[str, str]:
     """What the target's runtime is built with: compiler, CMake, Ninja."""
     recipe = _recipe(target)

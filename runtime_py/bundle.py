@@ -39,6 +39,7 @@ MANIFEST_DIGEST = "manifest.sha256"
 TOKENIZER = "tokenizer.json"
 MANIFEST_LIMIT = 4 << 20  # bytes; a real one holds a few kilobytes
 LONGEST_INPUT = 1 << 16  # tokens
+LARGEST_VOCABULARY = 1 << 30  # tokens
 LOWERINGS = ("fused", "portable")
 FLEET = "fleet"  # in place of a task type: each task of a fleet has its own
 _CHUNK = 1 << 20
@@ -98,9 +99,19 @@ class Bundle:
         """Whether there is a signature; it says nothing of whose, or of whether it is one of this manifest."""
         return (self.path / SIGNATURE).exists()
 
-    def for_task(self, problem: str, labels: Sequence[str]) -> Bundle:
+    def for_task(self, problem: str, labels: Sequence[str], pairs: bool | None = None) -> Bundle:
         """The bundle as it answers with one of its tasks."""
-        return Bundle(self.path, self.manifest | {"problem": problem, "labels": list(labels)})
+        return Bundle(self.path, self.manifest | {"problem": problem, "labels": list(labels), "pairs": pairs})
+
+    @property
+    def pairs(self) -> bool | None:
+        """Whether a row is two texts; None where that is not known, as of bundles made before it was kept."""
+        return self.manifest.get("pairs")
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """How many token ids the program has a row for; None where the manifest does not say."""
+        return self.manifest.get("vocabulary_size")
 
     @property
     def max_length(self) -> int:
@@ -237,6 +248,11 @@ def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
         value = manifest.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise _altered(path, f"`{MANIFEST}` has no valid `{field}`")
+    if not isinstance(manifest.get("pairs"), bool | None):
+        raise _altered(path, f"`{MANIFEST}` has no valid `pairs`")
+    vocabulary = manifest.get("vocabulary_size", 1)
+    if type(vocabulary) is not int or not 1 <= vocabulary <= LARGEST_VOCABULARY:
+        raise _altered(path, f"`{MANIFEST}` has no valid `vocabulary_size`")
     for field in ("labels", "operators", "backends"):
         if not all(isinstance(each, str) for each in _texts(path, manifest, field)):
             raise _altered(path, f"`{MANIFEST}` has an entry of `{field}` that is not text")

@@ -30,6 +30,9 @@ import numpy.typing as npt
 from spartanc.errors import UsageError
 from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.data import Example, as_examples, require_texts
+from spartanc.runtime_py.encoding import encode_examples
+from spartanc.runtime_py.ids import check_ids
 from spartanc.runtime_py.prediction import Prediction, Text
 from spartanc.runtime_py.session import BoundInputs, Session, SessionError
 from spartanc.runtime_py.session_pool import SessionPool
@@ -157,8 +160,9 @@ class Classifier:
         texts: a list whose entries are texts or pairs (tuples of two texts), as the model was trained.
         task: of a fleet, for all texts, or a list with one for each.
 
-        Raises UsageError for anything else as `texts`, one text without its list included; for a task that does not
-        exist, that a fleet needs, or that a bundle of one task is given; SessionError if the program fails.
+        Raises UsageError for anything else as `texts`, one text without its list included; with the row, for an empty
+        text, and for one text if the model takes two or two if it takes one; for a task that does not exist, that a
+        fleet needs, or that a bundle of one task is given; SessionError if the program fails.
         """
         rows = as_texts(texts)
         return [Prediction.of(text, each) for text, each in zip(rows, self.answers(rows, task), strict=True)]
@@ -177,21 +181,38 @@ class Classifier:
         if not np.isin(mask_BL, (0, 1)).all():
             raise UsageError("`attention_mask` must hold 1 for a token and 0 for padding, and nothing else")
         chosen = self.open(task)
+        if (vocabulary := self.bundle.vocabulary_size) is not None:
+            for i, ids_L in enumerate(ids_BL):
+                kept = int(np.flatnonzero(mask_BL[i]).max(initial=-1)) + 1
+                check_ids(ids_L[:kept], vocabulary, f"row {i + 1}: ")
         rows = [self._run(ids_BL[i : i + 1], mask_BL[i : i + 1], chosen) for i in range(len(ids_BL))]
         return np.stack(rows) if rows else np.zeros((0, len(chosen.bundle.labels) or 1), np.float32)
 
     def answers(self, texts: Sequence[Text], task: TaskName | Sequence[TaskName] | None = None) -> list[dict[str, Any]]:
         """As `classify`, each answer in the form of `spartanc run --json`, without its text."""
+        return self.answer_examples(as_examples(texts), task)
+
+    def answer_examples(
+        self,
+        examples: Sequence[Example],
+        task: TaskName | Sequence[TaskName] | None = None,
+        source: str | Path | None = None,
+    ) -> list[dict[str, Any]]:
+        """As `answers`, of rows that were read from the file `source`, which errors name."""
         if self._encoder is None:
             raise UsageError(
                 f"bundle `{self.bundle.path}` came from a model without a tokenizer, so it takes no text",
                 hint="give token ids to `logits`",
             )
+        tasks = self.tasks_for(len(examples), task)
+        for example, chosen in zip(examples, tasks, strict=True):
+            require_texts([example], chosen.bundle.pairs, source)
         answers = []
-        for text, chosen in zip(texts, self.tasks_for(len(texts), task), strict=True):
-            encoded = self._encoder.encode(*((text,) if isinstance(text, str) else text))
+        rows = encode_examples(examples, self._encoder, source, allow_empty=False)
+        for encoded, chosen in zip(rows, tasks, strict=True):
             ids = np.array([encoded.ids], np.int64)
-            answers.append(chosen.answer(self._run(ids, np.ones_like(ids), chosen)))
+            found = chosen.answer(self._run(ids, np.ones_like(ids), chosen))
+            answers.append(found | {"truncated": encoded.truncated})
         return answers
 
     def rows(
@@ -224,7 +245,7 @@ class Classifier:
             found = self._open.get(key)
             if found is None:
                 file = find_task(self.bundle, task if isinstance(task, str) else Path(task))
-                bundle = self.bundle.for_task(file.problem, file.labels)
+                bundle = self.bundle.for_task(file.problem, file.labels, file.pairs)
                 found = OpenTask(bundle, BoundInputs(file.tensors.values()), file)
                 self._test_itself(found)
                 self._open[key] = found

@@ -7,6 +7,7 @@ executorch's Python package may be imported before or after: both use one copy o
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterable, Mapping
 from ctypes import (
     POINTER,
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from spartanc.errors import MissingToolError, SpartancError, UsageError
+from spartanc.runtime_py.ids import check_ids
 from spartanc.runtime_py.loaded_libraries import require_same_executorch
 
 API_VERSION = 1
@@ -141,7 +143,11 @@ class BoundInputs:
 
 
 class Session:
-    """A loaded program. Use as a context manager, or call `close`."""
+    """A loaded program. Use as a context manager, or call `close`.
+
+    Threads may share one: a program runs one row at a time, so they wait their turn, each gets the answer to its own
+    row, and one that waits while the session is closed is told so. For rows that run at once take a session a thread.
+    """
 
     def __init__(
         self,
@@ -160,6 +166,8 @@ class Session:
         Raises UsageError where the program is missing or not valid, MissingToolError where the library is.
         """
         self._handle = c_void_p()
+        self._turn = threading.RLock()
+        self._vocabulary: int | None = None
         self._library = _load_library(Path(library))
         options = _Options(ctypes.sizeof(_Options), threads or 0, weight_cache, profile)
         self._call("spartan_open", str(program).encode(), byref(options), byref(self._handle))
@@ -179,9 +187,11 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        if self._handle:
-            self._library.spartan_close(self._handle)
-            self._handle = c_void_p()
+        """Let go of the program, when the call that is under way has ended."""
+        with self._turn:
+            if self._handle:
+                self._library.spartan_close(self._handle)
+                self._handle = c_void_p()
 
     def run(
         self,
@@ -192,23 +202,27 @@ class Session:
     ) -> np.ndarray:
         """Logits float32 [1, C] of ids and mask int64 [1, L]; `more` are the inputs that follow, or all of them bound.
 
-        Raises UsageError where an input's type or any dimension is outside what the program takes,
-        SessionError where the program fails.
+        Raises UsageError where an input's type or any dimension is outside what the program takes, or an id outside the
+        vocabulary that the manifest states; SessionError where the program fails.
         """
         if not keep_padding and attention_mask.ndim == 2 and attention_mask.shape == input_ids.shape:
             input_ids, attention_mask = trim(input_ids, attention_mask)
         ids, mask = np.ascontiguousarray(input_ids), np.ascontiguousarray(attention_mask)
         bound = more[0] if len(more) == 1 and isinstance(more[0], BoundInputs) else BoundInputs(more)  # type: ignore[arg-type]
         tensors = bound.after(ids, mask)
-        self._require_open()
-        self._call("spartan_run", self._handle, tensors, c_size_t(len(tensors)))
-        return self._output(0)
+        if self._vocabulary is not None and ids.dtype.kind in "iu":
+            check_ids(ids, self._vocabulary)
+        with self._turn:
+            self._require_open()
+            self._call("spartan_run", self._handle, tensors, c_size_t(len(tensors)))
+            return self._output(0)
 
     def set_bounds(self, index: int, dimension: int, least: int, most: int) -> None:
         """Narrow what a dimension of an input may be: a program states upper bounds only."""
-        self._require_open()
-        self._narrow(index, dimension, least, most)
-        self.inputs = self._describe("input")
+        with self._turn:
+            self._require_open()
+            self._narrow(index, dimension, least, most)
+            self.inputs = self._describe("input")
 
     def narrow_inputs(self, manifest: Mapping[str, Any]) -> None:
         """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks.
@@ -217,34 +231,38 @@ class Session:
         Sizes that tasks may differ in are checked where a task is. Raises UsageError where manifest and program
         contradict each other.
         """
-        self._require_open()
         described = [*manifest.get("inputs", ()), *manifest.get("fleet", {}).get("inputs", ())]
-        try:
-            for index, given in enumerate(described):
-                for dimension, size in enumerate(given["shape"]):
-                    least, most = (1, manifest["max_length"]) if size == "L" else (size, size)
-                    if isinstance(most, int):
-                        self._narrow(index, dimension, least, most)
-        except UsageError as error:
-            raise UsageError(f"the manifest does not describe its program: {error.message}") from error
-        self.inputs = self._describe("input")
+        with self._turn:
+            self._require_open()
+            try:
+                for index, given in enumerate(described):
+                    for dimension, size in enumerate(given["shape"]):
+                        least, most = (1, manifest["max_length"]) if size == "L" else (size, size)
+                        if isinstance(most, int):
+                            self._narrow(index, dimension, least, most)
+            except UsageError as error:
+                raise UsageError(f"the manifest does not describe its program: {error.message}") from error
+            self.inputs = self._describe("input")
+            self._vocabulary = manifest.get("vocabulary_size")
 
     def _narrow(self, index: int, dimension: int, least: int, most: int) -> None:
         self._call("spartan_set_bounds", self._handle, c_size_t(index), c_size_t(dimension), least, most)
 
     @property
     def statistics(self) -> Statistics:
-        self._require_open()
         raw = _Statistics(struct_size=ctypes.sizeof(_Statistics))
-        self._library.spartan_statistics_of(self._handle, byref(raw))
+        with self._turn:
+            self._require_open()
+            self._library.spartan_statistics_of(self._handle, byref(raw))
         return Statistics(**{name: getattr(raw, name) for name in Statistics.__dataclass_fields__})
 
     def profile(self) -> bytes:
         """The ETDump of all runs so far; once, and only of a session that was opened with `profile`."""
-        self._require_open()
         data, size = c_void_p(), c_size_t()
-        self._call("spartan_profile", self._handle, byref(data), byref(size))
-        return ctypes.string_at(data, size.value)
+        with self._turn:
+            self._require_open()
+            self._call("spartan_profile", self._handle, byref(data), byref(size))
+            return ctypes.string_at(data, size.value)
 
     def _output(self, index: int) -> np.ndarray:
         tensor = _Tensor()

@@ -13,6 +13,7 @@ It is a safetensors file (8 bytes of header length, a JSON header, the tensors' 
                       quantization  none, int8 or int4: the form of the task's tensors
                       problem       "classification" or "regression"
                       labels        names of the classes in the order of the logits; [] for regression
+                      pairs         whether a row is two texts, null where that is not known; may be absent
                       memory        {parents, cells, top_k, temperature, layer_norm} of every memory
                       probe         {input_ids, attention_mask, logits, tolerance}: one input, [[…]] each, and
                                     what the task's program answers
@@ -94,6 +95,7 @@ class TaskFile:
     probe: Probe
     tensors: dict[str, np.ndarray]
     bytes: int
+    pairs: bool | None = None
 
     @property
     def task_type(self) -> TaskType:
@@ -320,6 +322,9 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
         raise UsageError(f"has format version `{metadata['format_version']}`, expected `{FORMAT_VERSION}`")
     tensors = _tensors(header, data[8 + header_size :])
     task = _json(metadata["task"], "`task`")
+    pairs = task.pop("pairs", None)
+    if not isinstance(pairs, bool | None):
+        raise UsageError("has `pairs` that are neither true, false nor null")
     _require_keys("task", task, ("name", "backbone", "quantization", "problem", "labels", "memory", "probe"))
     name, labels, problem = task["name"], task["labels"], task["problem"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -347,6 +352,7 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
         probe=probe,
         tensors=tensors,
         bytes=len(data),
+        pairs=pairs,
     )
 
 

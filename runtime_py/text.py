@@ -26,10 +26,14 @@ def errors_of_tokenizers(what: str, hint: str | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row of token ids, special tokens included, unpadded: its attention mask is ones."""
+    """One row of token ids, special tokens included, unpadded: its attention mask is ones.
+
+    empty: whether nothing of a text became a token, as of one that is all invisible characters.
+    """
 
     ids: list[int]
     truncated: bool
+    empty: bool = False
 
 
 class TextEncoder:
@@ -54,7 +58,9 @@ class TextEncoder:
             encoding = self._tokenizer.encode(text, text_pair)
         if not encoding.ids:
             raise UsageError(f"text `{text[:40]}` has no token", hint="give a text with at least one word")
-        return Encoded(list(encoding.ids), truncated=bool(encoding.overflowing))
+        found = {number for number in encoding.sequence_ids if number is not None}
+        empty = len(found) < (1 if text_pair is None else 2)
+        return Encoded(list(encoding.ids), truncated=bool(encoding.overflowing), empty=empty)
 
     def _beginnings(self, text: str, text_pair: str) -> tuple[str, str]:
         """As much of two texts as their ids depend on, where one of them is very long.

@@ -26,6 +26,7 @@ def main() -> int:
         print(f"error: `{error.name}` is missing\nhint: pip install numpy tokenizers", file=sys.stderr)
         return 5
 
+    from spartanc.base.terminal import can_show_unicode
     from spartanc.errors import SpartancError
 
     arguments = parse_arguments()
@@ -34,7 +35,7 @@ def main() -> int:
     except SpartancError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(answers, ensure_ascii=False, indent=1))
+    print(json.dumps(answers, ensure_ascii=not can_show_unicode(sys.stdout), indent=1))
     return 0
 
 
@@ -43,7 +44,8 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from spartanc.errors import UsageError
     from spartanc.runtime_py.bundle import open_bundle
     from spartanc.runtime_py.classifier import Classifier
-    from spartanc.runtime_py.data import Example, read_examples
+    from spartanc.runtime_py.data import Columns, read_examples
+    from spartanc.runtime_py.data.example import make_example
 
     bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature)
     if bundle.tokenizer is None:
@@ -51,11 +53,13 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
             hint="give token ids to the command beside this file: `runtime/spartan run --ids`",
         )
-    one_text = [Example(arguments.text or "", arguments.text_pair)]
-    examples = one_text if arguments.data is None else read_examples(arguments.data)
-    texts = [each.text if each.text_pair is None else (each.text, each.text_pair) for each in examples]
+    if arguments.data is None:
+        examples = [make_example(arguments.text, arguments.text_pair, None, "`--text`")]
+    else:
+        columns = Columns(arguments.text_column, arguments.pair_column, arguments.label_column)
+        examples = read_examples(arguments.data, columns)
     with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:
-        answers = model.answers(texts, arguments.task)
+        answers = model.answer_examples(examples, arguments.task, arguments.data or "--text")
     return [{"text": each.text} | found for each, found in zip(examples, answers, strict=True)]
 
 
@@ -63,8 +67,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Classifies texts with the bundle that this file came in.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="one text")
-    what.add_argument("--data", type=Path, help="JSON lines or CSV with a column `text`")
+    what.add_argument("--data", type=Path, help="rows: .jsonl, .csv, .tsv; with pyarrow .parquet and .arrow too")
     parser.add_argument("--text-pair", help="the second text, of a model that takes two")
+    for name, usual in (("text", "text"), ("pair", "text_pair"), ("label", "label")):
+        parser.add_argument(f"--{name}-column", metavar="C", help=f"what --data calls its column `{usual}`")
     parser.add_argument("--task", help="of a bundle with a shared backbone: the task's name, or its file")
     parser.add_argument("--threads", type=int, help="threads; one a processor without it")
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")

@@ -16,6 +16,7 @@ from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.proof import eager_logits
 from spartanc.compiler.run import run_bundle
 from spartanc.compiler.samples import random_rows
+from spartanc.compiler.verify import verify_bundle
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
@@ -47,6 +48,7 @@ def made(tmp_path_factory):
     """(models, their files, directory of the fleet, what compile said); the fleet is made of two, the third added."""
     folder = tmp_path_factory.mktemp("fleet")
     models = tiny_tasks("bert")
+    models["three"].pairs = False  # the others do not say how many texts they take
     paths = save_tasks(models, folder)
     result = _compile([paths["three"], paths["pair"]], folder / "fleet")
     program = (folder / "fleet" / "model.pte").read_bytes()
@@ -115,6 +117,46 @@ def test_run_and_verify_take_a_task(made):
     assert run_bundle(fleet, text="a good film", task=own_file) == answers
     _refused("three, pair, score", run_bundle, fleet, text="a good film")
     _refused("no task `four`", run_bundle, fleet, text="a good film", task="four")
+
+
+def test_a_task_keeps_how_many_texts_it_takes(made, tmp_path):
+    """The one that says so refuses two; tasks that do not say take either."""
+    _, _, fleet, _ = made
+    tasks = open_bundle(fleet).manifest["fleet"]["tasks"]
+    assert {name: row["pairs"] for name, row in tasks.items()} == {"three": False, "pair": None, "score": None}
+    two = {"text": "a good film", "text_pair": "who was born"}
+    for task in ("three", str(fleet / "tasks" / "three.safetensors")):
+        _refused("a second text, and the model takes one", run_bundle, fleet, **two, task=task)
+    assert run_bundle(fleet, **two, task="pair")[0]["label"] in ("x", "y")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(two | {"label": "a"}) + "\n")
+    _refused("line 1: a second text", run_bundle, fleet, data=rows, task="three")
+    _refused("line 1: a second text", verify_bundle, fleet, model=made[1]["three"], data=rows, task="three")
+
+
+def test_classify_takes_a_list_of_texts_and_names_the_row_that_it_cannot_answer(made):
+    script = """
+import json, sys
+from spartanc.errors import SpartancError
+from spartanc.runtime_py.fleet import Fleet
+found = []
+with Fleet(sys.argv[1], threads=1) as fleet:
+    for texts in ("a good film", ["a film", ("a", "b")], ["a film", " "], ["a film", None], ["a film", "\\u200b"]):
+        try:
+            found.append(fleet.classify(texts, "three"))
+        except SpartancError as error:
+            found.append([error.exit_code, error.message])
+    found.append([answer["label"] for answer in fleet.classify(["a good film", ("a film", "")], "three")])
+print(json.dumps(found))
+"""
+    bare, pair, empty, missing, invisible, good = _in_own_process(script, made[2])
+    assert bare == [2, "expected a list of texts, got one str"]
+    assert pair == [2, "row 2: a second text, and the model takes one"]
+    assert empty == [2, "row 2: the text is empty"]
+    assert missing == [2, "text 2 is neither a text nor a tuple of two, got `None`"]
+    assert len(good) == 2 and set(good) <= {"a", "b", "c"}
+    # This tokenizer has a token for anything unknown.
+    assert invisible[1]["label"] in ("a", "b", "c")
 
 
 def test_one_program_answers_rows_of_different_tasks_in_one_pass_and_from_two_threads(made, tmp_path):

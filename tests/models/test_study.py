@@ -185,7 +185,7 @@ def test_shots_are_drawn_class_by_class():
     assert draw_shots(examples, 30, seed=1) != drawn
     assert len(draw_shots(examples, 2, seed=0)) == 3
     assert draw_shots(examples, None, seed=0) == examples
-    assert len(draw_shots([Example("x", None, 1.5)] * 10, 4, seed=0)) == 4
+    assert len(draw_shots([Example("x", None, "1.5")] * 10, 4, seed=0, by_label=False)) == 4
 
 
 @pytest.mark.parametrize("method", ["spartan", "houlsby", "head"])

@@ -252,7 +252,7 @@ def test_closing_waits_for_the_row_that_runs_and_refuses_those_that_wait(fp32):
 def test_a_prediction_is_json_and_cannot_be_changed(single, fleet):
     one, pair = single.classify(["a good film", ("a good film", "a bad film")])
     assert json.loads(json.dumps(one.as_json())) == {
-        "text": "a good film", "label": one.label, "score": one.score, "scores": dict(one.scores)
+        "text": "a good film", "label": one.label, "score": one.score, "scores": dict(one.scores), "truncated": False
     }  # fmt: skip
     assert pair.as_json()["text_pair"] == "a bad film"
     assert fleet.classify(["a"], task="score")[0].as_json()["label"] is None

@@ -58,6 +58,66 @@ with Session(program, library=library, threads=1) as session:
     assert np.abs(got - expected).max() < 1e-5
 
 
+def test_threads_share_a_session_and_each_gets_its_own_answer(tiny, library):
+    """16 threads, each with rows of its own, against eager logits of these rows; and closing while they run."""
+    path, module = tiny
+    rows = tiny_rows(16)
+    assert len(rows) == 16
+    expected = np.stack(eager_logits(module, rows))
+    assert min(np.abs(a - b).max() for i, a in enumerate(expected) for b in expected[:i]) > 1e-4
+    code = f"""
+import threading
+rows = [np.array(ids, np.int64) for ids in {json.dumps([ids.tolist() for ids, _ in rows])}]
+answers = [[] for _ in rows]
+start = threading.Barrier(len(rows))
+def ask(number):
+    start.wait()
+    for _ in range(25):
+        answers[number].append(session.run(rows[number], np.ones_like(rows[number]))[0].tolist())
+with Session(program, library=library, threads=1) as session:
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(rows))]
+    for each in threads: each.start()
+    for each in threads: each.join()
+    said = []
+    def until_closed():
+        while True:
+            outcome = attempt(lambda: session.run(rows[0], np.ones_like(rows[0])))
+            if outcome[0]:
+                said.append(outcome)
+                return
+    threads = [threading.Thread(target=until_closed) for _ in range(16)]
+    for each in threads: each.start()
+    session.close()
+    for each in threads: each.join()
+print(json.dumps([answers, said]))
+"""
+    answers, said = in_own_process(code, path, library)
+    for number, got in enumerate(answers):
+        assert len(got) == 25
+        assert np.abs(np.array(got) - expected[number]).max() < 1e-5
+    assert said == [[2, "the session is closed"]] * 16
+
+
+def test_ids_outside_the_manifests_vocabulary_are_refused(tiny, library):
+    code = """
+manifest = {"inputs": [], "max_length": 8, "vocabulary_size": 50}
+with Session(program, library=library, manifest=manifest) as session:
+    ids = ones(4)
+    good = session.run(ids, ones(4))
+    found = []
+    for id in (50, -1, 2**40):
+        ids[0, 2] = id
+        found.append(attempt(lambda: session.run(ids, ones(4))))
+    ids[0, 2] = 49
+    found.append(attempt(lambda: session.run(ids, ones(4))))
+print(json.dumps(found))
+"""
+    *refused, good = in_own_process(code, tiny[0], library)
+    assert [status for status, _ in refused] == [2, 2, 2]
+    assert refused[0][1] == "id `50` at position 3 is outside of the vocabulary of 50 tokens"
+    assert good == [0, ""]
+
+
 def test_padding_changes_nothing_kept_or_cut(tiny, library):
     code = """
 with Session(program, library=library) as session:

@@ -46,6 +46,14 @@ def test_tensors_come_back_as_written_and_are_not_copied(path, fleet):
     assert task.labels == tuple(tasks.LABELS)
 
 
+@pytest.mark.parametrize("pairs", [True, False, None])
+def test_number_of_texts_comes_back_and_files_without_it_are_read(tmp_path, path, pairs):
+    assert open_task(tasks.write(tmp_path / "a.safetensors", pairs=pairs)).pairs is pairs
+    assert open_task(path).pairs is None
+    with pytest.raises(UsageError, match="has `pairs` that are neither"):
+        open_task(tasks.write(tmp_path / "b.safetensors", pairs="two"))
+
+
 def test_safetensors_itself_reads_the_file(path):
     found = load_file(path)
     for name, array in tasks.tensors().items():

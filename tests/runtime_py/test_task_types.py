@@ -11,7 +11,7 @@ from spartanc.runtime_py.task_types.regression import REGRESSION
 
 CLASSES = ("bad", "good", "so-so")
 LABELLED = [Example("a", label="good"), Example("b", label="bad"), Example("c", label="good")]
-NUMBERED = [Example(str(number), label=number) for number in (1.0, 2, 3, 4, 5, 6)]
+NUMBERED = [Example(str(number), label=number) for number in ("1.0", "2", "3", "4", "5", "6")]
 
 
 def test_names_are_those_of_files_and_no_other():

@@ -58,6 +58,8 @@ public final class CoreTest {
     alteredBundles();
     wrongPrograms();
     hostileTexts();
+    numberOfTexts();
+    vocabulary();
     signatures();
     tasks();
     catalog();
@@ -313,6 +315,46 @@ public final class CoreTest {
         that(System.nanoTime() - start < 5_000_000_000L, "100,000 characters in less than 5 s");
       }
     }
+  }
+
+  private static Memory changed(String part, String other) throws Exception {
+    Memory changed = new Memory();
+    that(changed.text("manifest.json").contains(part), part);
+    return changed.sealWith(changed.text("manifest.json").replace(part, other));
+  }
+
+  /** A task of two texts is asked two, one of one text one; bundles that do not say take both. */
+  private static void numberOfTexts() throws Exception {
+    try (Classifier one = open(changed("\"max_length\":16", "\"pairs\":false,\"max_length\":16"))) {
+      refused("the task takes one", () -> one.classify("good", "film"));
+      refused("no text to classify", () -> one.classify(null, null));
+      double probability = one.classify("good", null).scores.get(0).probability;
+      for (String blank : new String[] {"", " "}) {
+        that(one.classify("good", blank).scores.get(0).probability == probability, "a blank second text is none");
+      }
+    }
+    try (Classifier two = open(changed("\"max_length\":16", "\"pairs\":true,\"max_length\":16"))) {
+      that(two.classify("good", "film").scores.size() == 2, "two texts");
+      for (String blank : new String[] {null, "", " "}) refused("the task takes two", () -> two.classify("good", blank));
+    }
+    for (String open : new String[] {"null", "\"max_length\":16"}) {
+      String field = open.equals("null") ? "\"pairs\":null,\"max_length\":16" : open;
+      try (Classifier either = open(changed("\"max_length\":16", field))) {
+        that(either.classify("good", "film").scores.size() + either.classify("good", null).scores.size() == 4, "one or two");
+      }
+    }
+    refused("is not true or false", () -> Bundle.open(changed("\"max_length\":16", "\"pairs\":2,\"max_length\":16"), null));
+  }
+
+  private static void vocabulary() throws Exception {
+    try (Classifier nine = open(changed("\"max_length\":16", "\"vocabulary_size\":9,\"max_length\":16"))) {
+      that(nine.classify("good films", null).scores.size() == 2, "ids up to 8");
+      refused("id 9 at position 3 is outside of the vocabulary of 9 tokens", () -> nine.classify("good!", null));
+    }
+    Memory small = changed("\"max_length\":16", "\"vocabulary_size\":5,\"max_length\":16");
+    refused("id 5 at position 2 is outside of the vocabulary of 5", () -> open(small));
+    Memory none = changed("\"max_length\":16", "\"vocabulary_size\":0,\"max_length\":16");
+    refused("not within", () -> Bundle.open(none, null));
   }
 
   private static final String BACKBONE = "ab";

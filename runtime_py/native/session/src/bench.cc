@@ -78,8 +78,11 @@ int bench(const Options& options) {
     more.emplace_back(bundle, bundles.size() == 1 || is_fleet(bundle) ? options : without_task);
   }
   const Row row = options.has("--ids")
-                      ? read_rows(options.text("--ids"), false).front()
+                      ? read_rows(options.text("--ids"), false, bundles[0]).front()
                       : row_of_length(bundles[0], static_cast<size_t>(options.whole("--length", 0, 1, 1000000)));
+  for (size_t i = 1; options.has("--ids") && i < bundles.size(); ++i) {
+    read_rows(options.text("--ids"), false, bundles[i]);  // its ids are in this vocabulary too
+  }
   const MachineState before_load = read_machine_state();
   std::vector<Contender> contenders(paths.size());
   for (size_t i = 0; i < paths.size(); ++i) {

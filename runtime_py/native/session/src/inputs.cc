@@ -35,7 +35,10 @@ spartan_tensor row_tensor(const std::vector<int64_t>& values) {
 
 }  // namespace
 
-std::vector<Row> read_rows(const std::string& path, bool keep_padding) {
+std::vector<Row> read_rows(const std::string& path, bool keep_padding, const Bundle& bundle) {
+  const Json* stated = bundle.manifest.find("vocabulary_size");
+  uint64_t vocabulary = 0;
+  const bool known = stated != nullptr && stated->as_size(&vocabulary);
   const Safetensors file(path);
   const TensorView& ids = file.get("input_ids");
   const TensorView& mask = file.get("attention_mask");
@@ -61,6 +64,13 @@ std::vector<Row> read_rows(const std::string& path, bool keep_padding) {
     }
     const auto ids_at = all_ids.begin() + static_cast<std::ptrdiff_t>(start);
     const auto mask_at = all_masks.begin() + static_cast<std::ptrdiff_t>(start);
+    for (size_t i = start; known && i < start + kept; ++i) {
+      if (all_ids[i] < 0 || static_cast<uint64_t>(all_ids[i]) >= vocabulary) {
+        throw CommandError("`" + path + "` row " + std::to_string(rows.size() + 1) + ": id `" +
+                           std::to_string(all_ids[i]) + "` at position " + std::to_string(i - start + 1) +
+                           " is outside of the vocabulary of " + std::to_string(vocabulary) + " tokens");
+      }
+    }
     rows.push_back({{ids_at, ids_at + static_cast<std::ptrdiff_t>(kept)},
                     {mask_at, mask_at + static_cast<std::ptrdiff_t>(kept)}});
   }

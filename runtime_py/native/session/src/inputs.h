@@ -23,8 +23,8 @@ struct Row {
 };
 
 // The rows of `input_ids` and `attention_mask` in a safetensors file, cut behind the last one of their masks if no
-// padding is kept.
-std::vector<Row> read_rows(const std::string& path, bool keep_padding);
+// padding is kept. A CommandError where an id is not below the bundle's `vocabulary_size`, if its manifest states one.
+std::vector<Row> read_rows(const std::string& path, bool keep_padding, const Bundle& bundle);
 
 // `length` tokens out of the bundle's probe, again and again; ids 1 to 16 where there is no probe.
 Row row_of_length(const Bundle& bundle, size_t length);

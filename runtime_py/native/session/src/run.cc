@@ -19,7 +19,7 @@ int run(const Options& options) {
     throw CommandError("`spartan run` needs `--ids FILE.safetensors`");
   }
   const Bundle bundle = open_bundle(options.bundle, options.text("--require-signature"));
-  const std::vector<Row> rows = read_rows(options.text("--ids"), options.has("--keep-padding"));
+  const std::vector<Row> rows = read_rows(options.text("--ids"), options.has("--keep-padding"), bundle);
   const MoreInputs more(bundle, options);
   Program program(bundle, options);
   more.check_probe(program, bundle);

@@ -46,9 +46,11 @@ std::string text(const Json& json, const char* key, const std::string& what) {
   return value.string();
 }
 
-// The members of `json` are exactly the ones named.
-void require_members(const Json& json, std::initializer_list<const char*> names, const std::string& what) {
-  bool all = json.is_object() && json.members().size() == names.size();
+// The members of `json` are exactly the ones named, and perhaps `optional`.
+void require_members(const Json& json, std::initializer_list<const char*> names, const std::string& what,
+                     const char* optional = nullptr) {
+  const size_t more = optional != nullptr && json.find(optional) != nullptr ? 1 : 0;
+  bool all = json.is_object() && json.members().size() == names.size() + more;
   for (const char* name : names) {
     all = all && json.find(name) != nullptr;
   }
@@ -200,7 +202,11 @@ void Task::check_against(const Json& manifest, const Json& task) {
   const std::string what = "task file `" + path_ + "`";
   const std::string theirs = "the fleet's manifest";
   const Json& fleet = member(manifest, "fleet", theirs);
-  require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"}, what);
+  require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"}, what, "pairs");
+  if (const Json* pairs = task.find("pairs"); pairs != nullptr && pairs->kind() != Json::Kind::kBool &&
+                                              pairs->kind() != Json::Kind::kNull) {
+    throw CommandError(what + " has `pairs` that are neither true, false nor null");
+  }
   const std::string backbone = text(member(fleet, "backbone", theirs), "digest", theirs);
   if (text(task, "backbone", what) != backbone) {
     throw CommandError(what + " was made for the backbone `" + text(task, "backbone", what) + "`, this fleet's is `" +

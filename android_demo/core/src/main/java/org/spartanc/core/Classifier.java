@@ -8,6 +8,7 @@ public final class Classifier implements AutoCloseable {
   private static final int LONGEST_TEXT = 1 << 20;
 
   private final int maxLength;
+  private final int vocabularySize;
   private final Tokenizer tokenizer;
   private final Program program;
   private Task task;
@@ -15,6 +16,7 @@ public final class Classifier implements AutoCloseable {
   /** Takes over {@code program}, with {@code task} as its first; closes it where either is refused. */
   public Classifier(Bundle bundle, Program program, Task task) throws InputException {
     this.maxLength = bundle.manifest.maxLength;
+    this.vocabularySize = bundle.manifest.vocabularySize;
     this.program = program;
     try {
       tokenizer = bundle.tokenizer();
@@ -27,19 +29,39 @@ public final class Classifier implements AutoCloseable {
 
   /** Runs the task's probe, and if the program answers it as it should, answers this task from now on. */
   public void use(Task wanted) throws InputException {
+    checkIds(wanted.probe.ids);
     wanted.probe.check(program.run(wanted.probe.ids, wanted.probe.mask, wanted.tensors));
     task = wanted;
   }
 
-  /** Classifies {@code text} (with {@code second} for tasks of two texts, else null). Not for two threads at once. */
+  /**
+   * Classifies {@code text}, with {@code second} for tasks of two texts, else null; a blank second text is none. Not for
+   * two threads at once.
+   */
   public Prediction classify(String text, String second) throws InputException {
-    if (isBlank(text)) throw new InputException("there is no text to classify");
-    Encoding encoding = tokenizer.encode(limited(text), second == null ? null : limited(second), maxLength);
+    if (text == null || isBlank(text)) throw new InputException("there is no text to classify");
+    boolean two = second != null && !isBlank(second);
+    if (task.pairs != null && task.pairs != two) {
+      throw new InputException(two ? "there is a second text, and the task takes one"
+          : "there is no second text, and the task takes two");
+    }
+    Encoding encoding = tokenizer.encode(limited(text), two ? limited(second) : null, maxLength);
+    checkIds(encoding.ids);
     long[] mask = new long[encoding.ids.length];
     Arrays.fill(mask, 1);
     long start = System.nanoTime();
     float[] logits = program.run(encoding.ids, mask, task.tensors);
     return Prediction.of(logits, task, encoding.truncated, System.nanoTime() - start);
+  }
+
+  /** An id that the program has no row for would be read from outside its table. */
+  private void checkIds(long[] ids) throws InputException {
+    for (int i = 0; vocabularySize > 0 && i < ids.length; i++) {
+      if (ids[i] < 0 || ids[i] >= vocabularySize) {
+        throw new InputException("id " + ids[i] + " at position " + (i + 1) + " is outside of the vocabulary of "
+            + vocabularySize + " tokens");
+      }
+    }
   }
 
   private static String limited(String text) {

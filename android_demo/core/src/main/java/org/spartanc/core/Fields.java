@@ -57,6 +57,11 @@ final class Fields {
     return (Boolean) value;
   }
 
+  /** True or false; null where there is no such field, or null stands in it. */
+  Boolean flag(String name) throws InputException {
+    return isNull(name) ? null : flag(name, false);
+  }
+
   long integer(String name, long least, long most) throws InputException {
     Object value = values.get(name);
     if (!(value instanceof Long)) throw wrong(name, "a whole number");

@@ -15,6 +15,7 @@ public final class Manifest {
   private static final String FORMAT = "spartanc-bundle";
   private static final long VERSION = 1;
   private static final int LONGEST_INPUT = 1 << 16;
+  private static final int LARGEST_VOCABULARY = 1 << 30;
 
   /** One file: where it stands, its size and the SHA-256 of its bytes. */
   static final class Entry {
@@ -36,6 +37,8 @@ public final class Manifest {
   final Task task;
   public final String program;
   public final int maxLength;
+  /** How many token ids the program has a row for; 0 where the manifest does not say. */
+  public final int vocabularySize;
   public final String target;
   public final String quantization;
 
@@ -49,6 +52,7 @@ public final class Manifest {
     program = fields.text("program");
     if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its program");
     maxLength = (int) fields.integer("max_length", 1, LONGEST_INPUT);
+    vocabularySize = fields.isNull("vocabulary_size") ? 0 : (int) fields.integer("vocabulary_size", 1, LARGEST_VOCABULARY);
     target = fields.text("target");
     quantization = fields.text("quantization");
     if (fields.list("inputs").size() != 2) {
@@ -68,7 +72,7 @@ public final class Manifest {
     boolean isRegression = fields.text("problem").equals("regression");
     if (labels.isEmpty() && !isRegression) throw new InputException("`" + NAME + "` names no label");
     Probe probe = new Probe(fields.object("probe"), isRegression ? 1 : labels.size(), maxLength);
-    return new Task(labels, isRegression, Collections.<TaskTensor>emptyList(), probe);
+    return new Task(labels, isRegression, fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
   }
 
   static Manifest read(byte[] json) throws InputException {

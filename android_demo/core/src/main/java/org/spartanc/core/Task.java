@@ -7,13 +7,16 @@ import java.util.List;
 public final class Task {
   public final List<String> labels;
   public final boolean isRegression;
+  /** Whether it answers two texts; null where that is not known, as of bundles made before it was kept. */
+  public final Boolean pairs;
   /** In the order of the program's inputs; empty for a program with one task. */
   public final List<TaskTensor> tensors;
   final Probe probe;
 
-  Task(List<String> labels, boolean isRegression, List<TaskTensor> tensors, Probe probe) {
+  Task(List<String> labels, boolean isRegression, Boolean pairs, List<TaskTensor> tensors, Probe probe) {
     this.labels = Collections.unmodifiableList(labels);
     this.isRegression = isRegression;
+    this.pairs = pairs;
     this.tensors = Collections.unmodifiableList(tensors);
     this.probe = probe;
   }

@@ -156,7 +156,7 @@ final class TaskFile {
       checkTensor(tensors.get(i), fleet.inputs.get(i), parents, cells, classes);
       if (tensors.get(i).name.endsWith(".layout")) checkLayout(tensors.get(i), parents, cells, topK);
     }
-    return new Task(labels, isRegression, tensors, new Probe(task.object("probe"), (int) classes, maxLength));
+    return new Task(labels, isRegression, task.flag("pairs"), tensors, new Probe(task.object("probe"), (int) classes, maxLength));
   }
 
   private static void same(String what, String found, String expected) throws InputException {

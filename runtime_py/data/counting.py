@@ -1,0 +1,33 @@
+"""What is odd about a file's rows: counted and said, never dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spartanc.runtime_py.data.example import Example
+
+
+def count_rows(examples: Sequence[Example]) -> dict[str, int]:
+    """Numbers of rows: all, `empty` ones (nothing in a text), `duplicate` ones (a row before says the same), and
+    `contradictory` ones (their texts stand with another label too).
+    """
+    labels: dict[tuple[str, str | None], set[str | None]] = {}
+    seen: set[tuple[str, str | None, str | None]] = set()
+    duplicate = 0
+    for example in examples:
+        texts = (example.text, example.text_pair)
+        labels.setdefault(texts, set()).add(example.label)
+        duplicate += (*texts, example.label) in seen
+        seen.add((*texts, example.label))
+    return {
+        "rows": len(examples),
+        "empty": sum(example.is_empty for example in examples),
+        "duplicate": duplicate,
+        "contradictory": sum(len(labels[example.text, example.text_pair]) > 1 for example in examples),
+    }
+
+
+def oddities(counts: dict[str, int]) -> str | None:
+    """The counts that are not 0, in words; None where there are none."""
+    odd = [f"{counts[name]} {name}" for name in ("empty", "duplicate", "contradictory") if counts[name]]
+    return f"of {counts['rows']} rows {', '.join(odd)}" if odd else None
