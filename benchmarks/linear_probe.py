@@ -42,7 +42,7 @@ def probe(encoder: Path, task: Path, train_rows: int | None) -> dict:
     train, test = read_examples(task / "train.jsonl"), read_examples(task / "test.jsonl")
     train = draw_rows(train, train_rows) if train_rows else train
     backbone = load_backbone(encoder)
-    classifier = build_classifier(backbone, None, 2, pairs=False).eval()
+    classifier = build_classifier(backbone, None, 2, pairs=False, pooling="mean").eval()
     text = TextEncoder(backbone.tokenizer, 128)
     features = [embed(classifier, EncodedExamples(part, [0] * len(part), text)) for part in (train, test)]
     model = LogisticRegression(max_iter=1000).fit(features[0], [example.label for example in train])

@@ -74,7 +74,10 @@ def require_equal_tensors(
             f"the first tensor that differs is `{name}`: digest `{found[name]}` in `{of_model}`, `{expected[name]}` in"
             f" `{of_expected}`"
         )
-    raise UsageError(f"`{of_model}` was not trained on the backbone of `{of_expected}` (`{whole}`): {what}", hint=HINT)
+    raise UsageError(
+        f"`{of_model}` was not trained on the backbone of `{of_expected}` (`{whole}`): {what}",
+        hint=f"{HINT}, and with one `--pooling`" if ".pooler." in name else HINT,
+    )
 
 
 def require_equal(expected: Mapping[str, Any], model: TrainedModel, computation: tuple[str, ...], of: str) -> None:
@@ -85,5 +88,5 @@ def require_equal(expected: Mapping[str, Any], model: TrainedModel, computation:
             raise UsageError(
                 f"`{of}` has another {what} than its backbone's: digest `{getattr(own, what)}`, expected"
                 f" `{expected[what]}`",
-                hint=HINT if what == "tokenizer" else "tasks of one fleet have one `layer_norm` setting",
+                hint=HINT if what == "tokenizer" else "tasks of one fleet have one `--pooling` and one `--layer-norm`",
             )

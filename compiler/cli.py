@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.base.terminal import can_show_unicode, escape_what_cannot_be_shown
 from spartanc.base.version import VERSION
-from spartanc.errors import GateError, SpartancError, UsageError
+from spartanc.errors import GateError, Interrupted, SpartancError, UsageError
 
 INTERRUPTED = 130  # as shells report SIGINT
 
@@ -40,6 +41,14 @@ precision_option = click.option(
     default="fp32",
     show_default=True,
     help="Of products with frozen weights in training; bf16 is faster where the processor has it.",
+)
+pooling_option = click.option(
+    "--pooling",
+    type=click.Choice(["auto", "pooler", "cls", "mean"]),
+    default="auto",
+    show_default=True,
+    help="What the classifier reads. auto: the encoder's trained pooler, else what its sentence-transformers files"
+    " say, else the mean of all tokens.",
 )
 signature_option = click.option(
     "--require-signature",
@@ -86,6 +95,12 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             click.secho("error: ", fg="red", bold=True, err=True, nl=False)
             click.echo(str(error), err=True)
             sys.exit(error.exit_code)
+        except Interrupted as interruption:
+            click.echo(str(interruption), err=True)
+            if interruption.goes_on:
+                words = [word for word in sys.argv[1:] if word != "--resume"]
+                click.echo(f"go on with: {shlex.join(['spartanc', *words, '--resume'])}", err=True)
+            sys.exit(INTERRUPTED)
         except KeyboardInterrupt:
             click.echo("interrupted; nothing was left behind", err=True)
             sys.exit(INTERRUPTED)
@@ -194,8 +209,10 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--temperature", type=float, default=1.6, show_default=True)
 @click.option("--layer-norm", type=click.Choice(["none", "post"]), default="none", show_default=True)
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@pooling_option
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted training of the same --out stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace a model at --out, when the new one is complete.")
 @problem_option
 @json_option
 @reports_errors
@@ -483,6 +500,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
 @precision_option
 @click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@pooling_option
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
 @problem_option
 @json_option
@@ -498,20 +516,20 @@ def study(
     """
     from spartanc.base.progress import say
     from spartanc.compiler.present import print_study
+    from spartanc.models.study import StudyPlan
     from spartanc.models.study import study as run_study
 
     words = [word.strip() for word in shots.split(",")]
     if not all(word == "all" or (word.isdecimal() and int(word) > 0) for word in words):
         raise UsageError(f"`--shots {shots}`: expected `all` or numbers of rows, as in `all,200,32`")
-    counts = [None if word == "all" else int(word) for word in words]
-    names = [name.strip() for name in methods.split(",")]
+    counts = tuple(None if word == "all" else int(word) for word in words)
+    names = tuple(name.strip() for name in methods.split(","))
     try:
-        factors = [float(word) for word in rates.split(",")]
+        factors = tuple(float(word) for word in rates.split(","))
     except ValueError:
-        factors = []
+        factors = ()
     if not factors or not all(0 < factor < math.inf for factor in factors):
         raise UsageError(f"`--rates {rates}`: expected positive numbers, as in `0.3,1,3`")
-    result = run_study(
-        backbone, data, out, methods=names, shots=counts, factors=factors, page=html, report=say, **options
-    )
+    plan = StudyPlan(backbone, data, out, methods=names, shots=counts, factors=factors, page=html, **options)
+    result = run_study(plan, say).as_json()
     print_json(result) if as_json else print_study(result)

@@ -80,6 +80,8 @@ def print_training(result: dict[str, Any]) -> None:
     for epoch in result["history"]:
         table.add_row(str(epoch.get("epoch")), ", ".join(f"{k} {v:.4f}" for k, v in epoch.items() if k != "epoch"))
     console.print(table)
+    if result["majority_accuracy"] is not None:
+        console.print(f"always the most frequent class: accuracy {result['majority_accuracy']:.4f}")
 
 
 def print_topics(result: dict[str, Any]) -> None:

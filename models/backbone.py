@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,29 +13,71 @@ import torch
 from torch import Tensor
 
 from spartanc.errors import SpartancError, UsageError
-from spartanc.models.checkpoint import (
-    find_segment_separator,
-    find_weights,
-    listed,
-    read_config,
-    read_tensors,
-    read_tokenizer,
-)
+from spartanc.models.checkpoint import find_segment_separator
 from spartanc.models.classifier import SpartanClassifier
-from spartanc.models.encoders.registry import adapter_for
+from spartanc.models.encoders.adapter import EncoderAdapter
+from spartanc.models.encoders.registry import adapter_of
+from spartanc.models.foreign import explain_file, explain_missing
 from spartanc.models.memory import SpartanConfig
+from spartanc.models.weights import file_digest, listed, read_config, read_tokenizer, read_weights, weight_files
+
+# What an encoder's own state dict begins with when it was saved without a head.
+_BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
 
 
 @dataclass
 class Backbone:
-    """A pretrained encoder: its config, its tensors by their names in Hugging Face's sequence classifier, its
-    tokenizer, and the names of tensors that a classifier has no use for (a language model's head).
+    """A pretrained encoder.
+
+    tensors: by their names in Hugging Face's sequence classifier, those of layers that are kept. files: what each of
+    them is called in the checkpoint. ignored: names in the checkpoint of tensors that a classifier has no use for.
+    layers_cut: whether layers were left out.
     """
 
+    directory: Path
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     tokenizer: str
     ignored: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    layers_cut: bool = False
+
+    @property
+    def adapter(self) -> EncoderAdapter:
+        return adapter_of(self.config)
+
+    def stored_name(self, name: str) -> str:
+        """What the checkpoint calls the tensor `name`, or would call it if it held it."""
+        if name in self.files:
+            return self.files[name]
+        base = f"{self.adapter.base}."
+        if any(ours != theirs and ours == base + theirs for ours, theirs in self.files.items()):
+            name = name.removeprefix(base)
+        if any("LayerNorm.gamma" in theirs for theirs in self.files.values()):
+            name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        return name
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of what a training depends on: the config's file, the weights' files, the tokenizer's text."""
+        weights = hashlib.sha256()
+        for path in weight_files(self.directory):
+            weights.update(file_digest(path).encode())
+        return {
+            "config": file_digest(self.directory / "config.json"),
+            "weights": weights.hexdigest(),
+            "tokenizer": hashlib.sha256(self.tokenizer.encode()).hexdigest(),
+        }
+
+    def without_use(self) -> str:
+        """What of the checkpoint was left out, in a few words; "" where nothing was."""
+        counts = Counter(name.split(".")[0] for name in self.ignored if not name.endswith("position_ids"))
+        own_head = [name for name in ("pre_classifier", "classifier") if name in counts]
+        said = [f"`{name}` ({count} tensors)" for name, count in counts.items() if name not in own_head]
+        if own_head:
+            labels = self.config.get("id2label")
+            names = f", labels {', '.join(map(str, labels.values()))}" if isinstance(labels, dict) and labels else ""
+            said.append(f"its own classifier ({sum(counts[name] for name in own_head)} tensors{names})")
+        return ", ".join(said)
 
 
 def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
@@ -42,46 +87,45 @@ def load_backbone(directory: str | Path, layers: int | None = None) -> Backbone:
     architectures.
     """
     directory = Path(directory)
+    if not directory.exists():
+        explain_missing(directory, "encoder")
     if not directory.is_dir():
-        raise UsageError(
-            f"no encoder at `{directory}`",
-            hint="give a directory with config.json, weights and tokenizer.json",
-        )
+        explain_file(directory)
     try:
-        config = read_config(directory)
-        adapter = adapter_for(config.get("model_type"))
-        tokenizer = read_tokenizer(directory)
-        if tokenizer is None:
-            raise UsageError(f"`{directory}` has no tokenizer", hint="tokenizer.json must lie beside config.json")
-        if layers is not None:
-            count = config.get(adapter.config_layers, config.get("num_hidden_layers"))
-            if not isinstance(count, int) or not 1 <= layers <= count:
-                raise UsageError(f"cannot keep `{layers}` layers of an encoder that has `{count}`")
-            config = {**config, adapter.config_layers: layers}
-        tensors, ignored = {}, []
-        for stored, tensor in read_tensors(find_weights(directory)).items():
-            # BERT's first checkpoints call a LayerNorm's parameters by TensorFlow's names.
-            name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-            if not name.startswith(f"{adapter.base}.") and name.split(".")[0] in _BASE_PARTS:
-                name = f"{adapter.base}.{name}"
-            prefix = f"{adapter.layers}."
-            if name.startswith(prefix) and layers is not None:
-                index = name.removeprefix(prefix).split(".")[0]
-                if index.isdigit() and int(index) >= layers:
-                    continue
-            if name.startswith(f"{adapter.base}."):
-                tensors[name] = tensor
-            else:
-                ignored.append(stored)
+        return _read(directory, layers)
     except SpartancError as error:
         if str(directory) in error.message:
             raise
         raise type(error)(f"`{directory}`: {error.message}", error.hint) from error
-    return Backbone(config, tensors, tokenizer, ignored)
 
 
-# What an encoder's own state dict begins with when it was saved without a head.
-_BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
+def _read(directory: Path, layers: int | None) -> Backbone:
+    config = read_config(directory)
+    adapter = adapter_of(config)
+    tokenizer = read_tokenizer(directory)
+    if tokenizer is None:
+        raise UsageError(f"`{directory}` has no tokenizer", hint="tokenizer.json must lie beside config.json")
+    cut = False
+    if layers is not None:
+        count = config.get(adapter.config_layers, config.get("num_hidden_layers"))
+        if not isinstance(count, int) or not 1 <= layers <= count:
+            raise UsageError(f"cannot keep `{layers}` layers of an encoder that has `{count}`")
+        config, cut = {**config, adapter.config_layers: layers}, layers < count
+    backbone = Backbone(directory, config, {}, tokenizer, layers_cut=cut)
+    in_layer = re.compile(rf"{re.escape(adapter.layers)}\.(\d+)\.")
+    for stored, tensor in read_weights(directory).items():
+        # BERT's first checkpoints call a LayerNorm's parameters by TensorFlow's names.
+        name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        if not name.startswith(f"{adapter.base}.") and name.split(".")[0] in _BASE_PARTS:
+            name = f"{adapter.base}.{name}"
+        layer = in_layer.match(name)
+        if layer is not None and layers is not None and int(layer[1]) >= layers:
+            continue
+        if name.startswith(f"{adapter.base}."):
+            backbone.tensors[name], backbone.files[name] = tensor, stored
+        else:
+            backbone.ignored.append(stored)
+    return backbone
 
 
 def build_classifier(
@@ -90,6 +134,7 @@ def build_classifier(
     """An untrained classifier over the encoder; memories and head are drawn from torch's generator.
 
     pairs: whether inputs are two sentences, which an encoder with segments then tells apart.
+    pooling: one of `pooling.POOLINGS`; `choose_pooling` finds the one that suits the checkpoint.
     """
     config = {**backbone.config, "num_labels": outputs}
     for name in ("id2label", "label2id", "problem_type", "architectures"):
@@ -101,24 +146,63 @@ def build_classifier(
         raise
     except Exception as error:  # whatever a constructor raises on values that do not fit together
         raise UsageError(f"the encoder's config does not describe a model: {error}") from error
-    adapter = module.adapter
+    given = _placed(backbone, module)
     state = module.state_dict()
-    expected = {name for name in state if name.startswith(f"network.{adapter.base}.") and ".memory." not in name}
-    given = {module.place(name): tensor for name, tensor in backbone.tensors.items()}
-    # A pooler stands in few checkpoints of language models; without one a classifier starts from a random
-    # one.
-    missing = sorted(name for name in expected - set(given) if f"{adapter.base}.pooler." not in name)
+    mine = f"network.{module.adapter.base}."
+    task_pooler = f"{mine}pooler." if pooling == "task_pooler" else None
+    expected = {
+        name
+        for name in state
+        if name.startswith(mine) and ".memory." not in name and not (task_pooler and name.startswith(task_pooler))
+    }
+    missing = [backbone.stored_name(module.original_name(name)) for name in sorted(expected - set(given))]
     if missing:
-        raise UsageError(f"the encoder lacks tensors: {listed([name.removeprefix('network.') for name in missing])}")
-    for name, tensor in given.items():
-        if name not in expected:
-            backbone.ignored.append(name.removeprefix("network."))
+        raise UsageError(f"the encoder lacks tensors: {listed(missing)}")
+    for name, (stored, tensor) in given.items():
+        if name not in expected and not name.startswith(module.head_prefixes()):
+            backbone.ignored.append(stored)
             continue
         if tensor.shape != state[name].shape:
             got, wanted = list(tensor.shape), list(state[name].shape)
-            raise UsageError(f"`{name.removeprefix('network.')}` has shape `{got}`, expected `{wanted}`")
+            raise UsageError(f"`{stored}` has shape `{got}`, expected `{wanted}`")
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise UsageError(f"`{name.removeprefix('network.')}` holds values that are not finite numbers")
+            raise UsageError(f"`{stored}` holds values that are not finite numbers")
         state[name] = tensor
     module.load_state_dict(state)
     return module
+
+
+def _placed(backbone: Backbone, module: SpartanClassifier) -> dict[str, tuple[str, Tensor]]:
+    """Every tensor with its name in the checkpoint, by its name in `module`; a trained pooler where the head takes it.
+
+    A pooler that was never trained is as good as none, and a pooler of the task is drawn anew.
+    """
+    adapter, given = module.adapter, {}
+    for name, tensor in backbone.tensors.items():
+        place = module.place(name)
+        if name.startswith(f"{adapter.base}.pooler.dense.") and not adapter.pooler_is_frozen:
+            if adapter.pooler is None or not module.has_own_head or not has_trained_pooler(backbone):
+                place = f"unused.{name}"
+            else:
+                place = f"network.{adapter.pooler}.{name.rpartition('.')[2]}"
+        elif module.pooling == "task_pooler" and name.startswith(f"{adapter.base}.pooler."):
+            place = f"unused.{name}"
+        given[place] = backbone.stored_name(name), tensor
+    return given
+
+
+def has_trained_pooler(backbone: Backbone) -> bool:
+    """Whether the checkpoint holds a pooler that was trained.
+
+    A model's class makes one where a masked language model has none, and it is then saved with the encoder. It shows
+    by its bias, which starts as zeros: training leaves none where it was. An encoder that is all zeros there was not
+    trained at all, and its pooler is as good as the rest.
+    """
+    base = backbone.adapter.base
+    bias = backbone.tensors.get(f"{base}.pooler.dense.bias")
+    if bias is None or f"{base}.pooler.dense.weight" not in backbone.tensors:
+        return False
+    if bool(bias.any()):
+        return True
+    others = (tensor for name, tensor in backbone.tensors.items() if name.endswith("dense.bias") and tensor is not bias)
+    return not any(bool(tensor.any()) for tensor in others)

@@ -7,6 +7,7 @@
     encoder_config    Hugging Face's config as a dict
     spartan           {parents, cells, top_k, temperature, layer_norm}
     segment_separator id of the token after which a second text begins, or None
+    pooling           which vector of a text the classifier reads, see `pooling.py`; "pooler" in older files, without it
     tokenizer         the text of tokenizer.json, or None
     problem           the name of a task type: "classification" or "regression"
     labels            names of the classes, [] for regression
@@ -25,12 +26,10 @@ Nothing but weights is ever unpickled.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,10 @@ from torch import Tensor
 
 from spartanc.errors import SpartancError, UnsupportedModelError, UsageError
 from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_count, has_segments, read_encoder_config
-from spartanc.models.encoders.registry import adapter_for
+from spartanc.models.encoders.registry import adapter_for, adapter_of
+from spartanc.models.foreign import explain_foreign_file, explain_missing
 from spartanc.models.memory import SpartanConfig
+from spartanc.models.weights import listed, read_config, read_tokenizer, read_weights, unpickle_weights
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
@@ -65,11 +66,12 @@ _KEYS = {
     "problem": str,
     "labels": list,
     "pairs": bool | None,
+    "pooling": str,
     "eval_examples": list,
     "training": dict,
     "state": dict,
 }
-_ABSENT = {"pairs": None}  # what is taken for entries that files of earlier versions do not have
+_ABSENT = {"pairs": None, "pooling": "pooler"}  # what is taken for entries that files of earlier versions do not have
 
 
 @dataclass
@@ -138,7 +140,10 @@ def load_model(path: str | Path) -> TrainedModel:
 
 
 def save_model(model: TrainedModel, path: str | Path) -> None:
-    """Write a model.pt, whole or not at all."""
+    """Write a model.pt, whole or not at all; what stood at `path` stays until the new file was read back.
+
+    Raises UsageError where it cannot be written, or where `load_model` would refuse it.
+    """
     path = Path(path)
     content = {
         "format": FORMAT,
@@ -150,6 +155,7 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         "problem": model.problem,
         "labels": list(model.labels),
         "pairs": model.pairs,
+        "pooling": model.module.pooling,
         "eval_examples": [
             {"text": example.text, "text_pair": example.text_pair, "label": example.label}
             for example in model.eval_examples
@@ -161,8 +167,9 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+            temporary = Path(file.name)
             torch.save(content, file)
+        _require_sound(temporary, path)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -172,28 +179,44 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         raise UsageError(f"cannot write `{path}`: {error}", hint="is there room, and may you write there?") from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+
+
+def _require_sound(written: Path, path: Path) -> None:
+    """Raise unless what was written can be read again."""
+    try:
+        load_model(written)
+    except SpartancError as error:
+        reason = error.message.removeprefix(f"`{written}`: ")
+        raise type(error)(f"`{path}` was not written, since no command could read it: {reason}", error.hint) from error
 
 
 def build_module(
-    encoder_config: dict[str, Any], spartan: SpartanConfig | None, segment_separator: int | None, state: dict
+    encoder_config: dict[str, Any],
+    spartan: SpartanConfig | None,
+    segment_separator: int | None,
+    state: dict,
+    pooling: str = "pooler",
+    stored: Callable[[str], str] = str,
 ) -> SpartanClassifier:
     """The module with exactly the tensors of `state`; shapes are compared before anything of their size is
     made.
+
+    stored: what the file calls a tensor of the module, for messages.
     """
     _compare_layers(state, encoder_config)
     try:
         with torch.device("meta"):
-            expected = SpartanClassifier(encoder_config, spartan, segment_separator).state_dict()
+            expected = SpartanClassifier(encoder_config, spartan, segment_separator, pooling).state_dict()
     except SpartancError:
         raise
     except Exception as error:  # whatever a Hugging Face constructor raises on values that do not fit together
         raise UsageError(f"the encoder's config does not describe a model: {error}") from error
-    _compare_tensors(state, {name: tuple(value.shape) for name, value in expected.items()})
+    _compare_tensors(state, {name: tuple(value.shape) for name, value in expected.items()}, stored)
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        module = SpartanClassifier(encoder_config, spartan, segment_separator)
+        module = SpartanClassifier(encoder_config, spartan, segment_separator, pooling)
     module.load_state_dict(state)
     return module.eval()
 
@@ -222,62 +245,16 @@ def find_segment_separator(tokenizer: str | None, encoder_config: dict[str, Any]
     return separator if derived == list(encoding.type_ids) else None
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` or torch file; UsageError where it holds anything else or cannot be
-    read.
-    """
-    if not path.is_file():
-        raise UsageError(f"no file `{path}`")
-    if path.stat().st_size == 0:
-        raise UsageError(f"`{path}` is empty")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except Exception as error:  # SafetensorError derives from Exception alone
-            raise UsageError(f"`{path}` is not a readable safetensors file: {error}") from error
-    content = _unpickle_weights(path)
-    named = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
-    if not named or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UsageError(f"`{path}` does not hold a state dict")
-    return dict(content)
-
-
-def _unpickle_weights(path: Path) -> Any:
-    try:
-        _check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged archive raises half a dozen unrelated classes
-        reason = str(error).strip().splitlines()
-        raise UsageError(
-            f"`{path}` is not a readable file of weights ({reason[0] if reason else type(error).__name__})",
-            hint="it is damaged, or holds more than tensors and plain values, which is never loaded",
-        ) from error
-
-
-def _check_sums(path: Path) -> None:
-    """torch reads an archive without looking at its checksums, so that a damaged weight would be a weight."""
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    if is_archive:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of `{damaged}` does not agree")
-
-
 def _load_file(path: Path) -> TrainedModel:
     if not path.exists():
-        raise UsageError(f"no model at `{path}`", hint="give a model.pt, or a directory with config.json and weights")
+        explain_missing(path, "model", "a model.pt, or a directory with config.json and weights")
+    explain_foreign_file(path, "a model.pt: `spartanc train` writes one")
     try:
         if path.stat().st_size == 0:
             raise UsageError(f"`{path}` is empty")
     except OSError as error:
         raise UsageError(f"cannot read `{path}`: {error.strerror}") from error
-    content = _unpickle_weights(path)
+    content = unpickle_weights(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"`{path}` is not a {FORMAT} file", hint="`spartanc train` writes one")
     if content.get("version") != VERSION:
@@ -310,6 +287,7 @@ def _load_file(path: Path) -> TrainedModel:
         content["tokenizer"],
         content["problem"],
         content["labels"],
+        pooling=content["pooling"],
         eval_examples=tuple(examples),
         training=content["training"],
         pairs=content["pairs"],
@@ -318,56 +296,26 @@ def _load_file(path: Path) -> TrainedModel:
 
 def _load_directory(path: Path) -> TrainedModel:
     config = read_config(path)
-    adapter = adapter_for(config.get("model_type"))
+    adapter = adapter_of(config)
     spartan, kind = _original_config(config)
-    state, ignored = _rename_original(read_tensors(find_weights(path)), adapter.layers, spartan, kind)
+    tensors = read_weights(path)
+    names = _original_names(spartan, kind)
+    state, ignored = _rename_original(tensors, adapter.layers, spartan, names)
     encoder_config = {name: value for name, value in config.items() if not name.startswith("spartan_")}
     problem, labels = _original_labels(config)
     tokenizer = read_tokenizer(path)
     separator = find_segment_separator(tokenizer, encoder_config)
-    return _assemble(encoder_config, spartan, separator, state, tokenizer, problem, labels, ignored=tuple(ignored))
-
-
-def read_config(directory: Path) -> dict[str, Any]:
-    """config.json of a model's directory."""
-    path = directory / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read `{path}`: {error.strerror}", hint="is it a model's directory?") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"`{path}` is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise UsageError(f"`{path}` does not hold a JSON object")
-    return config
-
-
-def read_tokenizer(directory: Path) -> str | None:
-    """The text of tokenizer.json, or of what transformers makes of a vocabulary beside it; None where there
-    is none.
-    """
-    path = directory / "tokenizer.json"
-    try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read `{path}`: {error}") from error
-    if not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json")):
-        return None
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        return tokenizer.backend_tokenizer.to_str()
-    except Exception as error:  # whatever a tokenizer class raises on a vocabulary that it cannot read
-        raise UsageError(f"cannot make a tokenizer of the vocabulary in `{directory}`: {error}") from error
-
-
-def find_weights(directory: Path) -> Path:
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (directory / name).exists():
-            return directory / name
-    raise UsageError(f"`{directory}` holds neither model.safetensors nor pytorch_model.bin")
+    return _assemble(
+        encoder_config,
+        spartan,
+        separator,
+        state,
+        tokenizer,
+        problem,
+        labels,
+        stored=lambda name: _original_name(name, adapter.layers, names),
+        ignored=tuple(ignored),
+    )
 
 
 def _assemble(
@@ -378,10 +326,12 @@ def _assemble(
     tokenizer: str | None,
     problem: str,
     labels: list[str],
+    pooling: str = "pooler",
+    stored: Callable[[str], str] = str,
     **rest: Any,
 ) -> TrainedModel:
     task_type = find_task_type(problem)
-    module = build_module(encoder_config, spartan, separator, state)
+    module = build_module(encoder_config, spartan, separator, state, pooling, stored)
     outputs = module.config.num_labels
     if outputs != task_type.outputs(labels):
         raise UsageError(f"{outputs} outputs for {problem} with {len(labels)} labels")
@@ -389,15 +339,24 @@ def _assemble(
     if wrong is not None:
         raise UsageError(wrong)
     if tokenizer is not None:
-        size = TextEncoder(tokenizer, module.max_length()).vocabulary_size()
-        if size > module.config.vocab_size:
-            raise UsageError(f"the tokenizer has {size} tokens, the encoder's table {module.config.vocab_size}")
+        check_vocabulary(TextEncoder(tokenizer, module.max_length()), module)
     return TrainedModel(module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest)
+
+
+def check_vocabulary(encoder: TextEncoder, module: SpartanClassifier) -> None:
+    """UsageError where the tokenizer gives ids that the encoder's table has no row for."""
+    size, rows = encoder.vocabulary_size(), module.config.vocab_size
+    if size > rows:
+        raise UsageError(
+            f"the tokenizer has {size} tokens, the encoder's table {rows}",
+            hint="take the tokenizer that the encoder was trained with, or enlarge the table with transformers'"
+            " `resize_token_embeddings` and train the encoder's new rows",
+        )
 
 
 def _compare_layers(state: dict[str, Tensor], encoder_config: dict[str, Any]) -> None:
     """No more layers than the weights have: making each takes its time, before any shape is compared."""
-    adapter = adapter_for(encoder_config.get("model_type"))
+    adapter = adapter_of(encoder_config)
     in_layer = re.compile(rf"network\.{re.escape(adapter.layers)}\.(\d+)\..+")
     matches = (in_layer.fullmatch(name) for name in state if isinstance(name, str))
     found = len({match[1] for match in matches if match})
@@ -405,15 +364,17 @@ def _compare_layers(state: dict[str, Tensor], encoder_config: dict[str, Any]) ->
         check_count(encoder_config, name, found, f"tensors are missing: the weights hold {found} layers")
 
 
-def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
-    missing = sorted(name for name in shapes if name not in state)
+def _compare_tensors(
+    state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], stored: Callable[[str], str]
+) -> None:
+    missing = sorted(stored(name) for name in shapes if name not in state)
     if missing:
         raise UsageError(f"tensors are missing: {listed(missing)}")
-    extra = sorted(str(name) for name in state if name not in shapes)
+    extra = sorted(stored(str(name)) for name in state if name not in shapes)
     if extra:
         raise UsageError(f"tensors that the model does not have: {listed(extra)}")
-    for name, shape in shapes.items():
-        tensor = state[name]
+    for placed, shape in shapes.items():
+        tensor, name = state[placed], stored(placed)
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             raise UsageError(f"`{name}` is not a dense tensor")
         if tuple(tensor.shape) != shape:
@@ -422,10 +383,6 @@ def _compare_tensors(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]
             raise UsageError(f"`{name}` is of type `{tensor.dtype}`, expected a floating point type")
         if not torch.isfinite(tensor).all():
             raise UsageError(f"`{name}` holds NaN or infinite values")
-
-
-def listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _original_config(config: dict[str, Any]) -> tuple[SpartanConfig, str]:
@@ -454,18 +411,32 @@ def _original_config(config: dict[str, Any]) -> tuple[SpartanConfig, str]:
     return SpartanConfig(**values, layer_norm=config.get("spartan_layer_norm") or "none"), kind
 
 
-def _rename_original(
-    tensors: dict[str, Tensor], layers: str, spartan: SpartanConfig, kind: str
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors under the module's names, and the names of those that the original's forward does not read."""
+def _original_names(spartan: SpartanConfig, kind: str) -> dict[str, str]:
+    """{name in the original's layer: name in our memory}."""
     first = kind == "spartan_version_1"
-    renamed = {
+    names = {
         "spartan_experts.weight": "parents",
         "spartan.weight" if first else "sparse_spartan": "keys",
         "spartan_value.weight" if first else "sparse_spartan_value": "values",
     }
     if spartan.layer_norm == "post":
-        renamed |= {"spartan_layer_norm.weight": "norm.weight", "spartan_layer_norm.bias": "norm.bias"}
+        names |= {"spartan_layer_norm.weight": "norm.weight", "spartan_layer_norm.bias": "norm.bias"}
+    return names
+
+
+def _original_name(name: str, layers: str, names: dict[str, str]) -> str:
+    """What the original's file calls a tensor of the module."""
+    match = re.fullmatch(rf"network\.{re.escape(layers)}\.(\d+)\.(layer|memory)\.(.+)", name)
+    if match is None:
+        return name.removeprefix("network.")
+    inner = {ours: theirs for theirs, ours in names.items()}.get(match[3], match[3])
+    return f"{layers}.{match[1]}.{match[3] if match[2] == 'layer' else inner}"
+
+
+def _rename_original(
+    tensors: dict[str, Tensor], layers: str, spartan: SpartanConfig, renamed: dict[str, str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors under the module's names, and the names of those that the original's forward does not read."""
     in_layer = re.compile(rf"{re.escape(layers)}\.(\d+)\.(.+)")
     state, ignored = {}, []
     for name, tensor in tensors.items():
@@ -475,7 +446,7 @@ def _rename_original(
         elif match is None:
             state[f"network.{name}"] = tensor
         elif match[2] in renamed:
-            cells = not first and match[2].startswith("sparse_")
+            cells = match[2].startswith("sparse_")
             if cells and tensor.dim() != 3:
                 raise UsageError(f"`{name}` has shape `{list(tensor.shape)}`, expected parents, cells, hidden size")
             if cells and tensor.shape[0] != spartan.parents:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spartanc.errors import UnsupportedModelError, UsageError
 from spartanc.models.encoders.adapter import EncoderAdapter
-from spartanc.models.encoders.registry import adapter_for
+from spartanc.models.encoders.registry import adapter_of
 from spartanc.models.memory import Memory, SpartanConfig
 from spartanc.models.pooling import check_pooling, pool, put_linear_head
 
@@ -86,7 +86,7 @@ class SpartanClassifier(nn.Module):
         pooling: str = "pooler",
     ):
         super().__init__()
-        self.adapter = adapter_for(encoder_config.get("model_type"))
+        self.adapter = adapter_of(encoder_config)
         self.config = read_encoder_config(encoder_config)
         self.spartan = spartan
         if segment_separator is not None and not has_segments(self.config, self.adapter):
@@ -162,6 +162,15 @@ class SpartanClassifier(nn.Module):
         index, _, rest = name.removeprefix(prefix).partition(".")
         return f"network.{prefix}{index}.layer.{rest}"
 
+    def original_name(self, name: str) -> str:
+        """What Hugging Face's sequence classifier calls a tensor of this module: the way back from `place`."""
+        name = name.removeprefix("network.")
+        prefix = f"{self.adapter.layers}."
+        if self.spartan is None or not name.startswith(prefix):
+            return name
+        index, _, rest = name.removeprefix(prefix).partition(".")
+        return f"{prefix}{index}.{rest.removeprefix('layer.')}"
+
     def trace(self, input_ids: Tensor, attention_mask: Tensor) -> Trace:
         """One forward pass without gradients, with what every layer and memory computed."""
         hidden: list[Tensor] = []
@@ -193,7 +202,7 @@ def read_encoder_config(encoder_config: dict[str, Any]):
     """Hugging Face's config object; UsageError where values are wrong, UnsupportedModelError for a
     decoder.
     """
-    adapter = adapter_for(encoder_config.get("model_type"))
+    adapter = adapter_of(encoder_config)
     config_class, _, _ = adapter.load_classes()
     clean = {name: value for name, value in encoder_config.items() if name not in _RUN_SETTINGS}
     if clean.get("is_decoder") or clean.get("add_cross_attention"):

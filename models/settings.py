@@ -113,8 +113,10 @@ class TrainRequest:
     columns: the names of the files' columns, where they are not `text`, `text_pair` and `label`.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the same,
     classifier are started from.
+    pooling: which vector of a text the classifier reads: `auto`, `pooler`, `cls` or `mean`, see `choose_pooling.py`.
     samples: whether evaluation examples go into the model, for `compile` to prove its result on.
     resume: go on from the last checkpoint beside `out`, which an interrupted training left.
+    overwrite: whether a file at `out` may be replaced.
     """
 
     backbone: Path
@@ -127,6 +129,8 @@ class TrainRequest:
     layers: int | None = None
     problem: str = AUTO
     columns: Columns | None = None
+    pooling: str = "auto"
     init_from: Path | None = None
     samples: bool = True
     resume: bool = False
+    overwrite: bool = False

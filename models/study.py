@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from spartanc.base.quiet import hush
 from spartanc.errors import CompileError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
+from spartanc.models.choose_pooling import choose_pooling
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.faster import faster
@@ -69,90 +70,146 @@ class Run:
     factor: float
 
 
-def study(
-    backbone: str | Path,
-    data: Sequence[str | Path],
-    out: str | Path,
-    *,
-    methods: Sequence[str] = ("spartan", "houlsby", "pfeiffer", "lora", "head", "full"),
-    seeds: int = 3,
-    shots: Sequence[int | None] = (None,),
-    factors: Sequence[float] = (1.0,),
-    epochs: float = 3,
-    max_length: int = MAX_LENGTH,
-    layers: int | None = None,
-    batch_size: int | None = None,
-    precision: str = "fp32",
-    problem: str = AUTO,
-    columns: Columns | None = None,
-    spartan: SpartanConfig | None = None,
-    page: str | Path | None = None,
-    report: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Train every method on every task and compare. Every `data` directory holds the files train, dev and test, .jsonl
-    or of another kind that is read.
+@dataclass(frozen=True)
+class StudyPlan:
+    """What `spartanc study` is asked for.
 
-    out: directory of `runs.jsonl`, kept and added to. factors: on each method's learning rates, to select from.
-    problem, columns: how the files are read, as for `train`.
-    page: an HTML report. Returns the table as plain values.
+    data: directories with the files train, dev and test, .jsonl or of another kind that is read; problem, columns: how
+    they are read, as for `train`. out: directory of `runs.jsonl`, kept and added to.
+    seeds: how many, from 0 on. shots: numbers of training rows, None for all. factors: on each method's learning rates,
+    to select from. page: an HTML report.
     """
-    say, out = report or (lambda line: None), Path(out)
-    tasks = {Path(directory).name: str(directory) for directory in data}
-    if len(tasks) != len(data):
-        raise UsageError("two data directories have the same name")
-    for method in methods:
-        if method not in ALL_METHODS:
-            raise UsageError(f"method `{method}` is not one of {', '.join(ALL_METHODS)}")
-    common = {
-        "backbone": str(backbone),
-        "layers": layers,
-        "epochs": epochs,
-        "max_length": max_length,
-        "batch_size": batch_size or TrainSettings().batch_size,
-        "precision": precision,
-        "problem": problem,
-        "columns": asdict(columns or Columns()),
-        "spartan": asdict(spartan or SpartanConfig()),
-    }
-    comparisons = [(task, method, count) for task in tasks for count in shots for method in methods]
+
+    backbone: Path
+    data: tuple[Path, ...]
+    out: Path
+    methods: tuple[str, ...] = ("spartan", "houlsby", "pfeiffer", "lora", "head", "full")
+    seeds: int = 3
+    shots: tuple[int | None, ...] = (None,)
+    factors: tuple[float, ...] = (1.0,)
+    epochs: float = 3
+    max_length: int = MAX_LENGTH
+    layers: int | None = None
+    batch_size: int | None = None
+    precision: str = "fp32"
+    pooling: str = "auto"
+    problem: str = AUTO
+    columns: Columns = field(default_factory=Columns)
+    spartan: SpartanConfig = field(default_factory=SpartanConfig)
+    page: Path | None = None
+
+    def __post_init__(self):
+        if len(self.tasks) != len(self.data):
+            raise UsageError("two data directories have the same name")
+        for method in self.methods:
+            if method not in ALL_METHODS:
+                raise UsageError(f"method `{method}` is not one of {', '.join(ALL_METHODS)}")
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """{name: directory}"""
+        return {directory.name: str(directory) for directory in self.data}
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all runs have in common, as a record keeps it."""
+        return {
+            "backbone": str(self.backbone),
+            "layers": self.layers,
+            "epochs": self.epochs,
+            "max_length": self.max_length,
+            "batch_size": self.batch_size or TrainSettings().batch_size,
+            "precision": self.precision,
+            "pooling": self.pooling,
+            "problem": self.problem,
+            "columns": asdict(self.columns),
+            "spartan": asdict(self.spartan),
+        }
+
+    @property
+    def comparisons(self) -> list[tuple[str, str, int | None]]:
+        """(task, method, shots), in the order of the table."""
+        return [(task, method, count) for task in self.tasks for count in self.shots for method in self.methods]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """complete: whether every run is done; runs: how many are. table, means: rows as `study_table` makes them."""
+
+    out: str
+    complete: bool
+    runs: int
+    table: list[dict[str, Any]]
+    means: list[dict[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> StudyResult:
+    """Train every method on every task and compare; runs that `plan.out` holds already are not done again."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    say = report or (lambda line: None)
+    _prepare(plan.out)
+    if rank == 0:
+        for directory in plan.tasks.values():
+            _say_rows(directory, plan.common, say)
+    records = read_records(plan.out, plan.common)
+    runs_file = plan.out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl")
+    _do_runs(plan, plan.comparisons[rank::world], records, runs_file, say)
+    done = _records_of(plan, records)
+    complete = _is_complete(done, plan.comparisons, plan.seeds, plan.factors)
+    steps = _step_times(plan) if rank == 0 and complete else {}
+    table = summarise(done, steps)
+    result = StudyResult(str(plan.out), complete, len(done), table, means(table))
+    if plan.page is not None and rank == 0:
+        plan.page.write_text(render(result.as_json(), done), encoding="utf-8")
+    return result
+
+
+def _prepare(out: Path) -> None:
+    """A directory to add runs to; what holds something else is left alone."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        held = sorted(path.name for path in out.iterdir())
     except OSError as error:
         raise UsageError(f"cannot write `{out}`: {error.strerror}") from error
-    if rank == 0:
-        for directory in tasks.values():
-            _say_rows(directory, common, say)
-    records = read_records(out, common)
-    runs_file = out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl")
+    if held and not any(name.startswith("runs") and name.endswith(".jsonl") for name in held):
+        raise UsageError(f"`{out}` holds `{held[0]}` and no runs of a study", hint="give a new or an empty directory")
+
+
+def _do_runs(
+    plan: StudyPlan,
+    comparisons: Sequence[tuple[str, str, int | None]],
+    records: dict[Run, dict[str, Any]],
+    runs_file: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Every run of `comparisons` that `records` lacks, added to it and to the file."""
 
     def score(run: Run) -> float:
         if run not in records:
-            record = _in_own_process(run, {**common, "data": tasks[run.task]})
+            record = _in_own_process(run, {**plan.common, "data": plan.tasks[run.task]})
             _append(runs_file, record)
             records[run] = record
             say(f"{_title(run)}: dev {record['dev']:.4f}, test {record['test']:.4f}")
         return records[run]["dev"]
 
-    for task, method, count in comparisons[rank::world]:
-        factor = max(factors, key=lambda factor: score(Run(task, method, count, 0, factor)))
-        for seed in range(1, seeds):
+    for task, method, count in comparisons:
+        factor = max(plan.factors, key=lambda factor: score(Run(task, method, count, 0, factor)))
+        for seed in range(1, plan.seeds):
             score(Run(task, method, count, seed, factor))
-    asked = set(comparisons)
+
+
+def _records_of(plan: StudyPlan, records: dict[Run, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records that the plan asks for, in the order of the table."""
+    order = {name: index for index, name in enumerate(plan.comparisons)}
     done = [
         record
         for run, record in records.items()
-        if (run.task, run.method, run.shots) in asked and run.seed < seeds and run.factor in factors
+        if (run.task, run.method, run.shots) in order and run.seed < plan.seeds and run.factor in plan.factors
     ]
-    complete = _is_complete(done, comparisons, seeds, factors)
-    steps = _step_times(out, common, tasks, methods) if rank == 0 and complete else {}
-    order = {name: index for index, name in enumerate(comparisons)}
-    done.sort(key=lambda record: (order[_comparison(record)], record["run"]["seed"], record["run"]["factor"]))
-    table = summarise(done, steps)
-    result = {"out": str(out), "complete": complete, "runs": len(done), "table": table, "means": means(table)}
-    if page is not None and rank == 0:
-        Path(page).write_text(render(result, done), encoding="utf-8")
-    return result
+    return sorted(done, key=lambda record: (order[_comparison(record)], record["run"]["seed"], record["run"]["factor"]))
 
 
 def _comparison(record: dict[str, Any]) -> tuple[str, str, int | None]:
@@ -257,7 +314,8 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
     backbone = load_backbone(common["backbone"], common["layers"])
     torch.manual_seed(run.seed)
     config = SpartanConfig(**common["spartan"]) if run.method == "spartan" else None
-    classifier = build_classifier(backbone, config, outputs, pairs)
+    pooling = choose_pooling(backbone, common["pooling"]).pooling
+    classifier = build_classifier(backbone, config, outputs, pairs, pooling)
     if run.method == "spartan":
         return classifier, backbone.tokenizer
     return BaselineClassifier(classifier, run.method), backbone.tokenizer
@@ -400,20 +458,19 @@ def measure_steps(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _step_times(out: Path, common: dict[str, Any], tasks: dict[str, str], methods: Sequence[str]) -> dict[str, float]:
+def _step_times(plan: StudyPlan) -> dict[str, float]:
     """Seconds of a step on 16 rows of the first task, kept beside the runs so that a resumed study shows the same."""
-    path = out / "steps.json"
-    key = json.dumps([common, list(methods)], sort_keys=True)
+    path, common = plan.out / "steps.json", plan.common
+    key = json.dumps([common, list(plan.methods)], sort_keys=True)
     if path.is_file():
         kept = json.loads(path.read_text())
         if kept["key"] == key:
             return kept["seconds"]
-    directory = Path(next(iter(tasks.values())))
-    file = part_file(directory, "train")
+    file = part_file(plan.data[0], "train")
     examples = read_examples(file, Columns(**common["columns"]))
     labels = decide_task(examples, file, common["problem"]).labels
     modules, rows = {}, None
-    for method in methods:
+    for method in plan.methods:
         classifier, tokenizer = build(Run("", method, None, 0, 1.0), common, max(1, len(labels)), False)
         encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
         rows = rows or EncodedExamples(examples[:16], [0] * len(examples[:16]), encoder)

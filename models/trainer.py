@@ -6,9 +6,7 @@ folder of its own.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -19,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from spartanc.errors import UsageError
+from spartanc.errors import GateError, UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import TrainSettings
+from spartanc.models.training_work import prepare_work
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 
@@ -49,20 +48,61 @@ def run_trainer(
     say: Callable[[str], None],
     resume: bool = False,
 ) -> TrainerRun:
-    """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`."""
+    """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`.
+
+    Raises GateError where loss or weights are no longer finite, UsageError where a checkpoint cannot be written.
+    """
     import transformers
-    from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+    from transformers import PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
     metric = module.task_type.metric
-    checkpoint = _prepare_work(work, identity, resume)
+    checkpoint = prepare_work(work, identity, resume, say)
+    pad_id = module.classifier.config.pad_token_id or 0
+    trainer = _trainer_class()(
+        model=module,
+        args=_arguments(settings, len(train_rows), metric, work),
+        data_collator=lambda rows: pad_rows(rows, pad_id),
+        train_dataset=train_rows,
+        eval_dataset=eval_rows.by_length(),  # batches of like lengths: the score does not depend on the order
+        compute_metrics=lambda prediction: {
+            metric: score(module.task_type, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        },
+        optimizers=(make_optimizer(module, settings), None),
+    )
+    for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
+        trainer.remove_callback(callback)
+    main = trainer.is_world_process_zero()
+    progress = _progress(metric, say, main)
+    trainer.add_callback(progress)
+    started = time.perf_counter()
+    try:
+        with faster(module.classifier, settings.precision):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        progress.bar.stop()
+    seconds = time.perf_counter() - started
+    trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
+    history = [
+        {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
+        for entry in trainer.state.log_history
+        if f"eval_{metric}" in entry
+    ]
+    for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
+        entry["seconds"] = moment - started
+    return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), {metric: trainer.state.best_metric})
+
+
+def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> Any:
+    from transformers import TrainingArguments
+
     when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
     if settings.evaluations is not None:
-        steps = math.ceil(len(train_rows) / settings.batch_size) * settings.epochs
+        steps = math.ceil(rows / settings.batch_size) * settings.epochs
         every = max(1, int(steps // settings.evaluations))
         when = {f"{name}_strategy": "steps" for name in ("eval", "save", "logging")}
         when |= {f"{name}_steps": every for name in ("eval", "save", "logging")}
-    arguments = TrainingArguments(
+    return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -84,68 +124,49 @@ def run_trainer(
         disable_tqdm=True,
         report_to="none",
     )
-    pad_id = module.classifier.config.pad_token_id or 0
-    optimizer = make_optimizer(module, settings)
-    trainer = Trainer(
-        model=module,
-        args=arguments,
-        data_collator=lambda rows: pad_rows(rows, pad_id),
-        train_dataset=train_rows,
-        eval_dataset=eval_rows.by_length(),  # batches of like lengths: the score does not depend on the order
-        compute_metrics=lambda prediction: {
-            metric: score(module.task_type, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
-        },
-        optimizers=(optimizer, None),
-    )
-    for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
-        trainer.remove_callback(callback)
-    main = trainer.is_world_process_zero()
-    if main and checkpoint:
-        say(f"going on from {checkpoint.name}")
-    progress = _progress(metric, say, main)
-    trainer.add_callback(progress)
-    started = time.perf_counter()
-    with faster(module.classifier, settings.precision):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.perf_counter() - started
-    trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
-    history = [
-        {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
-        for entry in trainer.state.log_history
-        if f"eval_{metric}" in entry
-    ]
-    for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
-        entry["seconds"] = moment - started
-    return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), {metric: trainer.state.best_metric})
 
 
-def _prepare_work(work: Path, identity: dict[str, Any], resume: bool) -> Path | None:
-    """The checkpoint to go on from, if that is asked for and `work` holds one; else an empty `work`."""
-    stamp = work / "identity.json"
-    content = json.dumps(identity, sort_keys=True)
-    if resume:
-        checkpoints = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
-        complete = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
-        if complete:
-            if not stamp.is_file() or stamp.read_text() != content:
+def _trainer_class() -> Any:
+    """The Trainer, which goes on with finite numbers only and says what it could not write."""
+    from transformers import Trainer
+
+    class CheckedTrainer(Trainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(*args, **kwargs)
+            if not torch.isfinite(loss).all():
+                raise _diverged(f"the loss became `{loss.item()}` in step {self.state.global_step + 1}")
+            return loss
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            self._require_finite_weights()
+            return super().evaluate(*args, **kwargs)
+
+        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+            self._require_finite_weights()
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            try:
+                super()._save_checkpoint(*args, **kwargs)
+            except Exception as error:  # OSError, torch's RuntimeError, safetensors' own: whoever was writing
+                shutil.rmtree(folder, ignore_errors=True)
                 raise UsageError(
-                    f"`{work}` holds a training with other settings or data",
-                    hint="give the same ones to go on, or start anew without --resume",
-                )
-            return complete[-1]
-    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one prepares
-        return None
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        for left in work.iterdir():  # the folder itself may be locked
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        stamp.write_text(content)
-    except OSError as error:
-        raise UsageError(f"cannot write beside the output: {error}") from error
-    return None
+                    f"cannot write the checkpoint `{folder}`: {error}",
+                    hint="is there room? --resume goes on from the last checkpoint, if there is one",
+                ) from error
+
+        def _require_finite_weights(self) -> None:
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad and not torch.isfinite(parameter).all():
+                    name = name.removeprefix("classifier.")
+                    raise _diverged(f"`{name}` holds NaN or infinite values after step {self.state.global_step}")
+
+    return CheckedTrainer
 
 
-def _progress(metric: str, say: Callable[[str], None], main: bool):
+def _diverged(what: str) -> GateError:
+    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; nothing was written")
+
+
+def _progress(metric: str, say: Callable[[str], None], main: bool) -> Any:
     """A callback that shows steps on a terminal, says what every evaluation came to, and keeps when it was."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

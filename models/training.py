@@ -6,24 +6,21 @@ interrupted training goes on from.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import random
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from spartanc.base.locks import claimed
-from spartanc.errors import UsageError
+from spartanc.errors import GateError, Interrupted, UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
-from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, load_model, save_model
+from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, check_vocabulary, load_model, save_model
+from spartanc.models.choose_pooling import PoolingChoice, choose_pooling
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.few_shot import are_few, for_few_rows
@@ -32,6 +29,8 @@ from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.trainer import TrainerRun, run_trainer
 from spartanc.models.training_data import Say, TaskData, read_task
+from spartanc.models.training_work import claimed_work, is_first_process, last_checkpoint, work_of
+from spartanc.models.weights import file_digest, read_json
 from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.data.reading import data_digest
 from spartanc.runtime_py.text import TextEncoder
@@ -43,13 +42,16 @@ class TrainResult:
 
     why: what the labels were taken for. pairs: whether a row has two texts. rows: odd rows of each file. held_out: what
     was taken of the training rows where there was no development file, in words.
+    pooling: which vector of a text the classifier reads, one of `pooling.POOLINGS`.
     history: every evaluation's epoch, metric, loss, and seconds from the start. best: the metric of the one that was
     saved. seconds: of the training alone.
+    majority_accuracy: on the evaluation rows, of always the class that most of them have; None for a regression.
     """
 
     model: str
     problem: str
     why: str
+    pooling: str
     labels: tuple[str, ...]
     pairs: bool
     rows: dict[str, dict[str, int]]
@@ -62,6 +64,7 @@ class TrainResult:
     steps: int
     history: tuple[dict[str, float], ...]
     best: dict[str, float]
+    majority_accuracy: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"labels": list(self.labels), "history": list(self.history)}
@@ -72,51 +75,104 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
 
     report: called with a line of text now and then; by default they go to stderr.
 
-    Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
+    Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported, GateError where the
+    training diverged, Interrupted (a KeyboardInterrupt) with what is there to go on from.
     """
-    say = report or _say_on_stderr
+    try:
+        return _train(request, report or _say_on_stderr)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as interruption:  # before the training began
+        if request.resume and last_checkpoint(work_of(request.out)) is not None:
+            raise _interrupted(request) from interruption
+        raise
+
+
+def _train(request: TrainRequest, say: Say) -> TrainResult:
     check_output(request)
     data = read_task(request, say)
     settings = settings_for_rows(request, data, say)
     backbone = load_backbone(request.backbone, request.layers)
+    source = None if request.init_from is None else load_model(request.init_from)
+    pooling = find_pooling(request, backbone, source)
     torch.manual_seed(settings.seed)
-    classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs)
+    classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs, pooling.pooling)
+    say(describe_start(backbone, pooling))
     train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
-    start_task(request, classifier, data, train_rows, settings)
+    if source is None:
+        start(classifier, train_rows, settings)
+    else:
+        copy_task(source, classifier, data.labels)
     module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout)
-    identity = identity_of(request, settings, data)
-    work = request.out.with_name(f".{request.out.name}.training")
-    with _claimed(work, request.out):
-        run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
+    identity = identity_of(request, settings, data, backbone, classifier)
+    work = work_of(request.out)
+    with claimed_work(work, request.out):
+        try:
+            run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
+        except KeyboardInterrupt as interruption:
+            raise _interrupted(request) from interruption
+        except GateError:
+            shutil.rmtree(work, ignore_errors=True)  # going on would diverge again
+            raise
         if data.task_type.standardised:
             restore_scale(classifier, data.mean, data.deviation)
         classifier.eval()
-        result = TrainResult(
-            model=str(request.out),
-            problem=data.task_type.name,
-            why=data.decision.why,
-            labels=data.labels,
-            pairs=data.has_pairs,
-            rows=data.counts,
-            held_out=data.held_out,
-            train_rows=len(train_rows),
-            eval_rows=len(eval_rows),
-            truncated=train_rows.truncated,
-            trainable_parameters=sum(value.numel() for value in classifier.parameters() if value.requires_grad),
-            seconds=run.seconds,
-            steps=run.steps,
-            history=run.history,
-            best=run.best,
-        )
         if run.main_process:
             save_model(trained_model(request, settings, data, backbone, classifier, identity, run), request.out)
             shutil.rmtree(work, ignore_errors=True)
-    return result
+    return TrainResult(
+        model=str(request.out),
+        problem=data.task_type.name,
+        why=data.decision.why,
+        pooling=classifier.pooling,
+        labels=data.labels,
+        pairs=data.has_pairs,
+        rows=data.counts,
+        held_out=data.held_out,
+        train_rows=len(train_rows),
+        eval_rows=len(eval_rows),
+        truncated=train_rows.truncated,
+        trainable_parameters=sum(value.numel() for value in classifier.parameters() if value.requires_grad),
+        seconds=run.seconds,
+        steps=run.steps,
+        history=run.history,
+        best=run.best,
+        majority_accuracy=tell_majority(data, run, say),
+    )
+
+
+def tell_majority(data: TaskData, run: TrainerRun, say: Say) -> float | None:
+    """Say what one answer to everything would reach on the evaluation rows, and warn where that is as good."""
+    if not data.labels:
+        return None
+    index, count = Counter(data.eval_targets).most_common(1)[0]
+    share, label = count / len(data.eval_targets), data.labels[int(index)]
+    best = run.best[data.task_type.metric]
+    if best > share:
+        say(f"always `{label}`: {data.task_type.metric} {share:.4f}")
+    else:
+        say(f"warning: the model is no better than always `{label}` ({data.task_type.metric} {share:.4f})")
+    return share
+
+
+def _interrupted(request: TrainRequest) -> Interrupted:
+    work = work_of(request.out)
+    checkpoint = last_checkpoint(work)
+    if checkpoint is None:
+        shutil.rmtree(work, ignore_errors=True)
+        return Interrupted("interrupted before the first checkpoint; nothing was left behind")
+    epoch = read_json(checkpoint / "trainer_state.json").get("epoch")
+    return Interrupted(
+        f"interrupted; `{checkpoint}` holds the training up to epoch {epoch:.3g}, `{request.out}` was not written",
+        goes_on=True,
+    )
 
 
 def check_output(request: TrainRequest) -> None:
     if request.out.is_dir():
         raise UsageError(f"`{request.out}` is a directory", hint="give the name of a file: --out model.pt")
+    if request.out.exists() and not request.overwrite:
+        raise UsageError(f"`{request.out}` exists", hint="--overwrite replaces it when the training has ended well")
 
 
 def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:
@@ -136,36 +192,51 @@ def encode_rows(
     if settings.max_length > longest:
         say(f"the encoder takes at most {longest} tokens a text")
     encoder = TextEncoder(backbone.tokenizer, min(settings.max_length, longest))
+    check_vocabulary(encoder, classifier)
     train_rows = EncodedExamples(data.train_examples, data.train_targets, encoder, data.train_source)
     if train_rows.truncated:
         say(f"{train_rows.truncated} of {len(train_rows)} training texts exceed {encoder.max_length} tokens")
     return train_rows, EncodedExamples(data.eval_examples, data.eval_targets, encoder, data.eval_source)
 
 
-def start_task(
+def find_pooling(request: TrainRequest, backbone: Backbone, source: TrainedModel | None) -> PoolingChoice:
+    """What `--pooling` stands for; `auto` is what the model to start from has, where there is one."""
+    if source is not None and request.pooling == "auto":
+        return PoolingChoice(source.module.pooling, f"as in `{request.init_from}`")
+    return choose_pooling(backbone, request.pooling)
+
+
+def describe_start(backbone: Backbone, pooling: PoolingChoice) -> str:
+    """One line: what was loaded, what the classifier reads and why, what was left out."""
+    word = "pooler" if pooling.pooling == "task_pooler" else pooling.pooling
+    left = backbone.without_use()
+    return f"encoder: {len(backbone.tensors)} tensors of `{backbone.directory}`; pooling: {word} ({pooling.reason})" + (
+        f"; left out: {left}" if left else ""
+    )
+
+
+def identity_of(
     request: TrainRequest,
-    classifier: SpartanClassifier,
-    data: TaskData,
-    rows: EncodedExamples,
     settings: TrainSettings,
-) -> None:
-    """Where training starts: another task's tensors, or what the rows suggest."""
-    if request.init_from is not None:
-        copy_task(load_model(request.init_from), classifier, data.labels)
-    else:
-        start(classifier, rows, settings)
-
-
-def identity_of(request: TrainRequest, settings: TrainSettings, data: TaskData) -> dict[str, Any]:
+    data: TaskData,
+    backbone: Backbone,
+    classifier: SpartanClassifier,
+) -> dict[str, Any]:
     """What a training must have in common with the one that it goes on with."""
     return {
         "settings": asdict(settings),
         "spartan": asdict(request.spartan),
         "layers": request.layers,
-        "init_from": None if request.init_from is None else file_digest(request.init_from),
         "problem": data.task_type.name,
+        "labels": list(data.labels),
+        "pooling": classifier.pooling,
+        "encoder": backbone.digests(),
+        "init_from": None if request.init_from is None else file_digest(request.init_from),
         "columns": list((request.columns or Columns()).names),
-        "data": [None if path is None else data_digest(path) for path in (request.data, request.eval)],
+        "data": {
+            "train": data_digest(request.data),
+            "eval": None if request.eval is None else data_digest(request.eval),
+        },
     }
 
 
@@ -201,21 +272,6 @@ def trained_model(
         {**identity, "results": results},
         pairs=data.has_pairs,
     )
-
-
-@contextmanager
-def _claimed(work: Path, out: Path) -> Iterator[None]:
-    """Keep other trainings of the same `out` away from `work`, which holds this one's checkpoints."""
-    if os.environ.get("RANK", "0") != "0":  # of several processes of one training, the first one holds it
-        yield
-        return
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write beside the output: {error}") from error
-    hint = "wait for it, or give another --out"
-    with claimed(work, UsageError(f"another training is writing `{out}`", hint=hint)):
-        yield
 
 
 def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[str]) -> None:
@@ -267,12 +323,8 @@ def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) 
         linear.bias.mul_(deviation).add_(mean)
 
 
-def file_digest(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def _say_on_stderr(line: str) -> None:
     from rich.console import Console
 
-    if os.environ.get("RANK", "0") == "0":
-        Console(stderr=True).print(line, highlight=False, markup=False)
+    if is_first_process():
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,8 @@
     └── GateError             6  it ran, and missed what was asked (parity, accuracy, latency, size)
 
 A message says what was wrong and where, with values in backticks; `hint` says what to do next.
+
+Beside the tree stands Interrupted, a KeyboardInterrupt that knows what it left behind.
 """
 
 from __future__ import annotations
@@ -45,3 +47,11 @@ class MissingToolError(SpartancError):
 
 class GateError(SpartancError):
     exit_code = 6
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C where something is there to go on from; `goes_on` says whether the same command with --resume does."""
+
+    def __init__(self, message: str, goes_on: bool = False):
+        super().__init__(message)
+        self.goes_on = goes_on

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spartanc.errors import UnsupportedModelError
 from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.bert import BERT
@@ -22,3 +24,29 @@ def adapter_for(model_type: object) -> EncoderAdapter:
             hint=f"model_type must be one of {', '.join(ADAPTERS)}",
         )
     return adapter
+
+
+def adapter_of(config: dict[str, Any]) -> EncoderAdapter:
+    """The adapter of a config.json's content; UnsupportedModelError where there is none, or no `model_type`."""
+    model_type = config.get("model_type")
+    if model_type is not None:
+        return adapter_for(model_type)
+    guess = _guess(config)
+    line = f'`"model_type": "{guess or "…"}",`'
+    known = "" if guess else f", one of {', '.join(ADAPTERS)}"
+    raise UnsupportedModelError(
+        "the encoder's config has no `model_type`", hint=f"add the line {line} to config.json{known}"
+    )
+
+
+def _guess(config: dict[str, Any]) -> str | None:
+    """The `model_type` that other values of a config speak for."""
+    architectures = config.get("architectures")
+    named = str(architectures[0]).lower() if isinstance(architectures, list) and architectures else ""
+    for model_type in ADAPTERS:
+        if named.startswith(model_type):
+            return model_type
+    if named:
+        return None
+    telling = {"dim": "distilbert", "embedding_size": "electra", "relative_attention_num_buckets": "mpnet"}
+    return next((model_type for name, model_type in telling.items() if name in config), None)

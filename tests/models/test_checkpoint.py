@@ -193,7 +193,7 @@ def set_spartan(**values):
         (lambda content: content.update(segment_separator="x"), 2, "`segment_separator` is of type `str`"),
         (lambda content: content.update(eval_examples=[{"label": "a"}]), 2, "has no text"),
         (lambda content: content["encoder_config"].update(model_type="gpt2"), 3, "`gpt2` is not supported"),
-        (lambda content: content["encoder_config"].pop("model_type"), 3, "`None` is not supported"),
+        (lambda content: content["encoder_config"].pop("model_type"), 3, "no `model_type`"),
         (lambda content: content["encoder_config"].update(is_decoder=True), 3, "decoder"),
         (lambda content: content["encoder_config"].update(hidden_size="wide"), 2, "config"),
         (lambda content: content["encoder_config"].update(num_attention_heads=5), 2, "config"),
@@ -299,7 +299,7 @@ def test_original_directory_with_wrong_tensors(original):
     edit_tensors(original, lambda tensors: tensors.update({"roberta.pooler.dense.bias": torch.ones(64)}))
     assert_fails(original, 2, "does not have", "roberta.pooler.dense.bias")
     edit_tensors(original, lambda tensors: (tensors.pop("roberta.pooler.dense.bias"), tensors.pop(parents)))
-    assert_fails(original, 2, "missing", "layer.0.memory.parents")
+    assert_fails(original, 2, "missing", f"`{parents}`")
     edit_tensors(original, lambda tensors: tensors.update({parents: torch.full((8, 64), float("inf"))}))
     assert_fails(original, 2, "NaN or infinite")
 

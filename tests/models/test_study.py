@@ -11,7 +11,7 @@ import torch
 from spartanc.errors import UsageError
 from spartanc.models import study as module
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.study import Run, draw_shots, kept_settings, run_one, settings_for, study
+from spartanc.models.study import Run, StudyPlan, draw_shots, kept_settings, run_one, settings_for, study
 from spartanc.models.study_table import means, summarise
 from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
@@ -36,7 +36,7 @@ def in_this_process(run, common):
 
 
 def small_study(place, out, **options):
-    return study(place[0], [place[1]], out, seeds=1, epochs=1, spartan=SMALL, **options)
+    return study(StudyPlan(place[0], (place[1],), out, seeds=1, epochs=1, spartan=SMALL, **options)).as_json()
 
 
 def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, monkeypatch):
@@ -157,12 +157,13 @@ def test_rates_are_tried_on_the_first_seed_and_the_best_goes_on(place, tmp_path,
     monkeypatch.setattr(module, "_in_own_process", train)
     monkeypatch.setattr(module, "_step_times", lambda *arguments: {})
     options = {"methods": ("spartan",), "seeds": 3, "factors": (1.0, 0.5, 2.0), "spartan": SMALL}
-    result = study(place[0], [place[1]], tmp_path / "out", **options)
+    plan = StudyPlan(place[0], (place[1],), tmp_path / "out", **options)
+    result = study(plan).as_json()
     assert ran == [(0, 1.0), (0, 0.5), (0, 2.0), (1, 0.5), (2, 0.5)]
     assert result["complete"]
     assert [(row["factor"], row["seeds"]) for row in result["table"]] == [(0.5, 3)]
     ran.clear()
-    assert study(place[0], [place[1]], tmp_path / "out", **options)["table"] == result["table"]
+    assert study(plan).table == result["table"]
     assert ran == []
 
 

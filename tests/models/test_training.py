@@ -81,7 +81,11 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     result = quick(files, tmp_path / "model.pt", settings=LEARNS, report=lines.append)
     assert result.best["accuracy"] > 0.9
     assert len(result.history) == 5
-    assert lines[-1].startswith("epoch 5: accuracy")
+    assert lines[-2].startswith("epoch 5: accuracy")
+    labels = [example.label for example in read_examples(files[2])]
+    majority = max(labels.count(name) for name in set(labels)) / len(labels)
+    assert result.majority_accuracy == majority
+    assert f": accuracy {majority:.4f}" in lines[-1]
     assert capfd.readouterr().out == ""
     model = load_model(tmp_path / "model.pt")
     assert model.labels == ("negative", "positive")
@@ -99,6 +103,15 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
         "model.pt",
         "train.jsonl",
     ]
+
+
+def test_a_model_that_is_no_better_than_one_answer_is_called_so(files, tmp_path):
+    rows = [row | {"label": "positive"} for row in sentiment(40, 2)]
+    dev = write_examples(tmp_path / "one.jsonl", [*rows[1:], rows[0] | {"label": "negative"}])
+    lines = []
+    result = quick((*files[:2], dev), tmp_path / "model.pt", report=lines.append)
+    assert result.best["accuracy"] <= result.majority_accuracy == 39 / 40
+    assert lines[-1] == "warning: the model is no better than always `positive` (accuracy 0.9750)"
 
 
 def test_only_the_task_is_trained(files, tmp_path):
@@ -136,7 +149,7 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_model(files, tmp_pa
         quick(files, tmp_path / "cut.pt", settings=settings, report=interrupt)
     assert not (tmp_path / "cut.pt").exists()
     lines = []
-    with pytest.raises(SpartancError, match="other settings or data"):
+    with pytest.raises(SpartancError, match="differs from this one in: settings epochs"):
         quick(files, tmp_path / "cut.pt", settings=TrainSettings(epochs=4, batch_size=8), resume=True)
     resumed = quick(files, tmp_path / "cut.pt", settings=settings, report=lines.append, resume=True)
     assert any(line.startswith("going on from checkpoint") for line in lines)

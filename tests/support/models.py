@@ -111,13 +111,14 @@ def tiny_model(
     problem: str = "classification",
     spartan: SpartanConfig | None = None,
     seed: int = 0,
+    pooling: str = "pooler",
 ) -> TrainedModel:
     """A model of `architecture` whose memories are large enough to change its logits visibly."""
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
     config = tiny_encoder_config(architecture, layers, hidden, len(labels) if problem == "classification" else 1)
     tokenizer = tiny_tokenizer(architecture in ("roberta", "mpnet"))
     torch.manual_seed(seed)
-    module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config)).eval()
+    module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()
     with torch.no_grad():
         for memory in module.memories():
             for parameter in (memory.parents, memory.keys, memory.values):
