@@ -3,7 +3,7 @@
 before:  linear(x, weight_fp32[N, K], bias) [-> gelu]            weight and bias stored; gelu exact, its only reader
 after:   linear_int8(x, blocks, scales[N], sums[N], bias, gelu)  see spartanc.passes.ops.linear_int8
 
-A scale for each output; activations are rounded row by row at run time. Left alone, with the reason: a linear whose
+A scale for each output, weights from -127 to 127 as the kernels want them; activations are rounded row by row at run time. Left alone, with the reason: a linear whose
 weight or bias is computed or an input of the program, or not float32, or of a size that the kernels do not take.
 A GELU by tanh stays outside. Judged end to end, by labels and accuracy.
 """
@@ -11,15 +11,17 @@ A GELU by tanh stays outside. Judged end to end, by labels and accuracy.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torchao.quantization import MappingType
+from torchao.quantization.quant_primitives import choose_qparams_affine, quantize_affine
 
 from spartanc.passes.last_linear import gives_the_logits
 from spartanc.passes.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.quantize_memories import quantize_cells
 
 _LINEAR = torch.ops.aten.linear.default
 _GELU = torch.ops.aten.gelu.default
@@ -86,9 +88,17 @@ def _only_gelu(node: Node) -> Node | None:
     return readers[0] if readers[0].kwargs.get("approximate", "none") == "none" else None
 
 
+def quantize_weights(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """torchao's symmetric int8 [N, K] within -127 to 127, and scales float32 [N]: an output's largest weight is 127."""
+    block = (1, weight_NK.shape[1])
+    limits = {"quant_min": -127, "quant_max": 127}
+    scales_N, zeros_N = choose_qparams_affine(weight_NK.detach(), MappingType.SYMMETRIC, block, torch.int8, **limits)
+    return quantize_affine(weight_NK.detach(), block, scales_N, zeros_N, torch.int8, **limits), scales_N.flatten()
+
+
 def _replace(program: ExportedProgram, node: Node, gelu: Node | None, number: int) -> None:
     weight_NK = constant_tensor(program, node.args[1])
-    packed = pack_weights(*quantize_cells(weight_NK, 8))
+    packed = pack_weights(*quantize_weights(weight_NK))
     constants = [add_constant(program, f"linear_{number}_{name}", tensor) for name, tensor in packed._asdict().items()]
     with program.graph.inserting_before(node):
         arguments = (node.args[0], *constants, _bias(node), gelu is not None)

@@ -49,11 +49,13 @@ class PackedWeights(NamedTuple):
 def pack_weights(weight_NK: Tensor, scales_N: Tensor) -> PackedWeights:
     """int8 [N, K] with weight = weight_NK * scales_N, in the kernels' layout; `unpack_weights` undoes it exactly.
 
-    Raises ValueError for a size that the kernels do not take.
+    Raises ValueError for a size or a weight (-128) that the kernels do not take.
     """
     outputs, inputs = weight_NK.shape
     if not (1 <= inputs <= MAX_INPUTS and 1 <= outputs <= MAX_OUTPUTS):
         raise ValueError(f"a weight must be within [1, 1] and [{MAX_OUTPUTS}, {MAX_INPUTS}], got [{outputs}, {inputs}]")
+    if (weight_NK == -128).any():  # two products with it would not fit the 16 bits of Arm's
+        raise ValueError("a weight must be within -127 and 127, got -128")
     padding = (0, -inputs % BLOCK_INPUTS, 0, -outputs % BLOCK_OUTPUTS)
     padded = torch.nn.functional.pad(weight_NK.to(torch.int8), padding)
     quads = padded.unflatten(1, (-1, BLOCK_INPUTS // QUAD, QUAD)).unflatten(0, (-1, BLOCK_OUTPUTS))

@@ -44,9 +44,12 @@ def test_the_choice_and_its_reason(quantization, lowering, linears, kernels):
     assert choice.reason
 
 
-def test_arm_targets_keep_xnnpack():
-    for name in ("rpi3", "rpi4", "rpi5", "android-arm64"):
-        assert find_target(name).linears == "xnnpack"
+def test_boards_take_our_linears_and_say_why():
+    for name in ("rpi3", "rpi4", "rpi5"):
+        choice = choose_linears(find_target(name), "int8", "fused")
+        assert choice.are_ours
+        assert choice.reason == find_target(name).linears_reason
+    assert choose_linears(find_target("android-arm64"), "int8", "portable").kernels == "xnnpack"
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])

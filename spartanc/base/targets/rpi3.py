@@ -1,6 +1,6 @@
 """Raspberry Pi 3 Model B: BCM2837, four Cortex-A53, 64-bit Raspberry Pi OS."""
 
-from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.base.targets.target import Cache, Target
 
 RPI3 = Target(
@@ -21,4 +21,6 @@ RPI3 = Target(
     memory_gb_per_s=2.0,
     packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
+    linears="spartan",
+    linears_reason=LINEARS_REASON["cortex-a53"],
 )

@@ -1,6 +1,6 @@
 """Raspberry Pi 4 Model B: BCM2711, four Cortex-A72, 64-bit Raspberry Pi OS; no crypto, no dot products."""
 
-from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.base.targets.target import Cache, Target
 
 RPI4 = Target(
@@ -21,4 +21,6 @@ RPI4 = Target(
     memory_gb_per_s=4.0,
     packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
+    linears="spartan",
+    linears_reason=LINEARS_REASON["cortex-a72"],
 )

@@ -1,6 +1,6 @@
 """Raspberry Pi 5: BCM2712, four Cortex-A76, 64-bit Raspberry Pi OS; dot products and fp16."""
 
-from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.base.targets.target import Cache, Target
 
 RPI5 = Target(
@@ -21,4 +21,6 @@ RPI5 = Target(
     memory_gb_per_s=10.0,
     packed_keys_up_to=PACKED_KEYS_UP_TO,
     runs_under_qemu=True,
+    linears="spartan",
+    linears_reason=LINEARS_REASON["cortex-a76"],
 )

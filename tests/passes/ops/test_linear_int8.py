@@ -8,7 +8,7 @@ from spartanc.passes.ops.linear_int8 import MAX_INPUTS, linear_int8, pack_weight
 
 def _layer(outputs, inputs, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randint(-128, 128, (outputs, inputs), generator=generator, dtype=torch.int8)
+    weight = torch.randint(-127, 128, (outputs, inputs), generator=generator, dtype=torch.int8)
     return weight, torch.rand(outputs, generator=generator) / 100, torch.randn(outputs, generator=generator)
 
 
@@ -28,6 +28,8 @@ def test_packing_is_undone_exactly(outputs, inputs):
 def test_sizes_that_the_kernels_do_not_take_are_refused():
     with pytest.raises(ValueError, match=str(MAX_INPUTS + 1)):
         pack_weights(torch.zeros(1, MAX_INPUTS + 1, dtype=torch.int8), torch.ones(1))
+    with pytest.raises(ValueError, match="-128"):
+        pack_weights(torch.tensor([[1, -128]], dtype=torch.int8), torch.ones(1))
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), [(5, 1), (20, 70), (64, 256)])

@@ -11,7 +11,7 @@ from executorch.exir import EdgeCompileConfig, to_edge
 from torch import nn
 
 from spartanc.passes.ops.linear_int8 import pack_weights
-from spartanc.passes.quantize_memories import quantize_cells
+from spartanc.passes.quantize_linears import quantize_weights
 from support.operators import RUNNER
 
 
@@ -23,7 +23,7 @@ class Linears(nn.Module):
         torch.manual_seed(4)
         self.sizes = [(130, 33), (130, 64), (130, 1)]
         for i, (inputs, outputs) in enumerate(self.sizes):
-            packed = pack_weights(*quantize_cells(torch.randn(outputs, inputs), 8))
+            packed = pack_weights(*quantize_weights(torch.randn(outputs, inputs)))
             for name, tensor in packed._asdict().items():
                 self.register_buffer(f"{name}_{i}", tensor)
             self.register_buffer(f"bias_{i}", torch.randn(outputs))

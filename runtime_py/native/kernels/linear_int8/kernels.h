@@ -37,6 +37,7 @@ struct LinearKernels {
   // q[k / 64 * 1024 + k % 64] of one row, 0 for the padding behind its inputs.
   void (*quantize)(const float* row, std::size_t inputs, float inverse_step, std::int32_t zero, std::uint8_t* q);
   void (*multiply)(const LinearJob& job);
+  std::uint8_t byte_of_zero = 0;  // how q = 0 lies in the scratch
 };
 
 #define SPARTAN_LINEAR(enumerator, suffix, usable) extern const LinearKernels kLinearInt8_##suffix;

@@ -91,13 +91,16 @@ const char* linear_kernel_name(LinearKernel kernel) {
     case LinearKernel::kAvxVnni: return "avxvnni";
     case LinearKernel::kAvx512Vnni: return "avx512vnni";
     case LinearKernel::kAmx: return "amx";
+    case LinearKernel::kNeon: return "neon";
+    case LinearKernel::kNeonDot: return "neondot";
   }
   return "unknown";
 }
 
 LinearKernel linear_kernel_named(const char* name) {
   for (const LinearKernel kernel : {LinearKernel::kPortable, LinearKernel::kAvx2, LinearKernel::kAvxVnni,
-                                    LinearKernel::kAvx512Vnni, LinearKernel::kAmx}) {
+                                    LinearKernel::kAvx512Vnni, LinearKernel::kAmx, LinearKernel::kNeon,
+                                    LinearKernel::kNeonDot}) {
     if (std::strcmp(name, linear_kernel_name(kernel)) == 0) return kernel;
   }
   return LinearKernel::kBest;
@@ -142,7 +145,9 @@ LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std:
     const RowStep step = choose_step(kernels->range(row, inputs));
     std::uint8_t* q = layout.x + r / kTileRows * layout.input_blocks * kTileBytes + r % kTileRows * kTileInputs;
     if (step.inverse == 0.0f) {
-      for (std::size_t block = 0; block < layout.input_blocks; ++block) std::memset(q + block * kTileBytes, 0, kTileInputs);
+      for (std::size_t block = 0; block < layout.input_blocks; ++block) {
+        std::memset(q + block * kTileBytes, kernels->byte_of_zero, kTileInputs);
+      }
     } else {
       kernels->quantize(row, inputs, step.inverse, step.zero, q);
     }

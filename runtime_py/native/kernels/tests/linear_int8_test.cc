@@ -14,7 +14,8 @@ using spartan::LinearStatus;
 using test::Guarded;
 
 constexpr LinearKernel kKernels[] = {LinearKernel::kPortable, LinearKernel::kAvx2, LinearKernel::kAvxVnni,
-                                     LinearKernel::kAvx512Vnni, LinearKernel::kAmx};
+                                     LinearKernel::kAvx512Vnni, LinearKernel::kAmx,      LinearKernel::kNeon,
+                                     LinearKernel::kNeonDot};
 constexpr double kEpsilon = 0x1p-24;
 
 // A layer, its packed form, and inputs; all in guarded buffers.
@@ -41,7 +42,7 @@ struct Layer {
       for (std::int64_t k = 0; k < s.inputs; ++k) {
         // Every eighth weight lies at an end of the range: that is where narrower sums would saturate.
         const bool extreme = random() % 8 == 0;
-        const auto value = static_cast<std::int8_t>(extreme ? (random() % 2 ? -128 : 127) : random() % 256);
+        const auto value = static_cast<std::int8_t>(extreme ? (random() % 2 ? -127 : 127) : static_cast<int>(random() % 255) - 127);
         w[static_cast<std::size_t>(n * s.inputs + k)] = value;
         const std::int64_t block = n / 16 * input_blocks + k / 64;
         blocks[static_cast<std::size_t>(block * 1024 + k % 64 / 4 * 64 + n % 16 * 4 + k % 4)] = value;
@@ -187,18 +188,18 @@ void shapes() {
   try_shape(4, {2, 65536, 3});
 }
 
-// All inputs 255 steps from zero, all weights -128: the largest sum there is fits.
+// All inputs 255 steps from zero, all weights -127: the largest sum there is fits.
 void extremes() {
   for (const LinearKernel kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
     test::context = std::string("extremes ") + linear_kernel_name(kernel);
     test::Random random(test::seed);
     Layer layer(random, {2, spartan::kMaxLinearInputs, 17});
-    std::fill(layer.w.begin(), layer.w.end(), std::int8_t{-128});
-    std::fill(layer.sums.begin(), layer.sums.end(), -128 * static_cast<std::int32_t>(layer.shape.inputs));
+    std::fill(layer.w.begin(), layer.w.end(), std::int8_t{-127});
+    std::fill(layer.sums.begin(), layer.sums.end(), -127 * static_cast<std::int32_t>(layer.shape.inputs));
     for (std::int64_t n = 0; n < 32; ++n) {
       for (std::int64_t k = 0; n < 17 && k < layer.shape.inputs; ++k) {
-        layer.blocks[static_cast<std::size_t>((n / 16 * 1024 + k / 64) * 1024 + k % 64 / 4 * 64 + n % 16 * 4 + k % 4)] = -128;
+        layer.blocks[static_cast<std::size_t>((n / 16 * 1024 + k / 64) * 1024 + k % 64 / 4 * 64 + n % 16 * 4 + k % 4)] = -127;
       }
     }
     std::fill_n(layer.row(0), layer.shape.inputs, 3.0f);

@@ -5,7 +5,7 @@
 //   q_rk = clamp(round(x_rk / step_r) + zero_r, 0, 255)
 //   y_rn = (sum over k of (q_rk - zero_r) * w_nk) * (step_r * scale_n) + bias_n,   then GELU if asked
 //
-// x [rows, inputs] and y [rows, outputs]: float, row-major, dense, of any alignment; w int8 in packed blocks. All
+// x [rows, inputs] and y [rows, outputs]: float, row-major, dense, of any alignment; w int8, -127 to 127, in packed blocks. All
 // integers, and without GELU all results, are the same bit for bit on every kernel. With the exact GELU (x * Phi(x))
 // they lie within 1e-6 of |y|, and 1e-9, of it. Rows are independent: what one holds does not touch another.
 //
@@ -30,7 +30,7 @@ enum class LinearStatus : int {
 };
 const char* describe(LinearStatus status);
 
-enum class LinearKernel : int { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512Vnni, kAmx };
+enum class LinearKernel : int { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512Vnni, kAmx, kNeon, kNeonDot };
 const char* linear_kernel_name(LinearKernel kernel);
 // kBest where no kernel is called so.
 LinearKernel linear_kernel_named(const char* name);
@@ -74,7 +74,7 @@ LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std:
 // How many units there are. Those of one panel of 32 outputs follow each other.
 std::int64_t linear_int8_units(const LinearShape& shape);
 
-// Computes the outputs of units [begin, end). All rows lie in the scratch by now, from any kernel.
+// Computes the outputs of units [begin, end). All rows lie in the scratch by now, from the same kernel.
 LinearStatus linear_int8_multiply(const LinearShape& shape, const LinearInt8Weights& weights, const void* scratch,
                                   std::size_t scratch_size, std::int64_t begin, std::int64_t end, float* out,
                                   LinearKernel kernel = LinearKernel::kBest);
