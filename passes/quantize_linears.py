@@ -3,9 +3,9 @@
 before:  linear(x, weight_fp32[N, K], bias) [-> gelu]            weight and bias stored; gelu exact, its only reader
 after:   linear_int8(x, blocks, scales[N], sums[N], bias, gelu)  see spartanc.passes.ops.linear_int8
 
-A scale for each output, weights from -127 to 127 as the kernels want them; activations are rounded row by row at run time. Left alone, with the reason: a linear whose
-weight or bias is computed or an input of the program, or not float32, or of a size that the kernels do not take.
-A GELU by tanh stays outside. Judged end to end, by labels and accuracy.
+A scale for each output; weights from -127 to 127, as the kernels need them; activations are rounded row by row at run
+time. Left alone, with the reason: a linear whose weight or bias is computed or an input of the program, or not float32,
+or of a size that the kernels do not take. A GELU by tanh stays outside. Judged end to end, by labels and accuracy.
 """
 
 from __future__ import annotations

@@ -25,10 +25,7 @@ _PACKED_UP_TO = {
     "avx512_vnni": {"none": 4.5, "int8": 3.0, "int4": 9.0},
     "avx2": {"none": 3.0, "int8": 1.5, "int4": 3.0},
 }
-_LINEARS_WITH_TILES = {
-    "linears": "spartan",
-    "linears_reason": "XNNPACK does not use this processor's tile registers (amx_int8)",
-}
+_TILES = "XNNPACK does not use this processor's tile registers (amx_int8)"
 
 
 def _cpu_features() -> tuple[str, ...]:
@@ -74,5 +71,6 @@ def host() -> Target:
         memory_gb_per_s=20.0,
         packed_keys_up_to=next((_PACKED_UP_TO[each] for each in _PACKED_UP_TO if each in features), PACKED_KEYS_UP_TO),
         # XNNPACK has no kernels for tile registers, which are worth a factor of ten over its dot products.
-        **_LINEARS_WITH_TILES if "amx_int8" in features else {},
+        linears="spartan" if "amx_int8" in features else "xnnpack",
+        linears_reason=_TILES if "amx_int8" in features else Target.linears_reason,
     )

@@ -32,7 +32,8 @@ class Target:
     `base_flags` are what every source file is compiled with, so that one library serves each board of an
     architecture and nothing outside a kernel chosen at run time needs more than the base instruction set.
     `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read
-    bandwidth of the whole chip. Both feed estimates only. `linears` says whose kernels int8 linears are compiled for, and `linears_reason` why.
+    bandwidth of the whole chip. Both feed estimates only. `linears` says whose kernels int8 linears are compiled for,
+    and `linears_reason` why.
     `packed_keys_up_to`, by quantisation: up to how many times the chosen cells a memory's cells may be for one blocked
     product over all keys to be faster than reading the chosen parents' keys alone (M / (K C), which is E / K).
     """
