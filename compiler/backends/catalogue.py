@@ -36,9 +36,8 @@ def choose_backend(target: Target, scheme: Scheme, lowering: str | None, torchsc
         return BackendChoice(PORTABLE, _FP32 if scheme.is_exact else "the portable lowering holds stock operators only")
     if scheme.is_exact:
         return BackendChoice(XNNPACK, _FP32)
-    if target.linears == SPARTAN_KERNELS.kernels:
-        return BackendChoice(SPARTAN_KERNELS, "XNNPACK does not use this processor's tile registers (amx_int8)")
-    return BackendChoice(XNNPACK, f"XNNPACK has the fastest int8 kernels for `{target.cpu}`")
+    ours = target.linears == SPARTAN_KERNELS.kernels
+    return BackendChoice(SPARTAN_KERNELS if ours else XNNPACK, target.linears_reason)
 
 
 def backend_of(manifest: Mapping[str, Any]) -> Backend:

@@ -46,10 +46,11 @@ def test_the_choice_and_its_reason(quantization, lowering, linears, kernels):
 
 def test_boards_take_our_linears_and_say_why():
     for name in ("rpi3", "rpi4", "rpi5"):
-        choice = choose_linears(find_target(name), "int8", "fused")
-        assert choice.are_ours
+        choice = choose_backend(find_target(name), find_scheme("int8"), None)
+        assert choice.backend.kernels == "spartan"
         assert choice.reason == find_target(name).linears_reason
-    assert choose_linears(find_target("android-arm64"), "int8", "portable").kernels == "xnnpack"
+    android = choose_backend(find_target("android-arm64"), find_scheme("int8"), "portable")
+    assert android.backend.kernels == "xnnpack"
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
