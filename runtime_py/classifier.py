@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def load(
     key = None if require_signature is None else Path(require_signature)
     opened = open_bundle(Path(bundle), require_signature=key)
     require_native(opened)
+    opened = replace(opened, path=opened.path.absolute())  # tasks are opened later, wherever the program is by then
     library = local_runtime(opened.path) / LIBRARY
     return Classifier(opened, library=library, threads=threads, sessions=sessions)
 

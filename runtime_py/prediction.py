@@ -14,28 +14,33 @@ class Prediction:
     """The answer for one text.
 
     text: the text, or the pair, as it was given.
-    label: the most probable class; None for a regression.
-    score: the probability of `label`; for a regression the value itself, in the unit of the training labels.
+    label: the most probable class; None for a regression, and for a task whose texts may have several labels.
+    score: the probability of `label`, or of the most probable class where there is no `label`; for a regression the
+    value itself, in the unit of the training labels.
     scores: the probability of every class, in the order of `Classifier.labels`; empty for a regression.
-    truncated: whether the text was longer than the program takes, and cut.
+    labels: of a task whose texts may have several, those above their thresholds; None for other tasks.
+    truncated: whether the text was longer than the bundle takes, and cut.
     """
 
     text: Text
     label: str | None
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
     truncated: bool = False
 
     @classmethod
     def of(cls, text: Text, answer: Mapping[str, Any]) -> Prediction:
         """From an answer in the form of `spartanc run --json`."""
-        label, scores = answer.get("label"), answer.get("scores", {})
-        score = answer["score"] if "score" in answer else scores[label]
-        return cls(text, label, score, dict(scores), answer.get("truncated", False))
+        label, scores = answer.get("label"), dict(answer.get("scores", {}))
+        score = answer["score"] if "score" in answer else max(scores.values()) if label is None else scores[label]
+        several = tuple(answer["labels"]) if "labels" in answer else None
+        return cls(text, label, score, scores, several, bool(answer.get("truncated", False)))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values that `json.dumps` takes; `text_pair` is there for a pair only."""
+        """Plain values that `json.dumps` takes; `text_pair` and `labels` are there only if they have a meaning."""
         one, *other = (self.text,) if isinstance(self.text, str) else self.text
         pair = {"text_pair": other[0]} if other else {}
-        found = {"label": self.label, "score": self.score, "scores": dict(self.scores), "truncated": self.truncated}
-        return {"text": one, **pair, **found}
+        several = {} if self.labels is None else {"labels": list(self.labels)}
+        answer = {"label": self.label, **several, "score": self.score, "scores": dict(self.scores)}
+        return {"text": one, **pair, **answer, "truncated": self.truncated}

@@ -1,10 +1,11 @@
 """spartanc: compiles trained SPARTAN sparse-memory Transformers to small Arm devices, and runs what it compiled.
 
+    result = spartanc.compile("model.pt", target="rpi4", out="bundle", quantize="int8")
     with spartanc.load("bundle") as model:
         model.classify(["how far is Denver?"])
 
-The names below are the stable interface. Each is imported when it is first used:
-`import spartanc` needs the standard library only, and `load` needs numpy and tokenizers, no torch.
+The ten names below are the whole stable interface; docs/python-api.md describes them. Each is imported when it is first
+used: `import spartanc` needs the standard library only, and `load` needs numpy and tokenizers, no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from spartanc.base.version import VERSION as __version__
 from spartanc.errors import SpartancError
 
 if TYPE_CHECKING:
-    from spartanc.passes import fuse_memories
+    from spartanc.api import bench, compile, train, verify
+    from spartanc.passes.fuse_memories import fuse_memories
     from spartanc.runtime_py.classifier import load
     from spartanc.runtime_py.prediction import Prediction
 
@@ -25,15 +27,23 @@ __all__ = [
     "Prediction",
     "SpartancError",
     "__version__",
+    "bench",
+    "compile",
     "errors",
     "fuse_memories",
     "load",
+    "train",
+    "verify",
 ]
 
 _HOMES = {
     "Prediction": "spartanc.runtime_py.prediction",
-    "fuse_memories": "spartanc.passes",
+    "bench": "spartanc.api",
+    "compile": "spartanc.api",
+    "fuse_memories": "spartanc.passes.fuse_memories",
     "load": "spartanc.runtime_py.classifier",
+    "train": "spartanc.api",
+    "verify": "spartanc.api",
 }
 
 

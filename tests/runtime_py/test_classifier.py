@@ -18,6 +18,7 @@ from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.runtime_py.classifier import load
 from spartanc.runtime_py.fleet import Fleet
+from spartanc.runtime_py.prediction import Prediction
 from support.compiled import MAX_LENGTH, TEXTS, compile_both, eager_of, softmax
 from support.models import tiny_model
 
@@ -252,12 +253,30 @@ def test_closing_waits_for_the_row_that_runs_and_refuses_those_that_wait(fp32):
 def test_a_prediction_is_json_and_cannot_be_changed(single, fleet):
     one, pair = single.classify(["a good film", ("a good film", "a bad film")])
     assert json.loads(json.dumps(one.as_json())) == {
-        "text": "a good film", "label": one.label, "score": one.score, "scores": dict(one.scores), "truncated": False
+        "text": "a good film", "label": one.label, "score": one.score, "scores": dict(one.scores),
+        "truncated": False,
     }  # fmt: skip
     assert pair.as_json()["text_pair"] == "a bad film"
     assert fleet.classify(["a"], task="score")[0].as_json()["label"] is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.label = "other"
+
+
+def test_a_prediction_of_several_labels_keeps_them_beside_the_scores():
+    scores = {"a": 0.9, "b": 0.6, "c": 0.1}
+    found = Prediction.of("text", {"labels": ["a", "b"], "scores": scores, "truncated": True})
+    assert (found.label, found.labels, found.score, found.truncated) == (None, ("a", "b"), 0.9, True)
+    assert found.as_json()["labels"] == ["a", "b"]
+    none = Prediction.of("text", {"labels": [], "scores": {"a": 0.2}})
+    assert none.labels == ()
+    assert none.as_json()["labels"] == []
+
+
+def test_a_task_is_found_after_the_program_went_to_another_folder(fp32, tmp_path, monkeypatch):
+    monkeypatch.chdir(fp32[2].parent)
+    with load(fp32[2].name, threads=1) as model:
+        monkeypatch.chdir(tmp_path)
+        assert model.labels("pair") == ("x", "y")
 
 
 def test_an_altered_bundle_and_an_altered_task_are_refused(fp32, tmp_path):
