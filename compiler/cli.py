@@ -26,12 +26,19 @@ from spartanc.errors import GateError, Interrupted, SpartancError, UsageError
 INTERRUPTED = 130  # as shells report SIGINT
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-device_option = click.option(
-    "--device",
-    default="local",
-    show_default=True,
-    help="local, qemu, ssh://user@host[:port] or adb[:serial].",
-)
+
+
+class DeviceOption(click.Option):
+    """Its help lists the devices, which take a moment to import: only where help is asked for."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from spartanc.runtime_py.devices.catalogue import SPELLINGS
+
+        self.help = f"{SPELLINGS}."
+        return super().get_help_record(ctx)
+
+
+device_option = click.option("--device", cls=DeviceOption, default="local", show_default=True)
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
@@ -433,7 +440,7 @@ def bench(
     with stage(f"measure on {device}"):
         result = bench_bundle(
             bundle, device=device, baseline=baseline, plan=plan, html=html, require_signature=require_signature
-        )
+        ).as_json()
     print_json(result) if as_json else click.echo(text_summary(result))
 
 

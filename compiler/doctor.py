@@ -10,19 +10,9 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from spartanc.base.targets.catalogue import all_targets
+from spartanc.base.toolchain import HOST_COMPILER, TOOLCHAINS
+from spartanc.runtime_py.devices.catalogue import KINDS
 from spartanc.runtime_py.setup_target import is_ready
-
-PROGRAMS = {
-    "g++": ("host", "builds the kernels for this machine", "apt-get install g++"),
-    "aarch64-linux-gnu-g++": (
-        "aarch64",
-        "builds the runtime for Arm boards",
-        "apt-get install g++-aarch64-linux-gnu",
-    ),
-    "qemu-aarch64-static": ("qemu", "runs Arm programs here", "apt-get install qemu-user-static"),
-    "ssh": ("ssh", "reaches boards", "apt-get install openssh-client"),
-    "adb": ("adb", "reaches phones", "apt-get install adb"),
-}
 
 
 def examine() -> list[dict[str, Any]]:
@@ -48,10 +38,12 @@ def _packages() -> list[dict[str, Any]]:
 
 
 def _programs() -> list[dict[str, Any]]:
+    compilers = [HOST_COMPILER, *(toolchain.compiler for toolchain in TOOLCHAINS.values())]
     rows = []
-    for name, (needed_for, purpose, hint) in PROGRAMS.items():
-        path = shutil.which(name)
-        rows.append(_row(name, path is not None, purpose if path else f"missing: {purpose}", needed_for, hint))
+    for each in (*compilers, *(program for kind in KINDS for program in kind.programs)):
+        there = shutil.which(each.name) is not None
+        detail = each.purpose if there else f"missing: {each.purpose}"
+        rows.append(_row(each.name, there, detail, each.needed_for, each.hint))
     return rows
 
 

@@ -16,8 +16,8 @@ from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Columns, Example, read_examples, require_texts
 from spartanc.runtime_py.data.example import make_example
 from spartanc.runtime_py.data.writing import check_out, write_answers
-from spartanc.runtime_py.devices.catalogue import find_device
-from spartanc.runtime_py.devices.device import Device, Row
+from spartanc.runtime_py.devices.catalogue import device_for
+from spartanc.runtime_py.devices.device import Row
 from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.task_file import TaskFile, find_task
 from spartanc.runtime_py.text import Encoded, TextEncoder
@@ -155,14 +155,3 @@ def encode(bundle: Bundle, examples: list[Example], source: Path | None) -> list
         )
     require_texts(examples, bundle.pairs, source or ("--text" if len(examples) == 1 else None))
     return encode_examples(examples, TextEncoder(tokenizer, bundle.max_length), source, allow_empty=False)
-
-
-def device_for(bundle: Bundle, name: str) -> Device:
-    """The device called `name` for `bundle`; a TorchScript program runs on this machine, with stock torch."""
-    if bundle.manifest.get("program_format") != "torchscript":
-        return find_device(name, bundle.target)
-    if name != "local":
-        raise UsageError(f"`{bundle.path}` holds TorchScript, which runs on device `local` alone, not on `{name}`")
-    from spartanc.runtime_py.devices.stock import StockDevice
-
-    return StockDevice()

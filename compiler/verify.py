@@ -9,12 +9,13 @@ import numpy as np
 
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
 from spartanc.compiler.quality import measure_name, quality
-from spartanc.compiler.run import choose_task, device_for, name_or_path
+from spartanc.compiler.run import choose_task, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
+from spartanc.runtime_py.devices.catalogue import device_for
 
 WORST_ROWS = 5
 

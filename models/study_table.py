@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from spartanc.base.pages import page
+
 
 def chosen_of(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The runs of a comparison with the factor whose first seed is best on the development split."""
@@ -123,13 +125,13 @@ def render(result: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     for key in dict.fromkeys((row["task"], row["shots"]) for row in result["table"]):
         dots = [record for record in records if (record["run"]["task"], record["run"]["shots"]) == key]
         plots.append(_plot(f"{key[0]}, {cell('shots', key[1])} rows", dots))
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Study</title><style>"
+    return page(
+        "Study",
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}"
-        "table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}"
-        "</style></head><body><h1>Methods side by side</h1><p>Accuracy (correlation for regression) on the test "
+        "table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}",
+        "<h1>Methods side by side</h1><p>Accuracy (correlation for regression) on the test "
         "split; learning rates chosen on the development split.</p>"
-        f"<table><tr>{head}</tr>{body}</table><h2>Every run</h2>{''.join(plots)}</body></html>\n"
+        f"<table><tr>{head}</tr>{body}</table><h2>Every run</h2>{''.join(plots)}",
     )
 
 

@@ -11,8 +11,6 @@ Legend: N texts, E parents, G labels, L tokens.
 from __future__ import annotations
 
 import html
-import os
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.files import write_whole
+from spartanc.base.pages import page
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
@@ -186,9 +186,6 @@ def render(model: str, data: str, texts: int, names: tuple[str, ...], layers: li
     """The page, self-contained: no script, nothing fetched."""
     parents = len(layers[0].load_E)
     out = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-        f"<title>Parents and labels: {html.escape(model)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>What the memories of {html.escape(model)} learned</h1>",
         f"<p class='note'>{texts} texts of {html.escape(data)}, {len(names)} labels, {len(layers)} memories of "
         f"{parents} parents. At every token a memory chooses a few of its parents and gives them weights that sum "
@@ -232,8 +229,7 @@ def render(model: str, data: str, texts: int, names: tuple[str, ...], layers: li
             )
             out.append(f"<p>{index + 1}: {shown}</p>")
         out.append("</details>")
-    out.append("</body></html>\n")
-    return "\n".join(out)
+    return page(f"Parents and labels: {model}", _STYLE, "\n".join(out))
 
 
 def _heat(share: float) -> str:
@@ -241,17 +237,7 @@ def _heat(share: float) -> str:
 
 
 def _write(path: Path, content: str) -> None:
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
+        write_whole(path, content)
     except OSError as error:
         raise UsageError(f"cannot write `{path}`: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from spartanc.errors import SpartancError, UsageError
+from spartanc.runtime_py.bench_result import BenchResult
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.devices.catalogue import find_device
+from spartanc.runtime_py.devices.catalogue import device_for
 from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
-from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
@@ -73,8 +73,8 @@ def bench_bundle(
     html: Path | None = None,
     verification: dict[str, Any] | None = None,
     require_signature: Path | None = None,
-) -> dict[str, Any]:
-    """The JSON of `spartanc bench`. `inputs` follow ids and mask, where the program takes more than those two.
+) -> BenchResult:
+    """Measure the bundle at `path`. `inputs` follow ids and mask, where the program takes more than those two.
 
     `html` is where the report goes, with the accuracy of `verification` (the JSON of `spartanc verify`) if given.
     """
@@ -86,65 +86,83 @@ def bench_bundle(
     if other is not None and other.path.resolve() == bundle.path.resolve():
         raise UsageError("a bundle can't be its own baseline")
     length = _length(plan, bundle, other)
-    chosen = find_device(device, bundle.target)
+    chosen = device_for(bundle, device)
     for each in (bundle, other):
         if each is not None:
             chosen.check_probe(each)
     with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, chosen.place(bundle.path) as place:
         common = common_arguments(place, Path(scratch), None, inputs, plan.weight_cache)
-        bench = _Bench(chosen, place, plan, common, bundle, Path(scratch))
-        other_program = None if other is None else bench.put_baseline(other)
-        loads = bench.loads()
-        raw = bench.measure(length, plan.threads, plan.seconds, other_program)
-        memory = bench.peak_memory(length)
-        sweeps = bench.sweeps(length)
-        operators, skipped = bench.operators(length) if plan.operators else (None, [])
-        instructions, uncounted = bench.instructions(length)
+        measured = _Bench(chosen, place, plan, common, bundle, Path(scratch)).everything(length, other)
+    result = _result(bundle, other, device, chosen.emulated, length, measured)
+    if html is not None:
+        write_report(result.as_json(), html, verification)
+    return result
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What came from the device. raw: of the run whose latency counts, as the `spartan` command printed it."""
+
+    raw: dict[str, Any]
+    loads: dict[str, float]
+    memory: float
+    sweeps: dict[str, list[dict[str, Any]]]
+    operators: list[dict[str, Any]] | None
+    instructions: dict[str, Any] | None
+    skipped: list[str]
+
+
+def _result(
+    bundle: Bundle, other: Bundle | None, device: str, emulated: bool, length: int, measured: _Measured
+) -> BenchResult:
+    raw = measured.raw
     run_ms = _milliseconds(raw["programs"][0]["run_ns"])
-    reasons = reasons_against(raw, run_ms, chosen.emulated)
-    low, high = median_interval(run_ms)
+    warmup_ns = raw["programs"][0]["warmup_ns"]
+    reasons = reasons_against(raw, run_ms, emulated)
     latency = summary(run_ms)
     costs = bundle.manifest.get("costs")
-    result: dict[str, Any] = {
-        "bundle": str(path),
-        "target": bundle.target,
-        "device": device,
-        "emulated": chosen.emulated,
-        "threads": raw["threads"],
-        "length": length,
-        "warmup": len(raw["programs"][0]["warmup_ns"]),
-        "runs": len(run_ms),
-        "load_ms": loads["warm"],
-        "load_cold_ms": loads["cold"],
-        "first_run_ms": raw["programs"][0]["warmup_ns"][0] / 1e6,
-        "latency_ms": latency,
-        "median_interval_ms": [low, high],
-        "throughput_per_s": 1000.0 / latency["p50"],
-        "peak_rss_mb": memory,
-        "size_on_disk": {name: entry["bytes"] for name, entry in bundle.manifest["files"].items()},
-        "trustworthy": not reasons,
-        "reasons": reasons,
-        "machine": _machine(raw),
-        "kernels": raw.get("kernels"),  # bundles of an older spartanc bring a runtime that does not say it
-        "lengths": sweeps["lengths"],
-        "thread_counts": sweeps["thread_counts"],
-        "operators": operators,
-        "instructions": instructions,
-        "skipped_checks": skipped + uncounted,
-        "parity": bundle.manifest.get("parity"),
-        "estimates": estimates(costs, length, bundle.quantization) if costs else None,
-        "run_ms": run_ms,
+    return BenchResult(
+        bundle=str(bundle.path),
+        target=bundle.target,
+        device=device,
+        emulated=emulated,
+        threads=raw["threads"],
+        length=length,
+        warmup=len(warmup_ns),
+        runs=len(run_ms),
+        load_ms=measured.loads["warm"],
+        load_cold_ms=measured.loads["cold"],
+        first_run_ms=warmup_ns[0] / 1e6,
+        latency_ms=latency,
+        median_interval_ms=list(median_interval(run_ms)),
+        throughput_per_s=1000.0 / latency["p50"],
+        peak_rss_mb=measured.memory,
+        size_on_disk={name: entry["bytes"] for name, entry in bundle.manifest["files"].items()},
+        trustworthy=not reasons,
+        reasons=reasons,
+        machine=_machine(raw),
+        kernels=raw.get("kernels"),  # bundles of an older spartanc bring a runtime that does not say it
+        lengths=measured.sweeps["lengths"],
+        thread_counts=measured.sweeps["thread_counts"],
+        operators=measured.operators,
+        instructions=measured.instructions,
+        skipped_checks=measured.skipped,
+        parity=bundle.manifest.get("parity"),
+        estimates=estimates(costs, length, bundle.quantization) if costs else None,
+        run_ms=run_ms,
+        **({} if other is None else _comparison(other, raw, run_ms)),
+    )
+
+
+def _comparison(other: Bundle, raw: dict[str, Any], run_ms: list[float]) -> dict[str, Any]:
+    """The ratio is taken pair by pair; above 1, this bundle is that many times faster than the baseline."""
+    their_ms = _milliseconds(raw["programs"][1]["run_ns"])
+    ratios = [theirs / ours for ours, theirs in zip(run_ms, their_ms, strict=True)]
+    low, high = median_interval(ratios)
+    return {
+        "ratio": {"median": float(np.median(ratios)), "low": low, "high": high},
+        "baseline": {"bundle": str(other.path), "latency_ms": summary(their_ms)},
     }
-    if other is not None:
-        their_ms = _milliseconds(raw["programs"][1]["run_ns"])
-        ratios = [theirs / ours for ours, theirs in zip(run_ms, their_ms, strict=True)]
-        ratio_low, ratio_high = median_interval(ratios)
-        # Above 1: this bundle is that many times faster than the baseline.
-        result["ratio"] = {"median": float(np.median(ratios)), "low": ratio_low, "high": ratio_high}
-        result["baseline"] = {"bundle": str(baseline), "latency_ms": summary(their_ms)}
-    if html is not None:
-        write_report(result, html, verification)
-    return result
 
 
 class _Bench:
@@ -158,6 +176,17 @@ class _Bench:
         self._bundle = bundle
         self._scratch = scratch
         self._program = place.put(bundle.program)
+
+    def everything(self, length: int, other: Bundle | None) -> _Measured:
+        """In the order that disturbs least: loading, latency, memory, and only then what costs time itself."""
+        plan = self._plan
+        baseline = None if other is None else self.put_baseline(other)
+        loads = self.loads()
+        raw = self.measure(length, plan.threads, plan.seconds, baseline)
+        memory, sweeps = self.peak_memory(length), self.sweeps(length)
+        operators, skipped = self.operators(length) if plan.operators else (None, [])
+        instructions, uncounted = self.instructions(length)
+        return _Measured(raw, loads, memory, sweeps, operators, instructions, skipped + uncounted)
 
     def put_baseline(self, other: Bundle) -> str:
         """The baseline's program under a name of its own."""
@@ -211,8 +240,8 @@ class _Bench:
         }
 
     def instructions(self, length: int) -> tuple[dict[str, Any] | None, list[str]]:
-        """Under emulation the instructions of one answer, or None and the reason."""
-        if not isinstance(self._device, QemuDevice) or self._bundle.is_fleet:
+        """The instructions of one input, if the device counts them, or None and the reason."""
+        if self._bundle.is_fleet:
             return None, []
         probe = np.asarray(self._bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
         ids = np.resize(probe, (1, length))

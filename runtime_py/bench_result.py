@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from spartanc.base.open_result import OpenResult
+from spartanc.base.results import OPTIONAL, Result
 
 
 @dataclass(frozen=True)
-class BenchResult(OpenResult):
-    """What was measured, and how far to trust it.
+class BenchResult(Result):
+    """What was measured, and how far to trust it: times in milliseconds of one input of `length` tokens.
 
-    latency_ms: min, mean, p50, p90, p95, p99 and more, in milliseconds per inference of `length` tokens, over `runs`.
-    load_ms, load_cold_ms: to load the program, with and without its file in memory. peak_rss_mb: MiB of memory.
-    trustworthy, reasons: whether the machine was quiet enough, and what spoke against it. emulated: no speed at all.
-    ratio: with a baseline, how many times faster than it this bundle is: median, low and high.
-    document has the other fields, such as `operators` and `lengths`.
+    load_ms, load_cold_ms: medians over processes of their own. latency_ms: min, mean, p50, p90, p95, p99.
+    median_interval_ms: of the median, with 95% confidence. peak_rss_mb: of a whole process, in MiB. trustworthy,
+    reasons: whether to believe the times, and why not. lengths, thread_counts: the sweeps. operators: their times;
+    instructions: counted by an emulator; skipped_checks: why one of these is missing. run_ms: every run. ratio,
+    baseline: against another bundle, interleaved with this one; above 1 this one is faster.
     """
 
     bundle: str
@@ -29,9 +29,23 @@ class BenchResult(OpenResult):
     runs: int
     load_ms: float
     load_cold_ms: float
-    latency_ms: Mapping[str, float]
+    first_run_ms: float
+    latency_ms: dict[str, float]
+    median_interval_ms: list[float]
     throughput_per_s: float
     peak_rss_mb: float
+    size_on_disk: dict[str, int]
     trustworthy: bool
     reasons: list[str]
-    ratio: Mapping[str, float] | None
+    machine: dict[str, Any]
+    kernels: dict[str, Any] | None
+    lengths: list[dict[str, Any]]
+    thread_counts: list[dict[str, Any]]
+    operators: list[dict[str, Any]] | None
+    instructions: dict[str, Any] | None
+    skipped_checks: list[str]
+    parity: dict[str, Any] | None
+    estimates: list[dict[str, Any]] | None
+    run_ms: list[float]
+    ratio: dict[str, float] | None = field(default=None, metadata=OPTIONAL)
+    baseline: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

@@ -23,14 +23,7 @@ from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
 from spartanc.errors import CompileError, MissingToolError
 from spartanc.runtime_py.imports import imported_modules
-from spartanc.runtime_py.setup_target import (
-    CROSS_COMPILER,
-    CROSS_COMPILER_PACKAGE,
-    HOST_COMPILER_PACKAGE,
-    host_compiler,
-    missing_compiler,
-    require_aarch64_package,
-)
+from spartanc.runtime_py.setup_target import require_compiler, require_executorch
 
 NATIVE_SOURCES = Path(__file__).parent / "native"
 COMMAND = "spartan"
@@ -133,10 +126,8 @@ def _is_whole(directory: Path) -> bool:
 
 def _recipe(target: Target) -> _Recipe:
     flags = f"-DCMAKE_CXX_FLAGS={' '.join(target.base_flags)}"
-    if target.is_host:
-        compiler = host_compiler()
-        if compiler is None:
-            raise missing_compiler(os.environ.get("CXX") or "g++", HOST_COMPILER_PACKAGE)
+    if target.toolchain is None:
+        compiler = require_compiler()
         return _Recipe(compiler, _installed_executorch(), (flags, f"-DCMAKE_CXX_COMPILER={compiler}"))
     if not target.has_native_runtime:
         raise MissingToolError(
@@ -145,11 +136,9 @@ def _recipe(target: Target) -> _Recipe:
             " packages are built for",
             hint="compile with `--no-runtime`; the app brings the runtime",
         )
-    package = require_aarch64_package(target)
-    compiler = shutil.which(CROSS_COMPILER)
-    if compiler is None:
-        raise missing_compiler(CROSS_COMPILER, CROSS_COMPILER_PACKAGE)
-    toolchain = NATIVE_SOURCES / "cmake" / "aarch64-linux-gnu.cmake"
+    package = require_executorch(target, target.toolchain)
+    compiler = require_compiler(target.toolchain)
+    toolchain = NATIVE_SOURCES / "cmake" / target.toolchain.cmake_file
     return _Recipe(compiler, package, (flags, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DSPARTAN_BUNDLED_RUNTIME=ON"))
 
 

@@ -22,7 +22,7 @@ from spartanc.base.cache import cache_directory
 from spartanc.errors import CompileError, MissingToolError
 from spartanc.runtime_py.build import NATIVE_SOURCES
 from spartanc.runtime_py.devices.device import Row, write_rows
-from spartanc.runtime_py.setup_target import HOST_COMPILER_PACKAGE, host_compiler, missing_compiler
+from spartanc.runtime_py.setup_target import require_compiler
 
 EMULATOR = "qemu-aarch64"  # the static one takes no plugins
 EMULATOR_PACKAGE = "qemu-user"
@@ -62,9 +62,7 @@ def _plugin() -> Path:
     finished = cache_directory() / "emulation" / f"count-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if finished.is_file():
         return finished
-    compiler = host_compiler()
-    if compiler is None:
-        raise missing_compiler(os.environ.get("CXX") or "g++", HOST_COMPILER_PACKAGE)
+    compiler = require_compiler()
     finished.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=finished.parent) as scratch:
         made = Path(scratch) / finished.name

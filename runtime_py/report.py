@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.files import write_whole
+from spartanc.base.pages import page
+
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 40
 _BAR_HEIGHT, _MOST_BARS, _MOST_BINS = 26, 14, 30
@@ -48,7 +51,7 @@ td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 
 def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any] | None = None) -> None:
     """Write the page for what `bench_bundle` returned; `verification` is the JSON of `spartanc verify`."""
-    path.write_text(render(result, verification), encoding="utf-8")
+    write_whole(path, render(result, verification))
 
 
 def text_summary(result: dict[str, Any]) -> str:
@@ -95,16 +98,13 @@ def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -
         _section("Estimates, not measurements", _estimates(result.get("estimates"))),
         _section("How this was measured", _method(result)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+    body = (
         f"<h1>{html.escape(title)}</h1>\n"
         f'<p class="soft">target {html.escape(str(result.get("target", "")))}, {result["length"]} tokens,'
         f" {result['threads']} thread{'s' if result['threads'] != 1 else ''}</p>\n"
         + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
     )
+    return page(title, _STYLE, body)
 
 
 def _section(title: str, body: str) -> str:

@@ -1,17 +1,15 @@
 """`spartanc setup TARGET`: brings what a target needs into the cache. Nothing else ever downloads.
 
-Arm boards need ExecuTorch's libraries for aarch64. They stand in the wheel of the very version that is
+Boards need ExecuTorch's libraries for their architecture. They are in the wheel of the very version that is
 installed here; one of its builds serves, whatever Python runs spartanc, since only headers and libraries are
 taken.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -19,25 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spartanc.base.cache import cache_directory, locked
+from spartanc.base.packages import download
 from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
+from spartanc.base.toolchain import HOST_COMPILER, Toolchain
 from spartanc.errors import MissingToolError
 
 EXECUTORCH_VERSION = "1.5.1"
-AARCH64_WHEEL_SHA256 = "8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a"
-_WHEEL_TAGS = (
-    "--platform=manylinux_2_28_aarch64",
-    "--python-version=3.11",
-    "--implementation=cp",
-    "--abi=cp311",
-)
 _WANTED_FOLDERS = ("lib", "include", "share")
-
-CROSS_COMPILER = "aarch64-linux-gnu-g++"
-CROSS_COMPILER_PACKAGE = "g++-aarch64-linux-gnu"
-HOST_COMPILER_PACKAGE = "g++"
-QEMU = "qemu-aarch64-static"
-QEMU_PACKAGE = "qemu-user-static"
 
 
 def setup_target(name: str) -> dict[str, Any]:
@@ -50,10 +37,10 @@ def setup_target(name: str) -> dict[str, Any]:
     target = find_target(name)
     downloaded = 0
     package: Path | None = None
-    if target.architecture == "aarch64" and target.has_native_runtime:
-        package = aarch64_package()
+    if target.toolchain is not None and target.has_native_runtime:
+        package = executorch_package(target.toolchain)
         if not _is_unpacked(package):
-            downloaded = _bring_aarch64_package(package)
+            downloaded = _bring_package(target.toolchain, package)
     missing = _missing_tool(target)
     if missing is not None:
         raise missing
@@ -70,40 +57,52 @@ def is_ready(name: str) -> bool:
     target = find_target(name)
     if not target.has_native_runtime:
         return True
-    unpacked = target.is_host or _is_unpacked(aarch64_package())
+    unpacked = target.toolchain is None or _is_unpacked(executorch_package(target.toolchain))
     return unpacked and _missing_tool(target) is None
 
 
-def aarch64_package() -> Path:
-    """Where ExecuTorch for aarch64 lives once `setup` has brought it."""
-    return cache_directory() / f"executorch-{EXECUTORCH_VERSION}-aarch64" / "executorch"
+def executorch_package(toolchain: Toolchain) -> Path:
+    """Where ExecuTorch for an architecture lives once `setup` has brought it."""
+    return cache_directory() / f"executorch-{EXECUTORCH_VERSION}-{toolchain.architecture}" / "executorch"
 
 
-def require_aarch64_package(target: Target) -> Path:
+def require_executorch(target: Target, toolchain: Toolchain) -> Path:
     """The unpacked package; MissingToolError naming `spartanc setup` where it is not there."""
     _check_installed_version()
-    package = aarch64_package()
+    package = executorch_package(toolchain)
     if not _is_unpacked(package):
         raise MissingToolError(
-            f"target `{target.name}` needs ExecuTorch {EXECUTORCH_VERSION} for aarch64, which is not in the cache",
-            hint=f"run `spartanc setup {target.name}` once; it downloads 18 MB",
+            f"target `{target.name}` needs ExecuTorch {EXECUTORCH_VERSION} for {toolchain.architecture}, which is not"
+            " in the cache",
+            hint=f"run `spartanc setup {target.name}` once; it downloads {toolchain.wheel.megabytes} MB",
         )
     return package
 
 
-def host_compiler() -> str | None:
-    return shutil.which(os.environ.get("CXX") or "g++")
+def require_compiler(toolchain: Toolchain | None = None) -> str:
+    """The C++ compiler of an architecture, this machine's without one; MissingToolError naming its package."""
+    name, package = _compiler(toolchain)
+    found = shutil.which(name)
+    if found is None:
+        raise _missing_compiler(name, package)
+    return found
 
 
-def missing_compiler(name: str, package: str) -> MissingToolError:
+def _compiler(toolchain: Toolchain | None) -> tuple[str, str]:
+    """Its name and Debian's package."""
+    if toolchain is None:
+        return os.environ.get("CXX") or HOST_COMPILER.name, HOST_COMPILER.package
+    return toolchain.compiler.name, toolchain.compiler.package
+
+
+def _missing_compiler(name: str, package: str) -> MissingToolError:
     return MissingToolError(f"the C++ compiler `{name}` is missing", hint=f"apt-get install {package}")
 
 
 def _missing_tool(target: Target) -> MissingToolError | None:
-    if target.is_host and host_compiler() is None:
-        return missing_compiler(os.environ.get("CXX") or "g++", HOST_COMPILER_PACKAGE)
-    if target.architecture == "aarch64" and target.has_native_runtime and shutil.which(CROSS_COMPILER) is None:
-        return missing_compiler(CROSS_COMPILER, CROSS_COMPILER_PACKAGE)
+    name, package = _compiler(target.toolchain)
+    if target.has_native_runtime and shutil.which(name) is None:
+        return _missing_compiler(name, package)
     return None
 
 
@@ -123,51 +122,30 @@ def _check_installed_version() -> None:
         )
 
 
-def _bring_aarch64_package(package: Path) -> int:
+def _bring_package(toolchain: Toolchain, package: Path) -> int:
+    architecture = toolchain.architecture
     with locked("setup") as cache:
         if _is_unpacked(package):
             return 0
-        print(f"downloading ExecuTorch {EXECUTORCH_VERSION} for aarch64 (18 MB)", file=sys.stderr, flush=True)
+        size = toolchain.wheel.megabytes
+        print(
+            f"downloading ExecuTorch {EXECUTORCH_VERSION} for {architecture} ({size} MB)", file=sys.stderr, flush=True
+        )
         with tempfile.TemporaryDirectory(prefix="setup-", dir=cache) as scratch:
-            wheel = _download(Path(scratch))
+            wheel = download(
+                f"executorch=={EXECUTORCH_VERSION}",
+                toolchain.wheel.sha256,
+                Path(scratch),
+                what=f"ExecuTorch for {architecture}",
+                hint="check that pip reaches its package index, then run `spartanc setup` again",
+                options=toolchain.wheel.options,
+            )
             unpacked = Path(scratch) / "unpacked"
             _unpack(wheel, unpacked)
             if package.parent.exists():
                 shutil.rmtree(package.parent)
             os.rename(unpacked, package.parent)
             return wheel.stat().st_size
-
-
-def _download(folder: Path) -> Path:
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"executorch=={EXECUTORCH_VERSION} --hash=sha256:{AARCH64_WHEEL_SHA256}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        *_WHEEL_TAGS,
-    ]
-    command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
-    # A constraints file of the user's speaks of what is installed here, not of a wheel for another machine.
-    environment = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    wheels = list(folder.glob("executorch-*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise MissingToolError(
-            f"pip could not bring ExecuTorch for aarch64: {said[-1] if said else 'it said nothing'}",
-            hint="check that pip reaches its package index, then run `spartanc setup` again",
-        )
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if digest != AARCH64_WHEEL_SHA256:
-        raise MissingToolError(
-            f"`{wheels[0].name}` has digest `{digest}`, not the pinned `{AARCH64_WHEEL_SHA256}`; it was not used"
-        )
-    return wheels[0]
 
 
 def _unpack(wheel: Path, destination: Path) -> None:

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory
+from spartanc.base.files import whole_file
 
 FOLDER = "verified"
 SETTLED_NS = 2_000_000_000
@@ -74,14 +74,8 @@ class Record:
         with suppress(OSError):
             folder = Path(self._path).parent
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(dir=folder)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(self._text)
-                os.replace(partial, self._path)
-            except BaseException:
-                os.unlink(partial)
-                raise
+            with whole_file(Path(self._path), private=True) as file:
+                file.write(self._text)
 
 
 def _read_own(path: str) -> bytes:

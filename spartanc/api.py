@@ -186,7 +186,6 @@ def bench(
     with _as_library(progress):
         from spartanc.base.progress import stage
         from spartanc.runtime_py.bench import BenchPlan, bench_bundle
-        from spartanc.runtime_py.bench_result import BenchResult
 
         plan = BenchPlan(
             length=length,
@@ -198,7 +197,7 @@ def bench(
             weight_cache=weight_cache,
         )
         with stage(f"measure on {device}"):
-            measured = bench_bundle(
+            return bench_bundle(
                 Path(bundle),
                 device=device,
                 baseline=_path(baseline),
@@ -206,7 +205,6 @@ def bench(
                 html=_path(html),
                 require_signature=_path(require_signature),
             )
-        return BenchResult.of(measured)
 
 
 def train(

@@ -10,15 +10,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from spartanc.base.toolchain import AARCH64, Program
 from spartanc.errors import MissingToolError
-from spartanc.runtime_py.devices.device import DeviceError, Finished
-from spartanc.runtime_py.devices.qemu import SYSROOT
+from spartanc.runtime_py.devices.device import DeviceError, DeviceKind, Finished
 from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
-from spartanc.runtime_py.setup_target import CROSS_COMPILER_PACKAGE
 
-_LOADER = "ld-linux-aarch64.so.1"
+_PROGRAM = Program("adb", "adb", "adb", "reaches phones")
 _C_LIBRARIES = (
-    _LOADER,
+    AARCH64.loader,
     "libc.so.6",
     "libm.so.6",
     "libdl.so.2",
@@ -45,7 +44,7 @@ class AdbWire(Wire):
         self.name = name
         program = shutil.which("adb")
         if program is None:
-            raise MissingToolError("`adb` is missing", hint="apt-get install adb")
+            raise MissingToolError("`adb` is missing", hint=_PROGRAM.hint)
         self._adb = [program, "-s", serial] if serial else [program]
 
     def shell(self, script: str) -> Finished:
@@ -90,13 +89,16 @@ class AdbDevice(RemoteDevice):
         return AdbWire(self.name, self._serial)
 
     def loader(self, machine: str) -> tuple[dict[str, Path], list[str]]:
-        if machine != "aarch64":
+        if machine != AARCH64.architecture:
             return {}, []
-        files = {name: SYSROOT / "lib" / name for name in _C_LIBRARIES}
+        files = {name: AARCH64.sysroot / "lib" / name for name in _C_LIBRARIES}
         missing = [name for name, path in files.items() if not path.exists()]
         if missing:
             raise MissingToolError(
-                f"`{missing[0]}` for aarch64 is missing in `{SYSROOT}`",
-                hint=f"apt-get install {CROSS_COMPILER_PACKAGE}",
+                f"`{missing[0]}` for aarch64 is missing in `{AARCH64.sysroot}`",
+                hint=AARCH64.compiler.hint,
             )
-        return files, [f"{{runtime}}/{_LOADER}", "--library-path", "{runtime}"]
+        return files, [f"{{runtime}}/{AARCH64.loader}", "--library-path", "{runtime}"]
+
+
+KIND = DeviceKind("adb[:serial]", (_PROGRAM,), lambda name, target: AdbDevice(name))

@@ -1,25 +1,29 @@
-"""Devices by the names that `--device` takes."""
+"""Devices by the names that `--device` takes: one table for the command line, doctor and bench."""
 
 from __future__ import annotations
 
 from spartanc.errors import UsageError
-from spartanc.runtime_py.devices.adb import AdbDevice
-from spartanc.runtime_py.devices.device import Device
-from spartanc.runtime_py.devices.local import LocalDevice
-from spartanc.runtime_py.devices.qemu import QemuDevice
-from spartanc.runtime_py.devices.ssh import SshDevice
+from spartanc.runtime_py.bundle import Bundle
+from spartanc.runtime_py.devices import adb, local, qemu, ssh
+from spartanc.runtime_py.devices.device import Device, DeviceKind
+from spartanc.runtime_py.devices.stock import StockDevice
 
-NAMES = "local, qemu, ssh://user@host[:port], adb[:serial]"
+KINDS: tuple[DeviceKind, ...] = (local.KIND, qemu.KIND, ssh.KIND, adb.KIND)
+SPELLINGS = ", ".join(kind.spelling for kind in KINDS)
 
 
 def find_device(name: str, target: str) -> Device:
-    """The device called `name` for a bundle of `target`; UsageError where there is no such kind."""
-    if name == "local":
-        return LocalDevice()
-    if name == "qemu":
-        return QemuDevice(target)
-    if name.startswith("ssh:"):
-        return SshDevice(name)
-    if name == "adb" or name.startswith("adb:"):
-        return AdbDevice(name)
-    raise UsageError(f"unknown device `{name}`", hint=f"devices: {NAMES}")
+    """The device called `name` for a bundle of `target`; UsageError if there is no such kind."""
+    for kind in KINDS:
+        if kind.takes(name):
+            return kind.make(name, target)
+    raise UsageError(f"unknown device `{name}`", hint=f"devices: {SPELLINGS}")
+
+
+def device_for(bundle: Bundle, name: str) -> Device:
+    """The device called `name` for `bundle`; a TorchScript program runs on this machine, with stock torch."""
+    if bundle.manifest.get("program_format") != "torchscript":
+        return find_device(name, bundle.target)
+    if name != local.KIND.spelling:
+        raise UsageError(f"`{bundle.path}` holds TorchScript, which runs on device `local` alone, not on `{name}`")
+    return StockDevice()

@@ -7,10 +7,11 @@ arguments get there. A crash of the program is an error here and never the end o
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.toolchain import Program
 from spartanc.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import MANIFEST, Bundle
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
@@ -57,6 +59,27 @@ class Place(ABC):
     @abstractmethod
     def execute(self, arguments: Sequence[str]) -> Finished:
         """Run `spartan` with `arguments`."""
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """What `--device` may name. spelling: as users write it, what may vary in it included, as in `adb[:serial]`.
+
+    programs: of this system, which it needs. make: the device of a name, for a bundle of a target's name.
+    """
+
+    spelling: str
+    programs: tuple[Program, ...]
+    make: Callable[[str, str], Device]
+
+    @property
+    def word(self) -> str:
+        """What every name of this kind begins with."""
+        return re.split(r"[:\[]", self.spelling)[0]
+
+    def takes(self, name: str) -> bool:
+        """Whether `name` is one of this kind, well formed or not."""
+        return name == self.spelling or (self.word != self.spelling and name.partition(":")[0] == self.word)
 
 
 class Device(ABC):
@@ -118,6 +141,10 @@ class Device(ABC):
         if not bundle.is_fleet:
             probe = bundle.probe
             self.run(bundle.path, bundle.program, [(probe.input_ids, probe.attention_mask)])
+
+    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any] | None:
+        """Instructions that the device executes for one input, counted; None for a device that can't count them."""
+        return None
 
     def command_json(self, place: Place, arguments: Sequence[str]) -> Any:
         """The JSON that `spartan` with `arguments` printed."""

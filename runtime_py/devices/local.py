@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spartanc.runtime_py.build import COMMAND
-from spartanc.runtime_py.devices.device import Device, Finished, Place, device_errors
+from spartanc.runtime_py.devices.device import Device, DeviceKind, Finished, Place, device_errors
 from spartanc.runtime_py.local_runtime import local_runtime
 
 
@@ -53,3 +53,6 @@ class LocalDevice(Device):
         command = local_runtime(bundle) / COMMAND
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
             yield ProcessPlace([str(command)], Path(scratch))
+
+
+KIND = DeviceKind("local", (), lambda name, target: LocalDevice())

@@ -11,15 +11,12 @@ from typing import Any
 
 from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
+from spartanc.base.toolchain import AARCH64
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
-from spartanc.runtime_py.devices.device import Device, Place, Row, device_errors
+from spartanc.runtime_py.devices.device import Device, DeviceKind, Place, Row, device_errors
 from spartanc.runtime_py.devices.local import ProcessPlace
 from spartanc.runtime_py.instructions import instructions_of_a_run
-from spartanc.runtime_py.setup_target import CROSS_COMPILER_PACKAGE, QEMU, QEMU_PACKAGE
-
-# Where Debian's cross compiler keeps the C and C++ libraries of aarch64.
-SYSROOT = Path("/usr/aarch64-linux-gnu")
 
 
 class QemuDevice(Device):
@@ -31,31 +28,34 @@ class QemuDevice(Device):
     def __init__(self, target: Target | str, cpu: str | None = None):
         self.target = find_target(target) if isinstance(target, str) else target
         self.cpu = cpu or self.target.qemu_cpu
-        if self.target.architecture != "aarch64" or self.cpu is None:
+        toolchain = self.target.toolchain
+        if toolchain is None or self.cpu is None:
             raise UsageError(
                 f"device `qemu` emulates Arm boards; a bundle for `{self.target.name}` is not for one",
                 hint="use `--device local`",
             )
+        self._toolchain = toolchain
 
     @contextmanager
     def place(self, bundle: Path) -> Iterator[Place]:
-        qemu = shutil.which(QEMU)
+        program, sysroot = self._toolchain.qemu, self._toolchain.sysroot
+        qemu = shutil.which(program.name)
         if qemu is None:
-            raise MissingToolError(f"`{QEMU}` is missing", hint=f"apt-get install {QEMU_PACKAGE}")
-        if not (SYSROOT / "lib" / "ld-linux-aarch64.so.1").exists():
+            raise MissingToolError(f"`{program.name}` is missing", hint=program.hint)
+        if not (sysroot / "lib" / self._toolchain.loader).exists():
             raise MissingToolError(
-                f"the aarch64 C library is missing in `{SYSROOT}`",
-                hint=f"apt-get install {CROSS_COMPILER_PACKAGE}",
+                f"the {self._toolchain.architecture} C library is missing in `{sysroot}`",
+                hint=self._toolchain.compiler.hint,
             )
         command = self._command(bundle)
         assert self.cpu is not None
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
-            yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(SYSROOT), str(command)], Path(scratch))
+            yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(sysroot), str(command)], Path(scratch))
 
     def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any]:
-        """How many instructions the board's processor executes for one answer."""
+        """How many instructions the board's processor executes for one input; see `Device`."""
         assert self.cpu is not None
-        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=SYSROOT)
+        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=self._toolchain.sysroot)
 
     def _command(self, bundle: Path) -> Path:
         shipped = bundle / "runtime" / COMMAND
@@ -64,3 +64,6 @@ class QemuDevice(Device):
     def _runtime_target(self) -> Target:
         # One aarch64 runtime serves every board; a phone's program is tried with it too.
         return self.target if self.target.has_native_runtime else find_target("rpi4")
+
+
+KIND = DeviceKind("qemu", (AARCH64.qemu,), lambda name, target: QemuDevice(target))

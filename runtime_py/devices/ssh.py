@@ -17,10 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from spartanc.base.toolchain import Program
 from spartanc.errors import MissingToolError, UsageError
-from spartanc.runtime_py.devices.device import DeviceError, Finished
+from spartanc.runtime_py.devices.device import DeviceError, DeviceKind, Finished
 from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
 
+_PROGRAM = Program("ssh", "openssh-client", "ssh", "reaches boards")
 _LOST = 255  # ssh's own exit code
 _OPTIONS = {
     "BatchMode": "yes",
@@ -53,9 +55,7 @@ class SshWire(Wire):
         self._folder = TemporaryDirectory(prefix="spc-")  # a socket's path may have about 100 bytes
         command = shlex.split(os.environ.get("SPARTANC_SSH_COMMAND") or "ssh")
         if not command or shutil.which(command[0]) is None:
-            raise MissingToolError(
-                f"`{command[0] if command else ''}` is missing", hint="apt-get install openssh-client"
-            )
+            raise MissingToolError(f"`{command[0] if command else ''}` is missing", hint=_PROGRAM.hint)
         self._ssh = [*command, "-T", "-o", f"ControlPath={self._folder.name}/%C"]
         for option, value in _OPTIONS.items():
             self._ssh += ["-o", f"{option}={value}"]
@@ -167,3 +167,6 @@ def _read_both(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
 def _last_line(text: bytes) -> str:
     lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+KIND = DeviceKind("ssh://user@host[:port]", (_PROGRAM,), lambda name, target: SshDevice(name))

@@ -30,7 +30,7 @@ def test_every_promised_field_is_there_and_json(bundle):
     plan = BenchPlan(
         length=8, threads=1, seconds=1.0, loads=2, lengths=(2, 24, 999), thread_counts=(1, 2), operators=True
     )
-    result = bench_bundle(bundle, plan=plan)
+    result = bench_bundle(bundle, plan=plan).as_json()
     promised = "device emulated threads length warmup runs load_ms latency_ms throughput_per_s peak_rss_mb"
     assert set(promised.split()) | {"trustworthy", "reasons"} <= set(result)
     assert set(result["latency_ms"]) == {"min", "mean", "p50", "p90", "p95", "p99"}
@@ -60,7 +60,7 @@ def test_a_report_is_written_only_where_it_can_be(bundle, tmp_path):
 
 def test_a_baseline_is_run_in_turn_and_compared_pair_by_pair(bundle, tiny, tmp_path):
     other = make_bundle(tmp_path / "other", tiny[0], labels=["a", "b", "c"])
-    result = bench_bundle(bundle, baseline=other, plan=QUICK)
+    result = bench_bundle(bundle, baseline=other, plan=QUICK).as_json()
     ratio = result["ratio"]
     assert ratio["low"] <= ratio["median"] <= ratio["high"]
     assert 0.5 < ratio["median"] < 2
@@ -76,7 +76,9 @@ def test_beside_a_program_that_burns_the_cpu_the_load_is_the_reason(bundle):
         subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(len(os.sched_getaffinity(0)))
     ]
     try:
-        result = bench_bundle(bundle, plan=BenchPlan(length=8, threads=1, seconds=3.0, loads=1, precision=0.0))
+        result = bench_bundle(
+            bundle, plan=BenchPlan(length=8, threads=1, seconds=3.0, loads=1, precision=0.0)
+        ).as_json()
     finally:
         for process in burning:
             process.kill()
@@ -107,11 +109,11 @@ def test_on_a_quiet_machine_it_trusts_itself_and_beside_a_burner_it_does_not(tmp
     while os.getloadavg()[0] > 0.3:  # it remembers the compile for a minute
         time.sleep(2)
     plan = BenchPlan(length=64, threads=1, seconds=10.0, loads=1)
-    quiet = bench_bundle(bundle, plan=plan)
+    quiet = bench_bundle(bundle, plan=plan).as_json()
     assert quiet["trustworthy"], quiet["reasons"]
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        loaded = bench_bundle(bundle, plan=plan)
+        loaded = bench_bundle(bundle, plan=plan).as_json()
     finally:
         burner.kill()
         burner.wait()
@@ -124,7 +126,7 @@ def test_on_a_quiet_machine_it_trusts_itself_and_beside_a_burner_it_does_not(tmp
 @pytest.mark.skipif(shutil.which("qemu-aarch64-static") is None, reason="qemu-user-static is missing")
 def test_an_emulated_device_says_so_and_is_not_trusted(tiny, tmp_path):
     bundle = make_bundle(tmp_path / "board", tiny[0], target="rpi4")
-    result = bench_bundle(bundle, device="qemu", plan=QUICK)
+    result = bench_bundle(bundle, device="qemu", plan=QUICK).as_json()
     assert result["emulated"]
     assert not result["trustworthy"]
     assert "emulated" in result["reasons"][0]

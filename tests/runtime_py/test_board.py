@@ -121,7 +121,7 @@ bundle = open_bundle(sys.argv[1])
 ones = np.ones((1, 4), np.int64)
 logits = find_device("qemu", "rpi4").run(bundle.path, bundle.program, [(ones, ones)])
 plan = BenchPlan(length=4, threads=1, seconds=1.0, loads=1, operators=True)
-result = bench_bundle(bundle.path, device="qemu", plan=plan)
+result = bench_bundle(bundle.path, device="qemu", plan=plan).as_json()
 assert not {"torch", "executorch"} & {name.split(".")[0] for name in sys.modules}
 print(json.dumps([logits[0].tolist(), result["emulated"], result["operators"], result["skipped_checks"]]))
 """

@@ -46,7 +46,7 @@ def test_the_same_runtime_answers_on_every_board(bundle):
 
 def test_the_profile_names_the_memory_once_a_layer(bundle):
     plan = BenchPlan(length=16, threads=1, seconds=1.0, loads=1, operators=True)
-    rows = bench_bundle(bundle.path, plan=plan)["operators"]
+    rows = bench_bundle(bundle.path, plan=plan).operators
     memory = [row for row in rows if row["name"].startswith("spartan::memory_lookup")]
     assert sum(row["calls"] for row in memory) == 2
     assert all(row["ms"] > 0 for row in memory)

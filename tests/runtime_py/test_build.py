@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from spartanc.base.cache import cache_directory
+from spartanc.base.toolchain import AARCH64
 from spartanc.errors import MissingToolError
 from spartanc.runtime_py import build, setup_target
 from spartanc.runtime_py.build import COMMAND, LIBRARY, OPERATORS, build_runtime
@@ -49,7 +50,7 @@ def test_without_setup_a_board_is_exit_5_and_names_the_command(monkeypatch, tmp_
 
 def test_a_missing_cross_compiler_names_its_package(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARTANC_CACHE", str(tmp_path))
-    library = setup_target.aarch64_package() / "lib" / "libexecutorch.so"
+    library = setup_target.executorch_package(AARCH64) / "lib" / "libexecutorch.so"
     library.parent.mkdir(parents=True)
     library.touch()
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -64,7 +65,7 @@ def test_a_download_that_fails_is_exit_5_and_leaves_nothing(monkeypatch, tmp_pat
         monkeypatch.setenv(variable, value)
     with pytest.raises(MissingToolError, match="pip could not bring"):
         setup_target.setup_target("rpi4")
-    assert not setup_target.aarch64_package().exists()
+    assert not setup_target.executorch_package(AARCH64).exists()
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
@@ -77,7 +78,7 @@ def test_a_wheel_with_another_digest_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     with pytest.raises(MissingToolError):
         setup_target.setup_target("rpi4")
-    assert not setup_target.aarch64_package().exists()
+    assert not setup_target.executorch_package(AARCH64).exists()
 
 
 def test_android_has_no_native_runtime():

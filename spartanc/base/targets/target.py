@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
+from spartanc.base.toolchain import NATIVE, TOOLCHAINS, Toolchain
 
-ARCHITECTURES = ("native", "aarch64")
+ARCHITECTURES = (NATIVE, *TOOLCHAINS)
 LIBRARIES = ("executorch-wheel", "android")
 LINEARS = ("xnnpack", "spartan")
 
@@ -78,7 +79,12 @@ class Target:
 
     @property
     def is_host(self) -> bool:
-        return self.architecture == "native"
+        return self.architecture == NATIVE
+
+    @property
+    def toolchain(self) -> Toolchain | None:
+        """What builds and emulates programs for it; None for this machine."""
+        return TOOLCHAINS.get(self.architecture)
 
     @property
     def has_native_runtime(self) -> bool:

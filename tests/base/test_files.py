@@ -1,0 +1,47 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from spartanc.base.files import whole_file, whole_folder, write_whole
+
+
+def test_a_file_takes_the_place_of_the_old_one_and_obeys_the_umask(tmp_path):
+    path = tmp_path / "new" / "page.html"
+    before = os.umask(0o027)
+    try:
+        write_whole(path, "früher")
+        write_whole(path, "später")
+        with whole_file(tmp_path / "own", private=True) as file:
+            file.write(b"1")
+    finally:
+        os.umask(before)
+    assert path.read_text(encoding="utf-8") == "später"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o600
+    assert [each.name for each in path.parent.iterdir()] == ["page.html"]
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), whole_file(path) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page.html", "old")]
+
+
+def test_a_folder_takes_the_place_of_the_old_one_or_leaves_it(tmp_path):
+    out = tmp_path / "data"
+    with whole_folder(out) as folder:
+        (folder / "a").write_text("1")
+    with whole_folder(out) as folder:
+        (folder / "b").write_text("2")
+    assert [each.name for each in out.iterdir()] == ["b"]
+    with pytest.raises(ZeroDivisionError), whole_folder(out) as folder:
+        (folder / "c").write_text("3")
+        raise ZeroDivisionError
+    assert [each.name for each in out.iterdir()] == ["b"]
+    assert [each.name for each in tmp_path.iterdir()] == ["data"]
