@@ -21,7 +21,6 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
-from spartanc.passes.ops.attention import attention  # noqa: F401  (registers the operator)
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped

@@ -16,7 +16,6 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from spartanc.passes.ops.layer_norm import add_layer_norm  # noqa: F401  (registers the operator)
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped

@@ -35,8 +35,7 @@ from torch.fx.node import map_arg
 
 from spartanc.errors import CompileError, UnsupportedModelError
 from spartanc.passes.open_memory import open_memory, open_tensors
-from spartanc.passes.ops.memory_lookup import NAMESPACE
-from spartanc.passes.ops.widen import widen  # noqa: F401  (registers the operator)
+from spartanc.passes.ops.define import NAMESPACE
 from spartanc.passes.program import constant_tensor
 from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 

@@ -30,7 +30,6 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from spartanc.passes.emitter import Constants, Emitter
-from spartanc.passes.ops import memory_lookup  # noqa: F401  defines the operator that is looked for
 from spartanc.passes.portable_cells import weighted_cells
 from spartanc.passes.portable_parents import parent_weights
 from spartanc.passes.program import copy_program, finish

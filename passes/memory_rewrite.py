@@ -6,7 +6,6 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-import spartanc.passes.ops.memory_lookup  # noqa: F401  (defines the operator)
 from spartanc.passes.index_notation import size_of
 from spartanc.passes.memory_formula import Site, Table, flat
 from spartanc.passes.probe import Probe

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from spartanc.passes.ops.memory_lookup import memory_lookup  # noqa: F401  (registers the operator)
 from spartanc.passes.program import add_constant, constant_tensor
 from spartanc.passes.protocol import PassReport, Skipped
 

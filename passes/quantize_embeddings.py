@@ -11,7 +11,6 @@ so that its largest value becomes 127: an element moves by at most max|row| / 25
 
 from __future__ import annotations
 
-import executorch.exir.passes._quant_patterns_and_replacements  # noqa: F401  (registers embedding_byte)
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node

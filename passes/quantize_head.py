@@ -15,10 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-import executorch.exir.passes._quant_patterns_and_replacements
-import executorch.kernels.quantized  # noqa: F401  (and its out variant)
 import torch
-from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -30,18 +27,6 @@ from spartanc.passes.quantize_embeddings import quantize_rows
 DERIVED = re.compile(r"head_(\d+)_(\w+)")  # what the new constants are called
 _LINEAR = torch.ops.aten.linear.default
 _MIXED = torch.ops.quantized_decomposed.mixed_linear.default
-_library = torch.library.Library("quantized_decomposed", "IMPL")
-
-
-def _mixed_linear(
-    x: Tensor, weight: Tensor, scales: Tensor, zero_points: Tensor | None, dtype: torch.dtype | None = None
-) -> Tensor:
-    """What ExecuTorch's kernel computes; its Python side has the schema alone."""
-    assert zero_points is None
-    return x @ (weight.to(x.dtype) * scales.unsqueeze(-1)).T
-
-
-_library.impl("mixed_linear", _mixed_linear, "CompositeExplicitAutograd")
 
 
 class QuantizeHead(GraphPass):

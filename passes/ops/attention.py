@@ -14,11 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NAMESPACE = "spartan"
+from spartanc.passes.ops.define import define_operator
+
 _ARGUMENTS = "Tensor? q, Tensor packed, Tensor? mask, int heads"
-_library = torch.library.Library(NAMESPACE, "FRAGMENT")
-_library.define(f"attention({_ARGUMENTS}) -> Tensor")
-_library.define(f"attention.out({_ARGUMENTS}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def attention(q: Tensor | None, packed: Tensor, mask: Tensor | None, heads: int) -> Tensor:
@@ -37,14 +35,9 @@ def attention(q: Tensor | None, packed: Tensor, mask: Tensor | None, heads: int)
     return (scores.softmax(-1) @ v_hjd).transpose(0, 1).flatten(1).unsqueeze(0)
 
 
-def _write_to_out(*arguments, out):
-    return out.copy_(attention(*arguments))
-
-
 def _result_shape(q, packed, mask, heads):
     return packed.new_empty(1, packed.shape[1], packed.shape[2] // 3) if q is None else torch.empty_like(q)
 
 
-_library.impl("attention", attention, "CompositeExplicitAutograd")
-_library.impl("attention.out", _write_to_out, "CompositeExplicitAutograd")
-torch.library.register_fake(f"{NAMESPACE}::attention", _result_shape, lib=_library)
+def register() -> None:
+    define_operator("attention", _ARGUMENTS, attention, _result_shape)

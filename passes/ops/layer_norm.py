@@ -12,11 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NAMESPACE = "spartan"
+from spartanc.passes.ops.define import define_operator
+
 _ARGUMENTS = "Tensor x, Tensor? residual, Tensor weight, Tensor? bias, float eps"
-_library = torch.library.Library(NAMESPACE, "FRAGMENT")
-_library.define(f"add_layer_norm({_ARGUMENTS}) -> Tensor")
-_library.define(f"add_layer_norm.out({_ARGUMENTS}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def add_layer_norm(x: Tensor, residual: Tensor | None, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
@@ -29,14 +27,9 @@ def add_layer_norm(x: Tensor, residual: Tensor | None, weight: Tensor, bias: Ten
     return torch.nn.functional.layer_norm(total, (x.shape[-1],), weight, bias, eps)
 
 
-def _write_to_out(*arguments, out):
-    return out.copy_(add_layer_norm(*arguments))
-
-
 def _result_shape(x, *arguments):
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-_library.impl("add_layer_norm", add_layer_norm, "CompositeExplicitAutograd")
-_library.impl("add_layer_norm.out", _write_to_out, "CompositeExplicitAutograd")
-torch.library.register_fake(f"{NAMESPACE}::add_layer_norm", _result_shape, lib=_library)
+def register() -> None:
+    define_operator("add_layer_norm", _ARGUMENTS, add_layer_norm, _result_shape)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NAMESPACE = "spartan"
+from spartanc.passes.ops.define import define_operator
+
 BLOCK_OUTPUTS = 16  # the kernels' kLinearBlockOutputs
 BLOCK_INPUTS = 64  # and kLinearBlockInputs
 QUAD = 4  # inputs of one output that lie side by side: what one dot-product instruction takes
@@ -28,10 +29,7 @@ MAX_INPUTS = 65536  # above, a sum might not fit 32 bits
 MAX_OUTPUTS = 1 << 20
 HIGHEST = 255.0
 
-_library = torch.library.Library(NAMESPACE, "FRAGMENT")
 _ARGUMENTS = "Tensor x, Tensor weight_blocks, Tensor weight_scales, Tensor weight_sums, Tensor? bias, bool gelu"
-_library.define(f"linear_int8({_ARGUMENTS}) -> Tensor")
-_library.define(f"linear_int8.out({_ARGUMENTS}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 class PackedWeights(NamedTuple):
@@ -114,14 +112,9 @@ def _check(x: Tensor, blocks: Tensor, scales: Tensor, sums: Tensor, bias: Tensor
         torch._check(tensor is None or list(tensor.shape) == [outputs], lambda name=name: f"{name} must be [{outputs}]")
 
 
-def _write_to_out(*arguments, out):
-    return out.copy_(linear_int8(*arguments))
-
-
 def _result_shape(x, weight_blocks, weight_scales, weight_sums, bias, gelu):
     return x.new_empty([*x.shape[:-1], weight_scales.shape[0]])
 
 
-_library.impl("linear_int8", linear_int8, "CompositeExplicitAutograd")
-_library.impl("linear_int8.out", _write_to_out, "CompositeExplicitAutograd")
-torch.library.register_fake(f"{NAMESPACE}::linear_int8", _result_shape, lib=_library)
+def register() -> None:
+    define_operator("linear_int8", _ARGUMENTS, linear_int8, _result_shape)

@@ -33,14 +33,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NAMESPACE = "spartan"
+from spartanc.passes.ops.define import define_operator
+
 BLOCK_COLUMNS = 16  # columns of one packed block of logit weights; the kernels' kBlockColumns
 INT4_GROUP = 32  # hidden that share one scale of int4 cells; the kernels' kInt4Group
 QUAD = 4  # integers that one step of an integer product takes; the kernels' kQuad
 VALUE_COLUMNS = 64  # columns of one packed block of values; the kernels' kValueColumns
 _LARGEST = 127  # of the integers that activations and weights become
 _TOO_SMALL = 2.0**-100  # rows of smaller magnitude become zero
-_library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 _ROWS = "Tensor x, Tensor parents, Tensor keys, Tensor values, int top_k, float temperature"
 _EPILOGUE = "Tensor? norm_weight, Tensor? norm_bias, float norm_eps, bool residual"
@@ -50,14 +50,6 @@ _QUANTIZED = f"Tensor x, Tensor layout, Tensor logit_weights, {_CELLS}"
 # ExecuTorch finds an overload's out variant by its arguments, not by its name: no two overloads may have the same.
 _INT8 = f"{_QUANTIZED}, {_EPILOGUE}"
 _INT4 = f"{_QUANTIZED}, int group_size, {_EPILOGUE}"
-_library.define(f"memory_lookup({_ROWS}) -> Tensor")
-_library.define(f"memory_lookup.out({_ROWS}, *, Tensor(a!) out) -> Tensor(a!)")
-_library.define(f"memory_lookup.packed({_PACKED}) -> Tensor")
-_library.define(f"memory_lookup.packed_out({_PACKED}, *, Tensor(a!) out) -> Tensor(a!)")
-_library.define(f"memory_lookup.int8({_INT8}) -> Tensor")
-_library.define(f"memory_lookup.int8_out({_INT8}, *, Tensor(a!) out) -> Tensor(a!)")
-_library.define(f"memory_lookup.int4({_INT4}) -> Tensor")
-_library.define(f"memory_lookup.int4_out({_INT4}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def memory_lookup(
@@ -304,23 +296,12 @@ def _check(x: Tensor, parents: Tensor, keys: Tensor, values: Tensor, top_k: int)
     torch._check(1 <= top_k <= parents.shape[0], lambda: f"top_k must be within 1 and E, got {top_k}")
 
 
-def _register(overload: str, function) -> None:
-    """`function` as the eager kernel of an overload and of its `.out`; the result has x's shape and type."""
-    name = f"memory_lookup.{overload}" if overload else "memory_lookup"
-    out_name = f"memory_lookup.{overload}_out" if overload else "memory_lookup.out"
-
-    def write_to_out(*arguments, out):
-        return out.copy_(function(*arguments))
-
-    def result_shape(x, *arguments):
-        return torch.empty_like(x)
-
-    _library.impl(name, function, "CompositeExplicitAutograd")
-    _library.impl(out_name, write_to_out, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", result_shape, lib=_library)
+def _result_shape(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
 
 
-_register("", memory_lookup)
-_register("packed", memory_lookup_packed)
-_register("int8", memory_lookup_int8)
-_register("int4", memory_lookup_int4)
+def register() -> None:
+    define_operator("memory_lookup", _ROWS, memory_lookup, _result_shape)
+    define_operator("memory_lookup.packed", _PACKED, memory_lookup_packed, _result_shape)
+    define_operator("memory_lookup.int8", _INT8, memory_lookup_int8, _result_shape)
+    define_operator("memory_lookup.int4", _INT4, memory_lookup_int4, _result_shape)

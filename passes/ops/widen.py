@@ -8,11 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spartanc.passes.ops.memory_lookup import NAMESPACE
-
-_library = torch.library.Library(NAMESPACE, "FRAGMENT")
-_library.define("widen(Tensor x) -> Tensor")
-_library.define("widen.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)")
+from spartanc.passes.ops.define import define_operator
 
 
 def widen(x: Tensor) -> Tensor:
@@ -21,14 +17,9 @@ def widen(x: Tensor) -> Tensor:
     return x.float()
 
 
-def _widen_out(x: Tensor, *, out: Tensor) -> Tensor:
-    return out.copy_(widen(x))
-
-
-_library.impl("widen", widen, "CompositeExplicitAutograd")
-_library.impl("widen.out", _widen_out, "CompositeExplicitAutograd")
-
-
-@torch.library.register_fake(f"{NAMESPACE}::widen", lib=_library)
 def _shape(x: Tensor) -> Tensor:
     return torch.empty_like(x, dtype=torch.float32)
+
+
+def register() -> None:
+    define_operator("widen", "Tensor x", widen, _shape)

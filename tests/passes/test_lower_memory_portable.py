@@ -12,7 +12,7 @@ from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 from torch import nn
 
 from spartanc.passes.lower_memory_portable import NOT_CONSTANT, LowerMemoryPortable
-from spartanc.passes.ops import memory_lookup as definition
+from spartanc.passes.ops import define as definition
 from spartanc.passes.portable_cells import LARGEST_LOGIT, SPLIT_CELLS
 from spartanc.passes.portable_parents import RANKED_PARENTS
 from support.stock_process import run_on_stock_runtime
