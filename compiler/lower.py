@@ -21,8 +21,8 @@ from executorch.exir import (
 )
 from torch.export import ExportedProgram
 
+from spartanc.compiler.compat.quick_lowering import quick_lowering
 from spartanc.compiler.in_place import InPlacePlanning
-from spartanc.compiler.lowering_speed import quick_lowering
 from spartanc.errors import CompileError
 from spartanc.passes.program import copy_program
 

@@ -9,7 +9,7 @@ from executorch.backends.xnnpack import xnnpack_preprocess
 from torch.fx.traceback import NodeSource
 
 from spartanc.compiler import lower as lowering
-from spartanc.compiler.lowering_speed import quick_lowering
+from spartanc.compiler.compat.quick_lowering import TRIED_WITH, quick_lowering
 from spartanc.passes.manager import run_passes
 from spartanc.passes.pipelines import exact_passes, final_passes
 from support.captured import captured, rows
@@ -32,3 +32,11 @@ def test_what_it_changes_is_put_back_after_an_error_too():
         raise ZeroDivisionError
     assert xnnpack_preprocess.XNNPACKPassManager is manager
     assert not hasattr(NodeSource, "__deepcopy__")
+
+
+def test_another_version_than_the_one_tried_is_left_as_it_is(monkeypatch):
+    manager = xnnpack_preprocess.XNNPACKPassManager
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{TRIED_WITH}.post1")
+    with quick_lowering():
+        assert xnnpack_preprocess.XNNPACKPassManager is manager
+        assert not hasattr(NodeSource, "__deepcopy__")

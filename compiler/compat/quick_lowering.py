@@ -7,11 +7,14 @@ Two things cost most of a lowering's time and do nothing for an encoder:
 * XNNPACK's passes about convolutions, upsampling, batch norms and so on are run over every delegate, and each traces
   it anew, whether or not it holds such an operator. Here a pass is run where an operator that it is about is there.
 
-Both are put back afterwards. Compare `tests/compiler/test_lowering_speed.py`: the same bytes with and without.
+Both are put back afterwards. ExecuTorch can be asked for neither: `to_edge_transform_and_lower` takes no pass manager
+and has no switch for the records. With another version than the one that this was tried with, it lowers as it is.
+Compare `tests/compiler/compat/test_quick_lowering.py`: the same bytes with and without.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +23,7 @@ from executorch.backends.xnnpack import _passes, xnnpack_preprocess
 from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
+TRIED_WITH = "1.5.1"  # of ExecuTorch
 # Passes of XNNPACKPassManager that can be left out, by the words of which an operator's name must hold one.
 # Every other pass is run everywhere.
 _ABOUT: dict[str, tuple[str, ...]] = {
@@ -54,6 +58,9 @@ def _has_work(each: Any, operators: list[str]) -> bool:
 @contextmanager
 def quick_lowering() -> Iterator[None]:
     """Lower quickly inside; not for several threads at once, as lowering itself isn't."""
+    if importlib.metadata.version("executorch").partition("+")[0] != TRIED_WITH:
+        yield
+        return
     manager = xnnpack_preprocess.XNNPACKPassManager
     xnnpack_preprocess.XNNPACKPassManager = _NeededPasses
     NodeSource.__deepcopy__ = lambda self, memo: self
