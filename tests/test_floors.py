@@ -167,3 +167,9 @@ def test_nothing_outside_the_tests_is_patched():
     for folder in ("compiler", "passes", "models", "runtime_py", "benchmarks", "spartanc/base"):
         for file in (ROOT / folder).rglob("*.py"):
             assert "mock.patch" not in file.read_text(), file
+
+
+def test_every_test_file_has_a_name_of_its_own():
+    """Two of one name can't be imported in one run: test folders are no packages."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
