@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spartanc.base.targets.catalogue import all_targets
+from spartanc.runtime_py.data.counting import oddities
 
 SHOWN_FALLBACKS = 12
 SHOWN_CHARACTERS = 100  # of a text
@@ -91,6 +92,8 @@ def print_topics(result: dict[str, Any]) -> None:
         table.add_row(str(number), f"{layer['information']:.3f}", f"{layer['p_value']:.3f}", dead)
     console = _console()
     console.print(f"[bold]{escape(result['model'])}[/bold]  {result['texts']} texts, {len(result['labels'])} labels")
+    if (odd := oddities(result["rows"])) is not None:
+        console.print(odd)
     console.print(table)
     if result["html"]:
         console.print(f"page: {escape(result['html'])}")
@@ -188,6 +191,8 @@ def print_verification(result: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
     console.print(table)
+    if result.get("rows") and (odd := oddities(result["rows"])) is not None:
+        console.print(odd)
     if "stages" in result:
         print_stages(result)
     console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")

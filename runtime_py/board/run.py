@@ -60,7 +60,8 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         examples = read_examples(arguments.data, columns)
     with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:
         answers = model.answer_examples(examples, arguments.task, arguments.data or "--text")
-    return [{"text": each.text} | found for each, found in zip(examples, answers, strict=True)]
+    pairs = [{} if each.text_pair is None else {"text_pair": each.text_pair} for each in examples]
+    return [{"text": each.text} | pair | found for each, pair, found in zip(examples, pairs, answers, strict=True)]
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -100,6 +100,33 @@ def test_run_py_names_what_is_missing(tiny, tmp_path):
     assert "pip install numpy tokenizers" in done.stderr
 
 
+def test_run_py_asks_what_the_model_takes(tiny, tmp_path):
+    """One text or two as the manifest says; files with other columns; escapes for a terminal that needs them."""
+    bundle = board_bundle(tmp_path / "bundle", tiny[0], "host")
+    environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"}
+
+    def run(*words):
+        command = [sys.executable, bundle / "runtime" / "run.py", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    seal(bundle, pairs=False)
+    done = run("--text", "the card", "--text-pair", "a film")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`--text`: a second text, and the model takes one" in done.stderr
+    (tmp_path / "rows.csv").write_text("sentence,text_pair\ncafé where is the card,\n" + "good " * 99 + ",\n")
+    done = run("--data", tmp_path / "rows.csv")
+    assert done.returncode == 2 and "`--text-column sentence`" in done.stderr
+    done = run("--data", tmp_path / "rows.csv", "--text-column", "sentence")
+    assert done.returncode == 0 and done.stdout.isascii(), done.stderr
+    answers = json.loads(done.stdout)
+    assert answers[0]["text"] == "café where is the card"
+    assert [answer["truncated"] for answer in answers] == [False, True]
+    seal(bundle, pairs=True)
+    done = run("--data", tmp_path / "rows.csv", "--text-column", "sentence")
+    assert done.returncode == 2 and "rows.csv` line 2: no second text" in done.stderr
+    assert run("--text", "the card", "--text-pair", "a film").returncode == 0
+
+
 @pytest.mark.long
 @pytest.mark.qemu
 @needs_rpi4
