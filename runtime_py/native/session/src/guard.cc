@@ -72,10 +72,8 @@ void take_hooks() {
     return;
   }
   const std::lock_guard<std::mutex> lock(one_at_a_time);
-  runtime::PalImpl hooks = *runtime::get_pal_impl();
-  if (are_ours(hooks)) {
-    return;
-  }
+  // Written in place: `register_pal` would say on stderr, each time, that it is not the first call.
+  runtime::PalImpl& hooks = *const_cast<runtime::PalImpl*>(runtime::get_pal_impl());
   if (hooks.abort != abort_hook) {
     others_abort = hooks.abort;
   }
@@ -85,8 +83,6 @@ void take_hooks() {
   }
   hooks.emit_log_message = log_hook;
   hooks.abort = abort_hook;
-  hooks.source_filename = __FILE__;
-  runtime::register_pal(hooks);
 }
 
 }  // namespace
