@@ -26,9 +26,7 @@ Nothing but weights is ever unpickled.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spartanc.base.files import whole_path
 from spartanc.errors import SpartancError, UnsupportedModelError, UsageError
 from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_count, has_segments, read_encoder_config
 from spartanc.models.encoders.registry import adapter_for, adapter_of
@@ -163,23 +162,13 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         "training": model.training,
         "state": {name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()},
     }
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            torch.save(content, file)
-        _require_sound(temporary, path)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-        temporary = None
+        with whole_path(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+            _require_sound(temporary, path)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"cannot write `{path}`: {error}", hint="is there room, and may you write there?") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _require_sound(written: Path, path: Path) -> None:

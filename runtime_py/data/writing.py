@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.files import whole_path
 from spartanc.errors import MissingToolError, UsageError
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -37,16 +36,8 @@ def write_answers(path: Path, answers: Sequence[dict[str, Any]]) -> None:
     A row of .jsonl is an answer as it is; in .csv and .parquet every class has a column `score LABEL`.
     """
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-        try:
+        with whole_path(path) as temporary:
             _WRITERS[path.suffix.lower()](temporary, answers)
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write `{path}`: {error.strerror or error}") from error
 

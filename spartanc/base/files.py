@@ -12,22 +12,30 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of `path` when the block ends well and is gone if it does not.
+def whole_path(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """A path to write a file to, which takes the place of `path` when the block ends well and is gone if it does not.
 
     Its folder is made. private: readable by this user alone; otherwise by all whom the umask lets. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
+        yield temporary
         if not private:
-            os.chmod(temporary, 0o666 & ~_umask())
+            temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+    """The same as a file that is open for writing."""
+    with whole_path(path, private=private) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def write_whole(path: Path, text: str) -> None:
