@@ -1,14 +1,8 @@
-"""A bundle on disk: what stands in it, and the check that nothing in it was altered.
+"""A bundle on disk: what is in it, and the check that nothing in it was altered.
 
-    model.pte | model.ts      the program
-    tokenizer.json            where the model has a tokenizer
-    manifest.json             what the bundle is, with the SHA-256 and size of every other file
-    manifest.sha256           the digest of manifest.json, in the form that `sha256sum -c` reads
-    manifest.sig              signed bundles: see `spartanc.runtime_py.signature`
-    runtime/                  device targets: native library, `spartan`, `run.py`
-
-Digests guard against accidents: whoever can change a file can change its digest too. Signatures guard against people,
-where one is asked for: a signature that nobody asked for is not looked at.
+docs/formats/bundle.md specifies the format, rule by rule; tests/golden/bundles has bundles that every reader takes, and
+refuses. Digests guard against accidents: whoever can change a file can change its digest too. Signatures guard against
+people, if one is required: without `require_signature` a signature is not looked at.
 """
 
 from __future__ import annotations
@@ -25,9 +19,10 @@ from typing import Any
 
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
-from spartanc.runtime_py.probe import Probe, read_probe
+from spartanc.runtime_py.fleet_interface import HEX_DIGEST, read_interface
+from spartanc.runtime_py.probe import Probe, check_probe_input, read_probe
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
-from spartanc.runtime_py.strict_json import parse_object
+from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
 from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.verified import Record
@@ -42,9 +37,14 @@ LONGEST_INPUT = 1 << 16  # tokens
 LARGEST_VOCABULARY = 1 << 30  # tokens
 LOWERINGS = ("fused", "portable")
 FLEET = "fleet"  # in place of a task type: each task of a fleet has its own
+PROGRAM_FORMATS = ("executorch", "torchscript")
+_INPUTS = ("input_ids", "attention_mask")
+LONGEST_NAME = 512  # bytes of UTF-8
+DEEPEST_FOLDER = 16
+TOKENIZER_LIMIT = 64 << 20  # bytes
 _CHUNK = 1 << 20
 _RESERVED = (MANIFEST, MANIFEST_DIGEST, SIGNATURE)
-_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _REQUIRED = {
     "target": str,
     "program": str,
@@ -228,10 +228,10 @@ def _parse_manifest(path: Path, data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise _altered(path, f"`{MANIFEST}` is not JSON: {error}") from error
     if manifest.get("format") != FORMAT:
-        raise _altered(path, f"`{MANIFEST}` does not say format `{FORMAT}`")
-    if manifest.get("format_version") != FORMAT_VERSION:
+        raise _altered(path, f"`{MANIFEST}` does not have the format `{FORMAT}`")
+    if not _same(manifest.get("format_version"), FORMAT_VERSION):
         raise UsageError(
-            f"bundle `{path}` has format version `{manifest.get('format_version')}`, this spartanc reads"
+            f"bundle `{path}` has format_version `{manifest.get('format_version')}`, this spartanc reads"
             f" `{FORMAT_VERSION}`",
             hint="compile the model again with this version of spartanc",
         )
@@ -244,42 +244,91 @@ def manifest_digest_line(digest: str) -> str:
 
 
 def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
+    try:
+        _check_plain_fields(manifest)
+        _check_task_type(path, manifest)
+        _check_program(manifest)
+    except UsageError as error:
+        raise _altered(path, f"`{MANIFEST}` {error.message}") from error
+
+
+def _check_plain_fields(manifest: dict[str, Any]) -> None:
     for field, kind in _REQUIRED.items():
         value = manifest.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise _altered(path, f"`{MANIFEST}` has no valid `{field}`")
-    if not isinstance(manifest.get("pairs"), bool | None):
-        raise _altered(path, f"`{MANIFEST}` has no valid `pairs`")
-    vocabulary = manifest.get("vocabulary_size", 1)
-    if type(vocabulary) is not int or not 1 <= vocabulary <= LARGEST_VOCABULARY:
-        raise _altered(path, f"`{MANIFEST}` has no valid `vocabulary_size`")
+            raise UsageError(f"has no valid `{field}`")
+    if not is_text(manifest["target"]):
+        raise UsageError("has no valid `target`")
     for field in ("labels", "operators", "backends"):
-        if not all(isinstance(each, str) for each in _texts(path, manifest, field)):
-            raise _altered(path, f"`{MANIFEST}` has an entry of `{field}` that is not text")
-    for field, known in (("quantization", QUANTIZATIONS), ("lowering", LOWERINGS), ("problem", (*TASK_TYPES, FLEET))):
+        found = manifest.get(field, [])
+        if not isinstance(found, list) or not all(map(is_text, found)):
+            raise UsageError(f"has an entry of `{field}` that is not text")
+    words = {"quantization": QUANTIZATIONS, "lowering": LOWERINGS, "problem": (*TASK_TYPES, FLEET)}
+    if "program_format" in manifest:
+        words["program_format"] = PROGRAM_FORMATS
+    for field, known in words.items():
         if manifest[field] not in known:
-            raise _altered(path, f"`{MANIFEST}` has the {field} `{manifest[field]}`, which is none")
-    if not 1 <= manifest["max_length"] <= LONGEST_INPUT:
-        raise _altered(path, f"`{MANIFEST}` has `max_length` {manifest['max_length']}")
+            raise UsageError(f"has the {field} `{manifest[field]}`, which is unknown")
+    if not is_count(manifest["max_length"], 1, LONGEST_INPUT):
+        raise UsageError(f"has the max_length {manifest['max_length']}, allowed are 1 to {LONGEST_INPUT}")
+    if not is_count(manifest.get("vocabulary_size", 1), 1, LARGEST_VOCABULARY):
+        raise UsageError("has no valid `vocabulary_size`")
+    if not isinstance(manifest.get("pairs"), bool | None):
+        raise UsageError("has no valid `pairs`")
+
+
+def _check_task_type(path: Path, manifest: dict[str, Any]) -> None:
+    """Labels and probe are those of the task type; a fleet's tasks bring their own."""
+    problem, labels = manifest["problem"], manifest["labels"]
+    if ("fleet" in manifest) != (problem == FLEET):
+        raise UsageError("has a `fleet` without that problem, or that problem without a `fleet`")
+    if problem == FLEET:
+        wrong = "those of a fleet are its tasks'" if labels else None
+    else:
+        wrong = find_task_type(problem).wrong_labels(labels)
+    if wrong is not None:
+        raise UsageError(f"has {len(labels)} `labels` for {problem}: {wrong}")
+    if problem == FLEET:
+        check_probe_input(manifest["probe"])
+        read_interface(manifest, path)
+    else:
+        read_probe(manifest["probe"], find_task_type(problem).outputs(labels))
+    if len(manifest["probe"]["input_ids"][0]) > manifest["max_length"]:
+        raise UsageError("has a `probe` that is longer than its `max_length`")
+
+
+def _check_program(manifest: dict[str, Any]) -> None:
+    """The program is listed, and its inputs and outputs, if described, are those of every program."""
     if manifest["program"] not in manifest["files"]:
-        raise _altered(path, f"`{MANIFEST}` does not list its program `{manifest['program']}`")
-    if "fleet" in manifest:
-        if manifest["problem"] != FLEET or not isinstance(manifest["fleet"], dict):
-            raise _altered(path, f"`{MANIFEST}` has a `fleet` that is none")
-        return
-    try:
-        probe = read_probe(manifest["probe"], find_task_type(manifest["problem"]).outputs(manifest["labels"]))
-    except UsageError as error:
-        raise _altered(path, f"`{MANIFEST}` {error.message}") from error
-    if probe.input_ids.shape[1] > manifest["max_length"]:
-        raise _altered(path, f"`{MANIFEST}` has a probe that is longer than its `max_length`")
+        raise UsageError(f"does not list its `program` in `files`: `{manifest['program']}`")
+    inputs = manifest.get("inputs", [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in _INPUTS])
+    if not isinstance(inputs, list) or len(inputs) != len(_INPUTS):
+        raise UsageError(f"has `inputs` that are not {len(_INPUTS)}: a program takes ids and mask")
+    for given, name in zip(inputs, _INPUTS, strict=True):
+        if not _is_tensor(given, name, "int64") or not all(_is_size(size) for size in given["shape"]):
+            raise UsageError(f"has `inputs` that do not describe `{name}` int64 [1, L]")
+    problem = manifest["problem"]
+    classes = "classes" if problem == FLEET else find_task_type(problem).outputs(manifest["labels"])
+    if "outputs" in manifest:
+        outputs = manifest["outputs"]
+        one = isinstance(outputs, list) and len(outputs) == 1 and _is_tensor(outputs[0], "logits", "float32")
+        if not one or not is_count(outputs[0]["shape"][0], 1) or not _same(outputs[0]["shape"][1], classes):
+            raise UsageError(f"has `outputs` that do not describe `logits` float32 [1, {classes}]")
 
 
-def _texts(path: Path, manifest: dict[str, Any], field: str) -> list[Any]:
-    found = manifest.get(field, [])
-    if not isinstance(found, list):
-        raise _altered(path, f"`{MANIFEST}` has no valid `{field}`")
-    return found
+def _is_tensor(value: Any, name: str, dtype: str) -> bool:
+    """Whether `value` describes a tensor [_, _] of that name and type."""
+    if not isinstance(value, dict) or value.get("name") != name or value.get("dtype") != dtype:
+        return False
+    return isinstance(value.get("shape"), list) and len(value["shape"]) == 2
+
+
+def _is_size(value: Any) -> bool:
+    return value == "L" or is_count(value, 1, LONGEST_INPUT)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b
 
 
 def _check_names(path: Path, files: dict[str, Any]) -> None:
@@ -288,19 +337,21 @@ def _check_names(path: Path, files: dict[str, Any]) -> None:
         _check_name(path, name)
         if (
             not isinstance(entry, dict)
-            or type(entry.get("bytes")) is not int
+            or not is_count(entry.get("bytes"))
             or not isinstance(entry.get("sha256"), str)
-            or not _HEX_DIGEST.fullmatch(entry["sha256"])
+            or not HEX_DIGEST.fullmatch(entry["sha256"])
         ):
             raise _altered(path, f"`{MANIFEST}` has no valid size and digest of `{name}`")
+        if name == TOKENIZER and entry["bytes"] > TOKENIZER_LIMIT:
+            raise _altered(path, f"`{name}` is larger than {TOKENIZER_LIMIT} bytes")
     plain: dict[str, bool] = {}
     try:
         _list_files(str(path), "", plain)
     except OSError as error:
         raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
-    extra = plain.keys() - files.keys() - {MANIFEST, MANIFEST_DIGEST, SIGNATURE}
+    extra = plain.keys() - files.keys() - set(_RESERVED)
     if extra:
-        raise _altered(path, f"`{min(extra)}` does not stand in `{MANIFEST}`")
+        raise _altered(path, f"`{min(extra)}` is not listed in `{MANIFEST}`")
     for name in files:
         if not plain.get(name):
             raise _altered(path, f"`{name}` is missing or not a plain file")
@@ -318,16 +369,20 @@ def _check_files(path: Path, files: dict[str, Any]) -> None:
 
 def _check_name(path: Path, name: str) -> None:
     """A relative path of plain names, in the one form of it."""
-    inside = not any(part in ("", ".", "..") for part in name.split("/"))
-    if not inside or "\\" in name or "\0" in name or name in _RESERVED:
+    parts = name.split("/")
+    inside = not any(part in ("", ".", "..") for part in parts) and len(parts) <= DEEPEST_FOLDER
+    plain = "\\" not in name and not _CONTROL.search(name) and len(name.encode()) <= LONGEST_NAME
+    if not inside or not plain or name in _RESERVED:
         raise _altered(path, f"`{MANIFEST}` lists `{name}`, which is no file of a bundle")
 
 
-def _list_files(folder: str, prefix: str, plain: dict[str, bool]) -> None:
-    """Every entry below `folder` that is no directory, and whether it is a plain file. Links are entries, no way on."""
+def _list_files(folder: str, prefix: str, plain: dict[str, bool], depth: int = 1) -> None:
+    """Every entry below `folder` that is no directory, and whether it is a plain file. Links are entries too."""
+    if depth > DEEPEST_FOLDER:
+        raise OSError(errno.ELOOP, f"folders nested deeper than {DEEPEST_FOLDER}", folder)
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                _list_files(entry.path, f"{prefix}{entry.name}/", plain)
+                _list_files(entry.path, f"{prefix}{entry.name}/", plain, depth + 1)
             else:
                 plain[prefix + entry.name] = entry.is_file(follow_symlinks=False)

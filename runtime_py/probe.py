@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from spartanc.errors import UsageError
+from spartanc.runtime_py.strict_json import is_count
 
-_SHORT = 1 << 16  # entries
+_LONGEST = 1 << 16  # tokens
+_LARGEST_ID = (1 << 31) - 1
 FIELDS = ("input_ids", "attention_mask", "logits", "tolerance")
 
 
@@ -42,24 +44,22 @@ def read_probe(value: Any, classes: int) -> Probe:
     """The probe that a manifest or a task's file holds; UsageError unless it has one row and `classes` logits."""
     if not isinstance(value, Mapping) or set(value) != set(FIELDS):
         raise UsageError(f"has a `probe` that does not hold exactly {', '.join(FIELDS)}")
-    rows = [value[name] for name in ("input_ids", "attention_mask", "logits")]
-    if not all(isinstance(row, list) and len(row) == 1 and isinstance(row[0], list) for row in rows):
-        raise UsageError("has a probe without one row of ids, mask and logits")
-    ids, mask, logits = (row[0] for row in rows)
-    sound = (
-        _are_ids(ids)
-        and _are_ids(mask)
-        and len(ids) == len(mask) > 0
-        and len(logits) == classes
-        and all(is_number(each) and abs(each) < 1e30 for each in logits)
-        and is_number(value["tolerance"])
-        and value["tolerance"] >= 0
-    )
-    if not sound:
-        raise UsageError("has a probe that is not one row of ids, its mask, a logit for every class and a tolerance")
+    ids, mask = _ids_and_mask(value)
+    logits = _row(value, "logits")
+    if len(logits) != classes or not all(is_number(each) and abs(each) < 1e30 for each in logits):
+        raise UsageError(f"has a `probe` without a logit for each of {classes} classes")
+    if not is_number(value["tolerance"]) or value["tolerance"] < 0:
+        raise UsageError(f"has a `probe` with the tolerance `{value['tolerance']}`")
     return Probe(
         np.array([ids], np.int64), np.array([mask], np.int64), np.array([logits], np.float32), float(value["tolerance"])
     )
+
+
+def check_probe_input(value: Any) -> None:
+    """The probe of a fleet, which is an input to measure with: UsageError unless it has one row of ids and its mask."""
+    if not isinstance(value, Mapping):
+        raise UsageError("has a `probe` that is not an object")
+    _ids_and_mask(value)
 
 
 def is_number(value: Any) -> bool:
@@ -68,9 +68,20 @@ def is_number(value: Any) -> bool:
     return -1e300 < value < 1e300  # NaN is not, nor is a whole number that no float holds
 
 
-def _are_ids(value: list[Any]) -> bool:
-    whole = all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each < 1 << 31 for each in value)
-    return len(value) <= _SHORT and whole
+def _row(probe: Mapping[str, Any], name: str) -> list[Any]:
+    rows = probe.get(name)
+    if not isinstance(rows, list) or len(rows) != 1 or not isinstance(rows[0], list):
+        raise UsageError(f"has a `probe` without one row of `{name}`")
+    return rows[0]
+
+
+def _ids_and_mask(probe: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    ids, mask = _row(probe, "input_ids"), _row(probe, "attention_mask")
+    if not 1 <= len(ids) <= _LONGEST or not all(is_count(each, most=_LARGEST_ID) for each in ids):
+        raise UsageError("has a `probe` whose `input_ids` are not token ids")
+    if len(mask) != len(ids) or not all(is_count(each, most=1) for each in mask):
+        raise UsageError("has a `probe` whose `attention_mask` is not a 0 or 1 for every id")
+    return ids, mask
 
 
 def _rounded(values: np.ndarray) -> str:

@@ -1,33 +1,7 @@
 """A task's file: what one task adds to a shared backbone. Mapped, never copied, and never trusted.
 
-It is a safetensors file (8 bytes of header length, a JSON header, the tensors' bytes), written in one exact way:
-
-    header          begins with the bytes `{"__metadata__":{"digest":"`, 64 hexadecimal digits follow; it is padded with
-                    spaces until the tensors start at a multiple of 64
-    digest          SHA-256 of the whole file, with these 64 digits taken as zeros ("0")
-    format          "spartanc-task"
-    format_version  "1"
-    task            JSON text of an object:
-                      name          of the task
-                      backbone      digest of the backbone that it was trained on, as the fleet's manifest has it
-                      quantization  none, int8 or int4: the form of the task's tensors
-                      problem       "classification" or "regression"
-                      labels        names of the classes in the order of the logits; [] for regression
-                      pairs         whether a row is two texts, null where that is not known; may be absent
-                      memory        {parents, cells, top_k, temperature, layer_norm} of every memory
-                      probe         {input_ids, attention_mask, logits, tolerance}: one input, [[…]] each, and
-                                    what the task's program answers
-    tensors         the program's inputs after ids and mask: by name, in the program's order, without a gap
-
-A reader checks, before it uses anything:
-  1. header and tensors as safetensors asks; no name twice; nothing left over; the digest;
-  2. against the fleet's manifest (`fleet`): backbone, quantisation, memory and classes within `bounds`, and the tensors
-     with names, order, types and shapes of `inputs`, where a size is a number or one of the words of `sizes_of`;
-  3. every `layout` tensor is [parents, cells, top_k]; every float32 and float16 is finite;
-  4. by running the probe: every logit within `tolerance`. A task that loads and has no effect ends here.
-
-The digest guards against accidents: whoever can change a file can change its digest too. What checks 2 and 3 leave
-open changes answers and nothing else.
+docs/formats/task.md specifies the format. `open_task` and `check_task` hold a file to it, all but its probe, for which
+the program has to run: see `check_probe`. tests/golden/bundles has files that every reader takes, and refuses.
 """
 
 from __future__ import annotations
@@ -37,7 +11,6 @@ import json
 import math
 import mmap
 import os
-import re
 import stat
 import struct
 import sys
@@ -51,24 +24,33 @@ import numpy as np
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle
+from spartanc.runtime_py.fleet_interface import (
+    DTYPES,
+    HEX_DIGEST,
+    LAYOUT,
+    MOST_DIMENSIONS,
+    MOST_SIZE,
+    FleetInterface,
+    read_interface,
+    sizes_of,
+)
+from spartanc.runtime_py.fleet_interface import TASK_NAME as NAME
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
-from spartanc.runtime_py.strict_json import parse_object
+from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 FORMAT = "spartanc-task"
 FORMAT_VERSION = "1"
 SUFFIX = ".safetensors"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-BLOCK_COLUMNS = 16  # of packed logit weights
+LAYER_NORMS = ("none", "post")
 _PREFIX = b'{"__metadata__":{"digest":"'
 _DIGEST_AT = 8 + len(_PREFIX)
 _DIGITS = 64
 _ALIGNMENT = 64
 _HEADER_LIMIT = 4 << 20
-_HEX = re.compile(rb"[0-9a-f]{64}")
-_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
-_FORMAT_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_FILE_LIMIT = (1 << 31) - 1  # bytes; what a Java buffer holds
+_FORMAT_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -104,40 +86,6 @@ class TaskFile:
     @property
     def classes(self) -> int:
         return self.task_type.outputs(self.labels)
-
-
-@dataclass(frozen=True)
-class TaskInput:
-    """One input of the program after ids and mask; a size is a number or a word of `sizes_of`."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class FleetInterface:
-    """What a fleet's program takes; bounds hold the least and the largest of `parents`, `cells` and `classes`."""
-
-    backbone: str
-    quantization: str
-    max_length: int
-    bounds: dict[str, tuple[int, int]]
-    inputs: tuple[TaskInput, ...]
-
-
-def sizes_of(parents: int, cells: int, classes: int) -> dict[str, int]:
-    """What the words in the shapes of task tensors stand for."""
-    return {
-        "parents": parents,
-        "cells": cells,
-        "classes": classes,
-        "children": cells // parents,
-        "blocks": -(-(parents + cells) // BLOCK_COLUMNS),
-        "parent_blocks": -(-parents // BLOCK_COLUMNS),
-        "cell_blocks": -(-cells // BLOCK_COLUMNS),
-        "cell_columns": -(-cells // BLOCK_COLUMNS) * BLOCK_COLUMNS,
-    }
 
 
 def dtype_name(dtype: np.dtype) -> str:
@@ -190,28 +138,6 @@ def open_task(path: str | Path) -> TaskFile:
         return _read(path, _map(path))
     except UsageError as error:
         raise UsageError(f"task file `{path}`: {error.message}", error.hint) from error
-
-
-def read_interface(manifest: Mapping[str, Any], source: str | Path) -> FleetInterface:
-    """The part of a fleet's manifest that tasks are checked against; UsageError where it is malformed."""
-    try:
-        fleet = manifest["fleet"]
-        bounds = {name: (int(fleet["bounds"][name][0]), int(fleet["bounds"][name][1])) for name in _BOUNDED}
-        inputs = tuple(TaskInput(e["name"], e["dtype"], tuple(e["shape"])) for e in fleet["inputs"])
-        words = sizes_of(1, 1, 1)
-        sound = all(
-            isinstance(each.name, str)
-            and each.dtype in _FORMAT_NAMES.values()
-            and all(size in words if isinstance(size, str) else _is_count(size) for size in each.shape)
-            for each in inputs
-        )
-        if sound and isinstance(fleet["backbone"]["digest"], str):
-            return FleetInterface(
-                fleet["backbone"]["digest"], fleet["quantization"], manifest["max_length"], bounds, inputs
-            )
-    except (KeyError, TypeError, ValueError, IndexError):
-        pass
-    raise UsageError(f"the manifest of `{source}` doesn't describe a fleet", hint="compile it again")
 
 
 def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
@@ -268,8 +194,8 @@ def check_task(task: TaskFile, fleet: FleetInterface) -> None:
                 f"{where}: `{each.name}` is {_FORMAT_NAMES[array.dtype]} {list(array.shape)}, the program takes"
                 f" {each.dtype} {list(shape)}"
             )
-        if each.name.endswith(".layout") and array.tolist() != layout:
-            raise UsageError(f"{where}: `{each.name}` says {array.tolist()}, the task's memory is {layout}")
+        if each.name.endswith(LAYOUT) and array.tolist() != layout:
+            raise UsageError(f"{where}: `{each.name}` is {array.tolist()}, the task's memory is {layout}")
 
 
 def check_probe(task: TaskFile, logits: np.ndarray) -> None:
@@ -282,9 +208,6 @@ def check_probe(task: TaskFile, logits: np.ndarray) -> None:
         )
 
 
-_BOUNDED = ("parents", "cells", "classes")
-
-
 def _map(path: Path) -> np.ndarray:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -293,9 +216,9 @@ def _map(path: Path) -> np.ndarray:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UsageError("is no plain file")
-        if status.st_size < _DIGEST_AT + _DIGITS:
-            raise UsageError(f"is too short: {status.st_size} bytes")
+            raise UsageError("is not a plain file")
+        if not _DIGEST_AT + _DIGITS <= status.st_size <= _FILE_LIMIT:
+            raise UsageError(f"is too short or too large: {status.st_size} bytes")
         return np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.uint8)
     except (OSError, ValueError) as error:
         raise UsageError(f"can't be mapped: {error}") from error
@@ -309,17 +232,18 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
         raise UsageError(f"has a header of {header_size} bytes, which no task's file has", _DAMAGED)
     header_bytes = data[8 : 8 + header_size].tobytes()
     if not header_bytes.startswith(_PREFIX):
-        raise UsageError("is no task's file: its header does not begin with its digest")
-    recorded = data[_DIGEST_AT : _DIGEST_AT + _DIGITS].tobytes()
+        raise UsageError("is not a task file: its header does not begin with its digest")
+    recorded = data[_DIGEST_AT : _DIGEST_AT + _DIGITS].tobytes().decode("latin-1")
     found = _digest(data)
-    if not _HEX.fullmatch(recorded) or recorded.decode() != found:
-        raise UsageError(f"has digest `{found}`, its header says `{recorded.decode('latin-1')}`", _DAMAGED)
+    if recorded != found:
+        raise UsageError(f"has digest `{found}`, its header says `{recorded}`", _DAMAGED)
     header = _json(header_bytes, "header")
     metadata = header.pop("__metadata__")
-    if set(metadata) != {"digest", "format", "format_version", "task"} or metadata["format"] != FORMAT:
-        raise UsageError(f"is no `{FORMAT}` file")
+    _require_keys("__metadata__", metadata, ("digest", "format", "format_version", "task"))
+    if metadata["format"] != FORMAT:
+        raise UsageError(f"has the format `{metadata['format']}`, expected `{FORMAT}`")
     if metadata["format_version"] != FORMAT_VERSION:
-        raise UsageError(f"has format version `{metadata['format_version']}`, expected `{FORMAT_VERSION}`")
+        raise UsageError(f"has the format_version `{metadata['format_version']}`, expected `{FORMAT_VERSION}`")
     tensors = _tensors(header, data[8 + header_size :])
     task = _json(metadata["task"], "`task`")
     pairs = task.pop("pairs", None)
@@ -328,12 +252,13 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
     _require_keys("task", task, ("name", "backbone", "quantization", "problem", "labels", "memory", "probe"))
     name, labels, problem = task["name"], task["labels"], task["problem"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError("has a name that is not one")
-    if not isinstance(task["backbone"], str) or not _HEX.fullmatch(task["backbone"].encode()):
-        raise UsageError("names no backbone")
-    if problem not in TASK_TYPES or task["quantization"] not in QUANTIZATIONS:
-        raise UsageError(f"has problem `{problem}` and quantisation `{task['quantization']}`, which are not known")
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UsageError(f"has the name `{name}`, which is not a valid task name")
+    if not isinstance(task["backbone"], str) or not HEX_DIGEST.fullmatch(task["backbone"]):
+        raise UsageError(f"has the backbone `{task['backbone']}`, which is not a digest")
+    for field, known in (("problem", tuple(TASK_TYPES)), ("quantization", QUANTIZATIONS)):
+        if task[field] not in known:
+            raise UsageError(f"has the {field} `{task[field]}`, which is unknown", f"known: {', '.join(known)}")
+    if not isinstance(labels, list) or not all(is_text(label) for label in labels):
         raise UsageError("has labels that are not text")
     wrong = TASK_TYPES[problem].wrong_labels(labels)
     if wrong is not None:
@@ -371,9 +296,9 @@ def _json(text: bytes | str, what: str) -> dict[str, Any]:
     try:
         found = parse_object(text)
     except ValueError as error:
-        raise UsageError(f"has a {what} that is no JSON: {error}") from error
+        raise UsageError(f"has a {what} that is not valid JSON: {error}") from error
     if what == "header" and not _is_metadata(found.get("__metadata__")):
-        raise UsageError(f"has a {what} without the entries of one")
+        raise UsageError(f"has a {what} without valid `__metadata__`")
     return found
 
 
@@ -387,21 +312,25 @@ def _tensors(header: dict[str, Any], data: np.ndarray) -> dict[str, np.ndarray]:
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise UsageError(f"has no valid description of the tensor `{name}`")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in _DTYPES:
-            raise UsageError(f"has the tensor `{name}` of the type `{dtype}`, which no task has")
-        if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
-            raise UsageError(f"has no valid shape and place of the tensor `{name}`")
+        if not isinstance(dtype, str) or dtype not in DTYPES:
+            raise UsageError(f"has the tensor `{name}` of the dtype `{dtype}`, which no task has")
+        if not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
+            raise UsageError(f"has no valid shape of the tensor `{name}`")
+        if not all(is_count(size, 1, MOST_SIZE) for size in shape):
+            raise UsageError(f"has the tensor `{name}` of shape {shape}: every size is from 1 to {MOST_SIZE}")
+        if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
+            raise UsageError(f"has no valid data_offsets of the tensor `{name}`")
         begin, end = offsets
-        size = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+        size = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
         if begin != expected or end - begin != size or end > len(data):
             raise UsageError(
                 f"has the tensor `{name}` of shape {shape} at bytes {begin} to {end} of {len(data)}: it overlaps"
                 " another, leaves a gap, or reaches outside"
             )
         expected = end
-        if begin % np.dtype(_DTYPES[dtype]).itemsize:
+        if begin % np.dtype(DTYPES[dtype]).itemsize:
             raise UsageError(f"has the tensor `{name}` at byte {begin}, where its elements are not aligned")
-        tensor = data[begin:end].view(_DTYPES[dtype]).reshape(shape)
+        tensor = data[begin:end].view(DTYPES[dtype]).reshape(shape)
         tensors[sys.intern(name)] = tensor  # one text for all open tasks, whose tensors have the same names
         if dtype in ("F32", "F16") and not np.isfinite(tensor).all():
             raise UsageError(f"has NaN or infinite values in the tensor `{name}`")
@@ -415,29 +344,21 @@ def _memory(value: Any) -> MemoryShape:
     counts = (value["parents"], value["cells"], value["top_k"])
     temperature = value["temperature"]
     sound = (
-        all(_is_count(each) and each >= 1 for each in counts)
+        all(is_count(each, 1, MOST_SIZE) for each in counts)
         and value["cells"] % value["parents"] == 0
         and value["top_k"] <= value["parents"]
         and is_number(temperature)
         and temperature > 0
-        and isinstance(value["layer_norm"], str)
+        and value["layer_norm"] in LAYER_NORMS
     )
     if not sound:
-        raise UsageError(f"has a memory that can't be: `{value}`")
+        raise UsageError(f"has an impossible `memory`: `{value}`")
     return MemoryShape(*counts, float(temperature), value["layer_norm"])
 
 
 def _require_keys(what: str, value: Any, keys: tuple[str, ...]) -> None:
     if not isinstance(value, dict) or set(value) != set(keys):
         raise UsageError(f"has a `{what}` that does not hold exactly {', '.join(keys)}")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
-
-
-def _are_counts(value: Any, most: int) -> bool:
-    return isinstance(value, list) and len(value) <= most and all(map(_is_count, value))
 
 
 def _or_nothing(name: str | None) -> str:

@@ -56,7 +56,7 @@ def test_a_truncated_or_longer_file_is_refused(bundle, name):
 
 def test_a_file_too_many_is_refused(bundle):
     (bundle / "extra").write_text("?")
-    _refused(bundle, "`extra` does not stand in")
+    _refused(bundle, "`extra` is not listed in")
 
 
 def test_links_are_refused_even_to_equal_content(bundle, tmp_path):

@@ -180,7 +180,7 @@ def test_a_wrong_header_is_refused_though_its_digest_agrees(path, change):
 
 def test_files_that_are_none_are_refused(tmp_path):
     _refused("can't be read", open_task, tmp_path / "absent")
-    _refused("no plain file", open_task, tmp_path)
+    _refused("not a plain file", open_task, tmp_path)
     (tmp_path / "empty").write_bytes(b"")
     _refused("too short", open_task, tmp_path / "empty")
 

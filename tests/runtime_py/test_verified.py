@@ -80,7 +80,7 @@ def test_a_file_too_many_is_seen_although_nothing_is_hashed(tmp_path, cache):
     settle()
     open_bundle(bundle)
     (bundle / "runtime" / "more").write_text("?")
-    with pytest.raises(UsageError, match="does not stand in"):
+    with pytest.raises(UsageError, match="is not listed in"):
         open_bundle(bundle)
 
 
