@@ -96,13 +96,27 @@ def runtime_versions(target: Target) -> dict[str, str]:
 def install_runtime(target: Target, directory: Path) -> None:
     """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`."""
     runtime = directory / "runtime"
-    shutil.copytree(build_runtime(target), runtime)
+    install_library(target, runtime)
     command = Path(__file__).parent / "board" / "run.py"
     shutil.copyfile(command, runtime / "run.py")
     for name, source in imported_modules(command).items():
         destination = runtime / name
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, destination)
+
+
+def install_library(target: Target | str, runtime: Path) -> None:
+    """Write the folder `runtime`: `spartan` with its libraries, and what a C++ program needs to use them.
+
+    include/ has the headers, lib/cmake/ what `find_package(spartan)` looks for, example/ a program; see docs/from-cpp.md.
+    """
+    runtime.mkdir()
+    for name, source in board_runtime_files(target).items():
+        shutil.copy2(source, runtime / name)
+    session = NATIVE_SOURCES / "session"
+    shutil.copytree(session / "include", runtime / "include")
+    shutil.copytree(session / "cmake", runtime / "lib" / "cmake" / "spartan")
+    shutil.copytree(session / "example", runtime / "example")
 
 
 def board_runtime_files(target: Target | str) -> dict[str, Path]:

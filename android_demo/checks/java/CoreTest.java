@@ -137,7 +137,8 @@ public final class CoreTest {
     final Map<String, byte[]> files = new TreeMap<>();
     String manifest = "{\"format\":\"spartanc-bundle\",\"format_version\":1,\"target\":\"android-arm64\",\"program\":\"model.pte\","
         + "\"problem\":\"classification\",\"labels\":[\"bad\",\"good\"],\"max_length\":16,\"quantization\":\"none\","
-        + "\"inputs\":[{\"name\":\"input_ids\"},{\"name\":\"attention_mask\"}],\"something_new\":{\"x\":[1]},"
+        + "\"lowering\":\"portable\",\"inputs\":[{\"name\":\"input_ids\",\"dtype\":\"int64\",\"shape\":[1,\"L\"]},"
+        + "{\"name\":\"attention_mask\",\"dtype\":\"int64\",\"shape\":[1,\"L\"]}],\"something_new\":{\"x\":[1]},"
         + "\"probe\":{\"input_ids\":[[2,5,3]],\"attention_mask\":[[1,1,1]],\"logits\":[[-5.0,5.0]],\"tolerance\":0.0001},";
 
     Memory() throws Exception {
@@ -260,22 +261,22 @@ public final class CoreTest {
     }
     Memory extra = new Memory();
     extra.files.put("other.bin", new byte[1]);
-    refused("`other.bin` does not stand in", () -> Bundle.open(extra, null));
+    refused("`other.bin` is not listed in", () -> Bundle.open(extra, null));
     for (String path : new String[] {"../x", "/x", "a/../../x", "a//x", "./x", "a\\\\x", "", "manifest.json"}) {
       Memory outside = new Memory();
       outside.sealWith(outside.text("manifest.json").replace("\"model.pte\":{", "\"" + path + "\":{"));
       refused("no file of a bundle", () -> Bundle.open(outside, null));
     }
     String[][] changes = {
-      {"\"format_version\":1", "\"format_version\":2", "format version `2`"},
+      {"\"format_version\":1", "\"format_version\":2", "format_version `2`"},
       {"spartanc-bundle", "another", "is not of format"},
-      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[]", "names no label"},
-      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[\"bad\",\"good\",\"x\"]", "not of the program's shape"},
+      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[]", "has 0 `labels` for classification"},
+      {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[\"bad\",\"good\",\"x\"]", "has 2 logits for 3 classes"},
       {"\"max_length\":16", "\"max_length\":0", "not within"},
       {"\"max_length\":16", "\"max_length\":1e3", "is not a whole number"},
-      {"{\"name\":\"attention_mask\"}", "{},{}", "takes 3 inputs"},
+      {",\"shape\":[1,\"L\"]}],", ",\"shape\":[1,\"L\"]},{}],", "takes 3 `inputs`"},
       {"\"probe\":{", "\"sonde\":{", "`probe`"},
-      {"\"program\":\"model.pte\"", "\"program\":\"other.pte\"", "does not list its program"},
+      {"\"program\":\"model.pte\"", "\"program\":\"other.pte\"", "does not list its `program`"},
       {"\"attention_mask\":[[1,1,1]]", "\"attention_mask\":[[1,1]]", "not of one length"},
       {"\"input_ids\":[[2,5,3]]", "\"input_ids\":[2,5,3]", "is not one row"},
     };
@@ -357,7 +358,12 @@ public final class CoreTest {
     refused("not within", () -> Bundle.open(none, null));
   }
 
-  private static final String BACKBONE = "ab";
+  private static final String BACKBONE = sameDigits("ab");
+  private static final String OTHER_BACKBONE = sameDigits("cd");
+
+  private static String sameDigits(String two) {
+    return String.join("", Collections.nCopies(32, two));
+  }
 
   /** A task's file: an I64 layout of its memory, and one value for every class. */
   private static byte[] taskFile(String labels, float[] head, long[] layout, String change, String to) throws Exception {
@@ -480,8 +486,8 @@ public final class CoreTest {
     File folder = Files.createTempDirectory("core").toFile();
     byte[] good = taskFile(LABELS, HEAD, LAYOUT, "", "");
     String[][] changes = {
-      {"\\\"" + BACKBONE + "\\\"", "\\\"cd\\\"", "made for backbone `cd`, the program's is `ab`"},
-      {"\\\"none\\\",\\\"problem", "\\\"int8\\\",\\\"problem", "made for quantisation `int8`"},
+      {"\\\"" + BACKBONE + "\\\"", "\\\"" + OTHER_BACKBONE + "\\\"", "made for backbone `cdcd"},
+      {"\\\"none\\\",\\\"problem", "\\\"int8\\\",\\\"problem", "made for quantization `int8`"},
       {"\\\"parents\\\":4", "\\\"parents\\\":64", "is 64, not within 1 and 16"},
       {"\\\"cells\\\":8", "\\\"cells\\\":9", "9 cells for 4 parents"},
       {"\\\"top_k\\\":2", "\\\"top_k\\\":3", "is not its memory's"},
@@ -489,12 +495,12 @@ public final class CoreTest {
       {"\"shape\":[3],\"data_offsets\":[24", "\"shape\":[1,3],\"data_offsets\":[24", "the program takes `head`"},
       {"[24,36]", "[20,32]", "overlaps another"},
       {"[24,36]", "[24,37]", "overlaps another"},
-      {"\"shape\":[3],\"data_offsets\":[24", "\"shape\":[461168601842738790],\"data_offsets\":[24", "has a size of"},
-      {"\"F32\"", "\"F99\"", "is of type `F99`"},
+      {"\"shape\":[3],\"data_offsets\":[24", "\"shape\":[461168601842738790],\"data_offsets\":[24", "a list of whole numbers from 1"},
+      {"\"F32\"", "\"F99\"", "is of dtype `F99`"},
       {"\"F32\"", "\"I32\"", "the program takes `head` as F32"},
       {"\\\"b\\\"", "\\\"a\\\"", "or one twice"},
-      {"spartanc-task", "another", "is of format `another`"},
-      {"\\\"classification\\\"", "\\\"other\\\"", "of problem `other`"},
+      {"spartanc-task", "another", "has the format `another`"},
+      {"\\\"classification\\\"", "\\\"other\\\"", "has the problem `other`"},
     };
     for (String[] change : changes) {
       byte[] altered = taskFile(LABELS, HEAD, LAYOUT, change[0], change[1]);

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "error.h"
+#include "formats/error.h"
 
 namespace spartan {
 

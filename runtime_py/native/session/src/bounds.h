@@ -2,7 +2,7 @@
 #ifndef SPARTAN_SESSION_BOUNDS_H
 #define SPARTAN_SESSION_BOUNDS_H
 
-#include "json.h"
+#include "formats/json.h"
 #include "spartan/session.h"
 
 namespace spartan {

@@ -1,30 +1,35 @@
-// A bundle on disk, checked whole before anything in it is used.
+// What the command is given: a bundle, opened by libspartan, or a program without one.
 #ifndef SPARTAN_SESSION_BUNDLE_H
 #define SPARTAN_SESSION_BUNDLE_H
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "json.h"
 #include "probe.h"
+#include "spartan/bundle.h"
 
 namespace spartan {
 
 struct Bundle {
-  std::string directory;              // empty for a program without a bundle
-  std::string program;                // path of the program
-  Json manifest;                      // null for a program without a bundle
-  std::vector<std::string> labels;    // empty where the manifest names none
-  std::optional<Probe> probe;         // none of a fleet, whose tasks bring their own, nor of a bare program
-  bool has_signature = false;         // there is one
-  bool signature_checked = false;     // and it is good
+  std::shared_ptr<const spartan_bundle> handle;  // null for a program without a bundle
+  std::string program;                           // path of the program
+  Json manifest;                                 // null for a program without a bundle
+  std::vector<std::string> labels;               // empty if the manifest names none
+  std::optional<Probe> probe;                    // none of a fleet, whose tasks bring their own, nor of a bare program
 };
 
-// `path` is a bundle's directory or a program's file. A directory is checked: manifest.json against manifest.sha256 and,
-// with a `key`, against manifest.sig; then every file against size and digest in the manifest, unless this user's cache
-// says that these very files were found good before; any mismatch is a CommandError. So is a program's file with a `key`.
+// `path` is a bundle's directory or a program's file; with a `key` it must be a bundle that is signed. CommandError if it
+// is refused.
 Bundle open_bundle(const std::string& path, const std::string& key = "");
+
+// Whether the bundle's program takes the tensors of a task.
+bool is_fleet(const Bundle& bundle);
+
+// good, not checked, none
+std::string signature_text(const Bundle& bundle);
 
 }  // namespace spartan
 #endif

@@ -10,6 +10,7 @@ namespace spartan {
 int run(const Options& options);
 int bench(const Options& options);
 int info(const Options& options);
+int check_files(const Options& options);  // `spartan check`
 
 }  // namespace spartan
 #endif

@@ -10,6 +10,7 @@
 
 #include <executorch/runtime/core/error.h>
 
+#include "formats/error.h"
 #include "spartan/session.h"
 
 namespace spartan {
@@ -53,6 +54,11 @@ int32_t guarded(char* message, size_t size, Body&& body) {
   } catch (const Failure& failure) {
     write_message(failure.message, message, size);
     return failure.status;
+  } catch (const CommandError& error) {  // of the readers of files
+    write_message(error.what(), message, size);
+    return error.exit_code == kExitUsage     ? SPARTAN_REFUSED
+           : error.exit_code == kExitMissing ? SPARTAN_NO_CRYPTO
+                                             : SPARTAN_INTERNAL;
   } catch (const std::bad_alloc&) {
     write_message("out of memory", message, size);
     return SPARTAN_NO_MEMORY;

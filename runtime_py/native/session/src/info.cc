@@ -52,7 +52,7 @@ int info(const Options& options) {
          static_cast<unsigned long long>(statistics.planned_bytes),
          json_number(milliseconds(statistics.load_ns)).c_str(), json_number(megabytes(statistics.peak_rss_bytes)).c_str(),
          statistics.threads, json_number(checked.count()).c_str(), kernels_text().c_str(),
-         bundle.signature_checked ? "good" : bundle.has_signature ? "not checked" : "none");
+         signature_text(bundle).c_str());
   return 0;
 }
 

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
     const spartan::Options options = spartan::parse_options(argc, argv);
     const int code = options.command == "run" ? spartan::run(options)
                      : options.command == "bench" ? spartan::bench(options)
+                     : options.command == "check" ? spartan::check_files(options)
                                                   : spartan::info(options);
     if (fflush(stdout) != 0) {
       throw spartan::CommandError("the result could not be written", spartan::kExitInternal);

@@ -15,6 +15,7 @@ const char* const kUsage = R"(usage:
   spartan bench BUNDLE [--baseline BUNDLE] (--length N | --ids FILE.safetensors)
                 [--warmup N] [--min-runs N] [--max-runs N] [--min-seconds S] [--seconds S] [--precision P]
   spartan info BUNDLE [--cold]
+  spartan check BUNDLE [--task TASK]
 
 BUNDLE is a bundle's directory, or a program's file (.pte).
 
@@ -32,6 +33,8 @@ bench    measures, and prints every single time as JSON; with --baseline both pr
 info     prints what the program takes and gives, how long checking and loading took, and the kernels that this
          processor gets, as JSON
   --cold             drops the program from the page cache first
+check    checks a bundle, or with --task a task of it, without loading the program, and prints what it is as JSON; of the
+         options below it takes --task and --require-signature
 
 all of them:
   --task TASK        (not info) of a bundle with a shared backbone: the task's name, or its file
@@ -79,9 +82,10 @@ Options parse_options(int argc, char** argv) {
        {"--baseline", "--length", "--ids", "--warmup", "--min-runs", "--max-runs", "--min-seconds", "--seconds", "--precision",
         "--task", "--inputs", "--threads", "--profile", "--require-signature"}},
       {"info", {"--threads", "--require-signature"}},
+      {"check", {"--task", "--require-signature"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
-      {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {"--weight-cache", "--cold"}}};
+      {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {"--weight-cache", "--cold"}}, {"check", {}}};
   Options options;
   if (argc < 2 || kWithValue.count(argv[1]) == 0) {
     throw CommandError(std::string(argc < 2 ? "no command given" : "unknown command `") +

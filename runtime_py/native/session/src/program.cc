@@ -1,6 +1,5 @@
 #include "program.h"
 
-#include "bounds.h"
 #include "error.h"
 #include "mapped_file.h"
 #include "safetensors.h"
@@ -13,8 +12,8 @@ constexpr size_t kMessageSize = 1024;
 
 int exit_code_of(int32_t status) {
   const bool users = status == SPARTAN_BAD_ARGUMENT || status == SPARTAN_BAD_FILE || status == SPARTAN_BAD_PROGRAM ||
-                     status == SPARTAN_BAD_INPUT;
-  return users ? kExitUsage : kExitInternal;
+                     status == SPARTAN_BAD_INPUT || status == SPARTAN_REFUSED;
+  return users ? kExitUsage : status == SPARTAN_NO_CRYPTO ? kExitMissing : kExitInternal;
 }
 
 }  // namespace
@@ -33,9 +32,11 @@ Program::Program(const Bundle& bundle, const Options& options) {
   chosen.profile = options.has("--profile") ? 1 : 0;
   char message[kMessageSize];
   spartan_session* opened = nullptr;
-  check(spartan_open(bundle.program.c_str(), &chosen, &opened, message, sizeof message), message);
+  const int32_t status = bundle.handle == nullptr
+                             ? spartan_open(bundle.program.c_str(), &chosen, &opened, message, sizeof message)
+                             : spartan_open_program(bundle.handle.get(), &chosen, &opened, message, sizeof message);
+  check(status, message);
   session_.reset(opened);
-  narrow_inputs(opened, bundle.manifest);
 }
 
 void Program::run(const std::vector<spartan_tensor>& inputs) {

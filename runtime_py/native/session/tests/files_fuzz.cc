@@ -1,15 +1,16 @@
-// The readers of the `spartan` command: JSON, safetensors, PEM keys, tasks of a fleet. Any bytes give a value or a
+// The readers of files: JSON, safetensors, PEM keys, manifests, tasks of a fleet. Any bytes give a value or a
 // CommandError.
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../src/error.h"
-#include "../src/json.h"
-#include "../src/probe.h"
-#include "../src/safetensors.h"
-#include "../src/sha256.h"
-#include "../src/signature.h"
-#include "../src/task.h"
+#include "error.h"
+#include "json.h"
+#include "manifest.h"
+#include "probe.h"
+#include "safetensors.h"
+#include "sha256.h"
+#include "signature.h"
+#include "task.h"
 #include "driver.h"
 
 namespace {
@@ -23,9 +24,11 @@ constexpr const char* kHeader =
     R"({"__metadata__":{"x":"y"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[1],"data_offsets":[16,24]}})";
 
 constexpr const char* kFleet =
-    R"({"fleet":{"backbone":{"digest":"ab"},"quantization":"none","bounds":{"parents":[1,4],"cells":[1,16],"classes":[1,3]},"inputs":[{"name":"m.layout","dtype":"I64","shape":[3]},{"name":"c","dtype":"F32","shape":["classes","cell_columns"]}],"tasks":{}}})";
+    R"({"format":"spartanc-bundle","format_version":1,"target":"host","program":"model.pte","problem":"fleet","labels":[],"max_length":16,"quantization":"none","lowering":"fused","probe":{"input_ids":[[1]],"attention_mask":[[1]]},"files":{"model.pte":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":3},"t/a":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":0}},"fleet":{"backbone":{"digest":"abababababababababababababababababababababababababababababababab"},"quantization":"none","bounds":{"parents":[1,4],"cells":[1,16],"classes":[1,3]},"inputs":[{"name":"m.layout","dtype":"I64","shape":[3]},{"name":"c","dtype":"F32","shape":["classes","cell_columns"]}],"tasks":{"a":{"file":"t/a"}}}})";
+constexpr const char* kManifest =
+    R"({"format":"spartanc-bundle","format_version":1,"target":"host","program":"model.pte","program_format":"executorch","problem":"classification","labels":["a","b"],"max_length":16,"quantization":"int8","lowering":"portable","vocabulary_size":9,"operators":["x"],"backends":[],"inputs":[{"name":"input_ids","dtype":"int64","shape":[1,"L"]},{"name":"attention_mask","dtype":"int64","shape":[1,"L"]}],"outputs":[{"name":"logits","dtype":"float32","shape":[1,2]}],"probe":{"input_ids":[[1,2]],"attention_mask":[[1,1]],"logits":[[0.5,1]],"tolerance":1e-4},"files":{"model.pte":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":3}}})";
 constexpr const char* kTask =
-    R"({\"name\":\"t\",\"backbone\":\"ab\",\"quantization\":\"none\",\"problem\":\"classification\",\"labels\":[\"a\",\"b\"],\"memory\":{\"parents\":2,\"cells\":4,\"top_k\":1,\"temperature\":1.6,\"layer_norm\":\"none\"},\"probe\":{\"input_ids\":[[1]],\"attention_mask\":[[1]],\"logits\":[[0.5,1]],\"tolerance\":1e-4}})";
+    R"({\"name\":\"t\",\"backbone\":\"abababababababababababababababababababababababababababababababab\",\"quantization\":\"none\",\"problem\":\"classification\",\"labels\":[\"a\",\"b\"],\"memory\":{\"parents\":2,\"cells\":4,\"top_k\":1,\"temperature\":1.6,\"layer_norm\":\"none\"},\"probe\":{\"input_ids\":[[1]],\"attention_mask\":[[1]],\"logits\":[[0.5,1]],\"tolerance\":1e-4}})";
 constexpr const char* kTensors =
     R"("m.layout":{"dtype":"I64","shape":[3],"data_offsets":[0,24]},"c":{"dtype":"F32","shape":[2,16],"data_offsets":[24,152]}})";
 
@@ -86,10 +89,12 @@ std::string task_file(fuzz::Bytes& in) {
 }
 
 void open_task(fuzz::Bytes& in) {
-  spartan::Bundle bundle;
-  bundle.manifest = Json::parse(in.byte() % 4 == 0 ? altered(kFleet, in) : kFleet, "a manifest");
+  const spartan::Manifest manifest(in.byte() % 4 == 0 ? altered(kFleet, in) : kFleet, "a bundle");
+  if (!manifest.fleet) {
+    return;
+  }
   const File written(task_file(in));
-  const spartan::Task task(bundle, written.path());
+  const spartan::TaskFile task(written.path(), *manifest.fleet, manifest.max_length);
   for (const spartan_tensor& tensor : task.tensors()) {
     spartan::Sha256 all;  // reads every byte of it
     all.update(tensor.data, tensor.bytes);
@@ -113,12 +118,12 @@ size_t walk(const Json& json) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::Bytes in(data, size);
   try {
-    switch (in.byte() % 5) {
+    switch (in.byte() % 6) {
       case 0: {
         const Json json = Json::parse(altered(kJson, in), "a document");
         walk(json);
         if (const Json* probe = json.find("probe")) {
-          spartan::Probe(*probe, 2, "a document").check({0.5f, 1.0f});
+          spartan::Probe(*probe, 2, 16, "a document").check({0.5f, 1.0f});
         }
         break;
       }
@@ -139,19 +144,25 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         break;
       }
       case 3: {
-        // What is altered is sound where nothing is, else only the first check would be tried.
+        // What is altered is sound as long as nothing is, else only the first check would be tried.
         static const bool sound = [] {
           fuzz::Bytes nothing(nullptr, 0);
           try {
             open_task(nothing);
+            const spartan::Manifest manifest(kManifest, "a bundle");
           } catch (const CommandError& error) {
-            fprintf(stderr, "FAILED: the sound task is refused: %s\n", error.what());
+            fprintf(stderr, "FAILED: what is sound is refused: %s\n", error.what());
             abort();
           }
           return true;
         }();
         (void)sound;
         open_task(in);
+        break;
+      }
+      case 4: {
+        const spartan::Manifest manifest(altered(kManifest, in), "a bundle");
+        walk(manifest.json);
         break;
       }
       default: {

@@ -67,7 +67,7 @@ public final class Bundle {
     present.remove(Manifest.DIGEST);
     present.remove(Manifest.SIGNATURE);
     if (!present.isEmpty()) {
-      throw new InputException("`" + present.iterator().next() + "` does not stand in `" + Manifest.NAME + "`");
+      throw new InputException("`" + present.iterator().next() + "` is not listed in `" + Manifest.NAME + "`");
     }
   }
 
@@ -105,8 +105,14 @@ public final class Bundle {
     if (manifest.fleet == null) return manifest.task;
     String entry = manifest.fleet.tasks.get(name);
     if (entry == null) throw new InputException("the bundle has no task `" + name + "`");
-    File file = extract(manifest.files.get(entry), folder, ".safetensors");
+    return task(extract(manifest.files.get(entry), folder, ".safetensors"));
+  }
+
+  /** The task in {@code file}, which may come from elsewhere: it must be one for this bundle, a shared program. */
+  public Task task(File file) throws InputException {
+    if (manifest.fleet == null) throw new InputException("the bundle has one task of its own, and takes no others");
     try (FileInputStream in = new FileInputStream(file); FileChannel channel = in.getChannel()) {
+      if (channel.size() > Integer.MAX_VALUE) throw new InputException("the task's file is too large: " + channel.size() + " bytes");
       return TaskFile.read(channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size()), manifest.fleet, manifest.maxLength);
     } catch (IOException e) {
       throw new InputException("the task can't be read: " + e.getMessage(), e);

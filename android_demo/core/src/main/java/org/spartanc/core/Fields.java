@@ -1,6 +1,7 @@
 package org.spartanc.core;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 
@@ -32,6 +33,18 @@ final class Fields {
     return values.get(name);
   }
 
+  boolean has(String name) {
+    return values.containsKey(name);
+  }
+
+  /** Fails unless the object has these members and no others. */
+  Fields exactly(String... names) throws InputException {
+    boolean same = values.size() == names.length;
+    for (String name : names) same &= values.containsKey(name);
+    if (!same) throw new InputException(where + " does not hold exactly " + Arrays.asList(names));
+    return this;
+  }
+
   boolean isNull(String name) {
     return values.get(name) == null;
   }
@@ -44,6 +57,28 @@ final class Fields {
     Object value = values.get(name);
     if (!(value instanceof String)) throw wrong(name, "text");
     return (String) value;
+  }
+
+  /** Text that no reader cuts short: without U+0000. */
+  String plainText(String name) throws InputException {
+    String value = text(name);
+    if (value.indexOf('\0') >= 0) throw wrong(name, "text without U+0000");
+    return value;
+  }
+
+  /** One of the {@code known} words. */
+  String word(String name, String... known) throws InputException {
+    String value = text(name);
+    if (!Arrays.asList(known).contains(value)) {
+      throw new InputException(where + " has the " + name + " `" + Json.shorten(value) + "`, which is unknown");
+    }
+    return value;
+  }
+
+  String digest(String name) throws InputException {
+    String value = text(name);
+    if (!value.matches("[0-9a-f]{64}")) throw wrong(name, "a digest");
+    return value;
   }
 
   String text(String name, String absent) throws InputException {
@@ -78,7 +113,7 @@ final class Fields {
 
   double number(String name) throws InputException {
     Object value = values.get(name);
-    if (!(value instanceof Number)) throw wrong(name, "a number");
+    if (!(value instanceof Number) || !(Math.abs(((Number) value).doubleValue()) < 1e300)) throw wrong(name, "a number");
     return ((Number) value).doubleValue();
   }
 
@@ -92,20 +127,38 @@ final class Fields {
   List<String> texts(String name) throws InputException {
     List<String> result = new ArrayList<>();
     for (Object each : list(name)) {
-      if (!(each instanceof String)) throw wrong(name, "a list of texts");
+      if (!(each instanceof String) || ((String) each).indexOf('\0') >= 0) throw wrong(name, "a list of texts");
       result.add((String) each);
     }
     return result;
   }
 
-  long[] integers(String name) throws InputException {
-    List<Object> given = list(name);
+  /** A list of whole numbers within {@code least} and {@code most}. */
+  long[] integers(String name, long least, long most) throws InputException {
+    return integers(name, list(name), least, most);
+  }
+
+  /** A row of them: {@code [[1, 2]]}, as a tensor [1, n] is written. */
+  long[] row(String name, long least, long most) throws InputException {
+    return integers(name, row(name), least, most);
+  }
+
+  private long[] integers(String name, List<?> given, long least, long most) throws InputException {
     long[] result = new long[given.size()];
     for (int i = 0; i < result.length; i++) {
-      if (!(given.get(i) instanceof Long)) throw wrong(name, "a list of whole numbers");
-      result[i] = (Long) given.get(i);
+      Object each = given.get(i);
+      if (!(each instanceof Long) || (Long) each < least || (Long) each > most) {
+        throw wrong(name, "a list of whole numbers from " + least + " to " + most);
+      }
+      result[i] = (Long) each;
     }
     return result;
+  }
+
+  List<?> row(String name) throws InputException {
+    List<Object> rows = list(name);
+    if (rows.size() != 1 || !(rows.get(0) instanceof List)) throw wrong(name, "one row");
+    return (List<?>) rows.get(0);
   }
 
   private InputException wrong(String name, String kind) {

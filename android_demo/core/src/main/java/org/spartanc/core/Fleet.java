@@ -1,13 +1,17 @@
 package org.spartanc.core;
 
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /** The part of a manifest that says which tasks a shared program takes. */
 final class Fleet {
+  static final int MOST_DIMENSIONS = 8;
+  static final Pattern TASK_NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
   private static final String[] BOUNDED = {"parents", "cells", "classes"};
   private static final int COLUMNS = 16;
 
@@ -21,10 +25,16 @@ final class Fleet {
       name = fields.text("name");
       type = fields.text("dtype");
       shape = fields.list("shape");
+      String where = fields.where() + ", `" + Json.shorten(name) + "`";
+      if (TaskFile.width(type) == 0) throw new InputException(where + " is of dtype `" + Json.shorten(type) + "`, which no task has");
+      if (shape.size() > MOST_DIMENSIONS) throw new InputException(where + " has more than " + MOST_DIMENSIONS + " dimensions");
       for (Object size : shape) {
-        if (!(size instanceof Long || size instanceof String)) {
-          throw new InputException(fields.where() + ": `shape` holds neither a number nor a word");
-        }
+        boolean isSize = size instanceof Long && (Long) size >= 1 && (Long) size <= Integer.MAX_VALUE;
+        if (size instanceof String) size((String) size, 1, 1, 1);
+        else if (!isSize) throw new InputException(where + " has the size `" + size + "`, which is neither a count nor a word");
+      }
+      if (isLayout(name) && !(type.equals("I64") && shape.equals(Collections.singletonList(3L)))) {
+        throw new InputException(where + " is not I64 [3], as a layout is");
       }
     }
   }
@@ -36,22 +46,33 @@ final class Fleet {
   /** Names of tasks and of their files. */
   final Map<String, String> tasks;
 
-  Fleet(Fields fields) throws InputException {
-    backbone = fields.object("backbone").text("digest");
-    quantization = fields.text("quantization");
+  /** {@code listed} are the files of the manifest. */
+  Fleet(Fields fields, Collection<String> listed) throws InputException {
+    backbone = fields.object("backbone").digest("digest");
+    quantization = fields.word("quantization", Manifest.QUANTIZATIONS);
     for (String name : BOUNDED) {
-      long[] two = fields.object("bounds").integers(name);
-      if (two.length != 2 || two[0] < 1 || two[1] < two[0]) throw new InputException(fields.where() + ": bounds of " + name);
+      long[] two = fields.object("bounds").integers(name, 1, Integer.MAX_VALUE);
+      if (two.length != 2 || two[1] < two[0]) throw new InputException(fields.where() + ": `bounds` of " + name);
       bounds.put(name, two);
     }
     for (Object each : fields.list("inputs")) inputs.add(new Input(Fields.of(each, fields.where() + ", `inputs`")));
     Map<String, String> files = new LinkedHashMap<>();
     Fields rows = fields.object("tasks");
-    for (String name : rows.names()) files.put(name, rows.object(name).text("file"));
+    for (String name : rows.names()) {
+      if (!TASK_NAME.matcher(name).matches()) throw new InputException(rows.where() + ": `" + Json.shorten(name) + "` is not a task name");
+      String file = rows.object(name).text("file");
+      if (!listed.contains(file)) throw new InputException(rows.where() + ": the file of `" + name + "` is not one of `files`");
+      files.put(name, file);
+    }
     tasks = Collections.unmodifiableMap(files);
   }
 
-  /** What a word in a shape stands for. */
+  /** Whether the tensor of this name holds parents, cells and top_k. */
+  static boolean isLayout(String name) {
+    return name.endsWith(".layout");
+  }
+
+  /** What a word in a shape means. */
   static long size(String word, long parents, long cells, long classes) throws InputException {
     switch (word) {
       case "parents":

@@ -10,10 +10,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Reads JSON as RFC 8259 has it, and nothing beside it: an object's name stands once, nesting ends at {@link #DEPTH}.
+ * Reads JSON as docs/formats/bundle.md has it: RFC 8259, no name twice in an object, no half of a surrogate pair, a value
+ * inside at most {@link #DEPTH} others.
  *
- * <p>Values are {@code Map<String, Object>}, {@code List<Object>}, String, Long (a number without fraction and exponent
- * that fits), Double, Boolean or null.
+ * <p>Values are {@code Map<String, Object>}, {@code List<Object>}, String, Long (a number without fraction and exponent, of
+ * at most 18 characters, and not -0), Double (infinite if no double holds it), Boolean or null.
  */
 public final class Json {
   private static final int DEPTH = 64;
@@ -36,7 +37,7 @@ public final class Json {
           .decode(ByteBuffer.wrap(bytes))
           .toString();
     } catch (CharacterCodingException e) {
-      throw new InputException(what + " is not UTF-8 text", e);
+      throw new InputException(what + " is not valid JSON: it is not UTF-8", e);
     }
     return parse(text, what);
   }
@@ -109,7 +110,7 @@ public final class Json {
       space();
       expect(":");
       Object value = value(depth + 1);
-      if (result.containsKey(name)) throw wrong("`" + shorten(name) + "` stands twice");
+      if (result.containsKey(name)) throw wrong("the name `" + shorten(name) + "` is given twice");
       result.put(name, value);
       space();
       if (peek() == '}') {
@@ -143,7 +144,7 @@ public final class Json {
     expect("\"");
     int start = at;
     while (at < text.length() && text.charAt(at) != '"' && text.charAt(at) != '\\' && text.charAt(at) >= ' ') at++;
-    if (peek() == '"') return text.substring(start, at++);
+    if (peek() == '"') return whole(text.substring(start, at++));
     StringBuilder result = new StringBuilder(text.substring(start, at));
     while (peek() != '"') {
       char c = text.charAt(at++);
@@ -151,7 +152,19 @@ public final class Json {
       result.append(c == '\\' ? escaped() : c);
     }
     at++;
-    return result.toString();
+    return whole(result.toString());
+  }
+
+  /** {@code found}, which must not hold half of a surrogate pair. */
+  private String whole(String found) throws InputException {
+    for (int i = 0; i < found.length(); i++) {
+      if (!Character.isSurrogate(found.charAt(i))) continue;
+      if (i + 1 == found.length() || !Character.isSurrogatePair(found.charAt(i), found.charAt(i + 1))) {
+        throw wrong("half of a surrogate pair");
+      }
+      i++;
+    }
+    return found;
   }
 
   private char escaped() throws InputException {
@@ -203,7 +216,7 @@ public final class Json {
       if (digits() == 0) throw wrong("a number without digits");
     }
     String written = text.substring(start, at);
-    if (whole && written.length() <= 18) return Long.valueOf(written);
+    if (whole && written.length() <= 18 && !written.equals("-0")) return Long.valueOf(written);
     return Double.valueOf(written);
   }
 

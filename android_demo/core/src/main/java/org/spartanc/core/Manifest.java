@@ -1,21 +1,29 @@
 package org.spartanc.core;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What a bundle says of itself. Fields that this reader does not know are left alone. */
+/** What a bundle says of itself: see docs/formats/bundle.md. Fields that this reader does not know are ignored. */
 public final class Manifest {
   public static final String NAME = "manifest.json";
   public static final String DIGEST = "manifest.sha256";
   public static final String SIGNATURE = "manifest.sig";
   static final int LIMIT = 4 << 20;
+  static final String[] QUANTIZATIONS = {"none", "int8", "int4"};
+  private static final String TOKENIZER = "tokenizer.json";
   private static final String FORMAT = "spartanc-bundle";
   private static final long VERSION = 1;
   private static final int LONGEST_INPUT = 1 << 16;
   private static final int LARGEST_VOCABULARY = 1 << 30;
+  private static final int TOKENIZER_LIMIT = 64 << 20;
+  private static final int LONGEST_NAME = 512;
+  private static final int MOST_PARTS = 16;
+  private static final long MOST_COUNT = (1L << 53) - 1;
+  private static final String[] INPUTS = {"input_ids", "attention_mask"};
 
   /** One file: where it stands, its size and the SHA-256 of its bytes. */
   static final class Entry {
@@ -45,34 +53,70 @@ public final class Manifest {
   private Manifest(Fields fields) throws InputException {
     if (!FORMAT.equals(fields.raw("format"))) throw new InputException("`" + NAME + "` is not of format `" + FORMAT + "`");
     if (!Long.valueOf(VERSION).equals(fields.raw("format_version"))) {
-      throw new InputException("the bundle has format version `" + fields.raw("format_version")
+      throw new InputException("the bundle has format_version `" + fields.raw("format_version")
           + "`, this app reads `" + VERSION + "`");
     }
     files = Collections.unmodifiableMap(entries(fields.object("files")));
     program = fields.text("program");
-    if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its program");
+    if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its `program` in `files`");
     maxLength = (int) fields.integer("max_length", 1, LONGEST_INPUT);
-    vocabularySize = fields.isNull("vocabulary_size") ? 0 : (int) fields.integer("vocabulary_size", 1, LARGEST_VOCABULARY);
-    target = fields.text("target");
-    quantization = fields.text("quantization");
-    if (fields.list("inputs").size() != 2) {
-      throw new InputException("the program takes " + fields.list("inputs").size() + " inputs, this app gives it 2");
+    target = fields.plainText("target");
+    quantization = fields.word("quantization", QUANTIZATIONS);
+    fields.word("lowering", "fused", "portable");
+    if (fields.has("program_format")) fields.word("program_format", "executorch", "torchscript");
+    vocabularySize = fields.has("vocabulary_size") ? (int) fields.integer("vocabulary_size", 1, LARGEST_VOCABULARY) : 0;
+    if (fields.has("operators")) fields.texts("operators");
+    if (fields.has("backends")) fields.texts("backends");
+    String problem = fields.word("problem", "classification", "regression", "fleet");
+    boolean isFleet = problem.equals("fleet");
+    if (isFleet != fields.has("fleet")) {
+      throw new InputException("`" + NAME + "` has a `fleet` without that problem, or that problem without a `fleet`");
     }
-    fleet = fields.isNull("fleet") ? null : new Fleet(fields.object("fleet"));
-    if (fleet != null) {
-      for (String file : fleet.tasks.values()) {
-        if (!files.containsKey(file)) throw new InputException("`" + NAME + "` does not list its task `" + Json.shorten(file) + "`");
-      }
-    }
-    task = fleet == null ? task(fields) : null;
+    List<String> labels = TaskFile.labels(fields, problem);
+    if (fields.has("inputs")) checkInputs(fields);
+    if (fields.has("outputs")) checkOutputs(fields, isFleet ? (Object) "classes" : (Object) (long) Math.max(1, labels.size()));
+    if (isFleet) Probe.checkInput(fields.object("probe"), maxLength);
+    fleet = isFleet ? new Fleet(fields.object("fleet"), files.keySet()) : null;
+    task = isFleet ? null : task(fields, problem, labels);
   }
 
-  private Task task(Fields fields) throws InputException {
-    List<String> labels = fields.texts("labels");
-    boolean isRegression = fields.text("problem").equals("regression");
-    if (labels.isEmpty() && !isRegression) throw new InputException("`" + NAME + "` names no label");
-    Probe probe = new Probe(fields.object("probe"), isRegression ? 1 : labels.size(), maxLength);
-    return new Task(labels, isRegression, fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
+  private Task task(Fields fields, String problem, List<String> labels) throws InputException {
+    Probe probe = new Probe(fields.object("probe"), Math.max(1, labels.size()), maxLength);
+    return new Task(labels, problem.equals("regression"), fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
+  }
+
+  private static void checkInputs(Fields fields) throws InputException {
+    List<Object> inputs = fields.list("inputs");
+    if (inputs.size() != INPUTS.length) {
+      throw new InputException("the program takes " + inputs.size() + " `inputs`, this app gives it " + INPUTS.length);
+    }
+    for (int i = 0; i < INPUTS.length; i++) {
+      boolean good = true;
+      for (Object size : shape(inputs.get(i), "inputs", INPUTS[i], "int64")) {
+        boolean isSize = size instanceof Long && (Long) size >= 1 && (Long) size <= LONGEST_INPUT;
+        good &= isSize || "L".equals(size);
+      }
+      if (!good) throw new InputException("`" + NAME + "`, `inputs`: `" + INPUTS[i] + "` is not [1, L]");
+    }
+  }
+
+  private static void checkOutputs(Fields fields, Object classes) throws InputException {
+    List<Object> outputs = fields.list("outputs");
+    if (outputs.size() != 1) throw new InputException("the program has " + outputs.size() + " `outputs`, this app takes 1");
+    List<Object> shape = shape(outputs.get(0), "outputs", "logits", "float32");
+    if (!(shape.get(0) instanceof Long) || (Long) shape.get(0) < 1 || !classes.equals(shape.get(1))) {
+      throw new InputException("`" + NAME + "`, `outputs`: `logits` are not [1, " + classes + "]");
+    }
+  }
+
+  /** The shape of two sizes of the tensor that {@code value} describes. */
+  private static List<Object> shape(Object value, String field, String name, String type) throws InputException {
+    Fields tensor = Fields.of(value, "`" + NAME + "`, `" + field + "`");
+    List<Object> shape = tensor.list("shape");
+    if (!tensor.text("name").equals(name) || !tensor.text("dtype").equals(type) || shape.size() != 2) {
+      throw new InputException(tensor.where() + " do not describe `" + name + "` as " + type);
+    }
+    return shape;
   }
 
   static Manifest read(byte[] json) throws InputException {
@@ -84,20 +128,26 @@ public final class Manifest {
     for (String name : fields.names()) {
       if (!isInside(name)) throw new InputException("`" + NAME + "` lists `" + Json.shorten(name) + "`, no file of a bundle");
       Fields entry = fields.object(name);
-      String digest = entry.text("sha256");
-      if (!digest.matches("[0-9a-f]{64}")) throw new InputException("`" + NAME + "` has no valid digest of `" + name + "`");
-      result.put(name, new Entry(name, entry.integer("bytes", 0, Long.MAX_VALUE), digest));
+      long bytes = entry.integer("bytes", 0, MOST_COUNT);
+      if (name.equals(TOKENIZER) && bytes > TOKENIZER_LIMIT) {
+        throw new InputException("`" + NAME + "` has a `" + TOKENIZER + "` of more than " + TOKENIZER_LIMIT + " bytes");
+      }
+      result.put(name, new Entry(name, bytes, entry.digest("sha256")));
     }
     return result;
   }
 
   /** Whether a name stays inside the bundle, written in the one plain way. */
   static boolean isInside(String name) {
-    if (name.isEmpty() || name.indexOf('\\') >= 0 || name.indexOf('\0') >= 0 || name.length() > 512) return false;
-    for (String part : name.split("/", -1)) {
+    if (name.indexOf('\\') >= 0 || name.getBytes(StandardCharsets.UTF_8).length > LONGEST_NAME) return false;
+    for (int i = 0; i < name.length(); i++) {
+      if (name.charAt(i) < ' ' || name.charAt(i) == 127) return false;
+    }
+    String[] parts = name.split("/", -1);
+    for (String part : parts) {
       if (part.isEmpty() || part.equals(".") || part.equals("..")) return false;
     }
-    return !name.equals(NAME) && !name.equals(DIGEST) && !name.equals(SIGNATURE);
+    return parts.length <= MOST_PARTS && !name.equals(NAME) && !name.equals(DIGEST) && !name.equals(SIGNATURE);
   }
 
   List<String> names() {

@@ -5,45 +5,47 @@ import java.util.List;
 
 /** An input with the logits that the model gave for it when it was compiled. */
 final class Probe {
+  private static final double LARGEST_LOGIT = 1e30;
+
   final long[] ids;
   final long[] mask;
   private final double[] logits;
   private final double tolerance;
 
   Probe(Fields fields, int classes, int maxLength) throws InputException {
-    ids = whole(row(fields, "input_ids"), fields);
-    mask = whole(row(fields, "attention_mask"), fields);
+    fields.exactly("input_ids", "attention_mask", "logits", "tolerance");
+    ids = ids(fields, maxLength);
+    mask = mask(fields, ids.length);
     tolerance = fields.number("tolerance");
-    List<?> row = row(fields, "logits");
-    logits = new double[row.size()];
-    for (int i = 0; i < logits.length; i++) {
-      if (!(row.get(i) instanceof Number)) throw new InputException(fields.where() + ": a logit is not a number");
-      logits[i] = ((Number) row.get(i)).doubleValue();
-    }
-    if (ids.length == 0 || ids.length != mask.length) {
-      throw new InputException(fields.where() + ": ids and mask are not of one length");
-    }
-    if (ids.length > maxLength || logits.length != classes) {
-      throw new InputException(fields.where() + " is not of the program's shape");
+    if (tolerance < 0) throw new InputException(fields.where() + ": `tolerance` is negative");
+    List<?> row = fields.row("logits");
+    if (row.size() != classes) throw new InputException(fields.where() + " has " + row.size() + " logits for " + classes + " classes");
+    logits = new double[classes];
+    for (int i = 0; i < classes; i++) {
+      if (row.get(i) instanceof Number) logits[i] = ((Number) row.get(i)).doubleValue();
+      if (!(row.get(i) instanceof Number) || !(Math.abs(logits[i]) < LARGEST_LOGIT)) {
+        throw new InputException(fields.where() + ": a logit is not a number");
+      }
     }
   }
 
-  /** A tensor [1, n] is written as a list of one row. */
-  private static List<?> row(Fields fields, String name) throws InputException {
-    List<?> rows = fields.list(name);
-    if (rows.size() != 1 || !(rows.get(0) instanceof List)) {
-      throw new InputException(fields.where() + ": `" + name + "` is not one row");
-    }
-    return (List<?>) rows.get(0);
+  /** The probe of a fleet, which is an input to measure with: it has ids and their mask. */
+  static void checkInput(Fields fields, int maxLength) throws InputException {
+    mask(fields, ids(fields, maxLength).length);
   }
 
-  private static long[] whole(List<?> row, Fields fields) throws InputException {
-    long[] result = new long[row.size()];
-    for (int i = 0; i < result.length; i++) {
-      if (!(row.get(i) instanceof Long)) throw new InputException(fields.where() + ": an id is not a whole number");
-      result[i] = (Long) row.get(i);
+  private static long[] ids(Fields fields, int maxLength) throws InputException {
+    long[] ids = fields.row("input_ids", 0, Integer.MAX_VALUE);
+    if (ids.length < 1 || ids.length > maxLength) {
+      throw new InputException(fields.where() + " has " + ids.length + " ids, allowed are 1 to " + maxLength);
     }
-    return result;
+    return ids;
+  }
+
+  private static long[] mask(Fields fields, int length) throws InputException {
+    long[] mask = fields.row("attention_mask", 0, 1);
+    if (mask.length != length) throw new InputException(fields.where() + ": ids and mask are not of one length");
+    return mask;
   }
 
   /** Fails unless {@code found} is what the probe expects. */

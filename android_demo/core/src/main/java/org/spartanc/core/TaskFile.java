@@ -13,10 +13,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Reads a task's file: safetensors with a digest of its own at the head of its header. Nothing in it is trusted.
- *
- * <p>Checked are the digest, that the tensors stand without gap and overlap, that every float is finite, and against the
- * fleet its backbone, quantisation, bounds and the name, type and shape of every tensor.
+ * Reads a task's file: safetensors with a digest of its own at the head of its header. Nothing in it is trusted; what is
+ * checked is in docs/formats/task.md.
  */
 final class TaskFile {
   private static final String PREFIX = "{\"__metadata__\":{\"digest\":\"";
@@ -24,11 +22,13 @@ final class TaskFile {
   private static final int DIGITS = 64;
   private static final int ALIGNMENT = 64;
   private static final int HEADER_LIMIT = 4 << 20;
-  private static final int MOST_DIMENSIONS = 8;
+  private static final int MOST_DIMENSIONS = Fleet.MOST_DIMENSIONS;
+  private static final int F16_EXPONENT = 0x7c00;
   private static final Map<String, Integer> BYTES = new HashMap<>();
 
   static {
     BYTES.put("F32", 4);
+    BYTES.put("F16", 2);
     BYTES.put("I64", 8);
     BYTES.put("I32", 4);
     BYTES.put("I8", 1);
@@ -36,6 +36,22 @@ final class TaskFile {
   }
 
   private TaskFile() {}
+
+  /** Bytes of an element; 0 if no task has this dtype. */
+  static int width(String type) {
+    Integer width = BYTES.get(type);
+    return width == null ? 0 : width;
+  }
+
+  /** Names of the classes: distinct, at least two for a classification, none otherwise. */
+  static List<String> labels(Fields fields, String problem) throws InputException {
+    List<String> labels = fields.texts("labels");
+    boolean isClassification = problem.equals("classification");
+    if (new HashSet<>(labels).size() != labels.size() || (isClassification ? labels.size() < 2 : !labels.isEmpty())) {
+      throw new InputException(fields.where() + " has " + labels.size() + " `labels` for " + problem + ", or one twice");
+    }
+    return labels;
+  }
 
   static Task read(ByteBuffer file, Fleet fleet, int maxLength) throws InputException {
     ByteBuffer data = file.duplicate().order(ByteOrder.LITTLE_ENDIAN);
@@ -50,11 +66,9 @@ final class TaskFile {
     }
     checkDigest(data);
     Fields entries = Fields.of(Json.parse(header, "the task's header"), "the task's header");
-    Fields metadata = entries.object("__metadata__");
-    if (!metadata.text("format").equals("spartanc-task") || !metadata.text("format_version").equals("1")) {
-      throw new InputException("the task's file is of format `" + Json.shorten(metadata.text("format")) + "`, version `"
-          + Json.shorten(metadata.text("format_version")) + "`, which this app does not read");
-    }
+    Fields metadata = entries.object("__metadata__").exactly("digest", "format", "format_version", "task");
+    metadata.word("format", "spartanc-task");
+    metadata.word("format_version", "1");
     List<TaskTensor> tensors = tensors(entries, data, 8 + (int) size);
     Fields task = Fields.of(Json.parse(metadata.text("task"), "the task's description"), "the task's description");
     return check(task, tensors, fleet, maxLength);
@@ -95,17 +109,17 @@ final class TaskFile {
     for (String name : entries.names()) {
       if (name.equals("__metadata__")) continue;
       Fields entry = entries.object(name);
-      String type = entry.text("dtype");
-      long[] shape = entry.integers("shape");
-      long[] place = entry.integers("data_offsets");
-      Integer width = BYTES.get(type);
-      if (width == null) throw new InputException(entry.where() + " is of type `" + Json.shorten(type) + "`, which is not taken");
+      String type = entry.exactly("dtype", "shape", "data_offsets").text("dtype");
+      int width = width(type);
+      if (width == 0) throw new InputException(entry.where() + " is of dtype `" + Json.shorten(type) + "`, which no task has");
+      long[] shape = entry.integers("shape", 1, Integer.MAX_VALUE);
+      long[] place = entry.integers("data_offsets", 0, Integer.MAX_VALUE);
+      if (shape.length > MOST_DIMENSIONS || place.length != 2) {
+        throw new InputException(entry.where() + " has more than " + MOST_DIMENSIONS + " sizes, or not two offsets");
+      }
       long bytes = width;
-      if (shape.length > MOST_DIMENSIONS || place.length != 2) throw new InputException(entry.where() + " has no valid shape");
       for (long each : shape) {
-        if (each < 0 || each > Integer.MAX_VALUE || each > 0 && bytes > Integer.MAX_VALUE / each) {
-          throw new InputException(entry.where() + " has a size of " + each);
-        }
+        if (bytes > Integer.MAX_VALUE / each) throw new InputException(entry.where() + " is larger than any file");
         bytes *= each;
       }
       if (place[0] != end || place[1] - place[0] != bytes || place[1] > data.limit() - start) {
@@ -113,7 +127,7 @@ final class TaskFile {
       }
       if ((start + end) % width != 0) throw new InputException(entry.where() + " is not aligned");
       ByteBuffer tensor = part(data, start + (int) end, start + (int) place[1]).slice().order(ByteOrder.LITTLE_ENDIAN);
-      if (type.equals("F32")) checkFinite(tensor, entry.where());
+      checkFinite(type, tensor, entry.where());
       result.add(new TaskTensor(name, type, shape, tensor));
       end = place[1];
     }
@@ -121,42 +135,48 @@ final class TaskFile {
     return result;
   }
 
-  private static void checkFinite(ByteBuffer tensor, String where) throws InputException {
-    for (int i = 0; i < tensor.limit(); i += 4) {
-      float value = tensor.getFloat(i);
-      if (Float.isNaN(value) || Float.isInfinite(value)) throw new InputException(where + " holds NaN or an infinite value");
+  private static void checkFinite(String type, ByteBuffer tensor, String where) throws InputException {
+    boolean finite = true;
+    if (type.equals("F32")) {
+      for (int i = 0; i < tensor.limit(); i += 4) {
+        float value = tensor.getFloat(i);
+        finite &= !Float.isNaN(value) && !Float.isInfinite(value);
+      }
+    } else if (type.equals("F16")) {
+      for (int i = 0; i < tensor.limit(); i += 2) finite &= (tensor.getShort(i) & F16_EXPONENT) != F16_EXPONENT;
     }
+    if (!finite) throw new InputException(where + " holds NaN or an infinite value");
   }
 
   private static Task check(Fields task, List<TaskTensor> tensors, Fleet fleet, int maxLength) throws InputException {
-    same("backbone", task.text("backbone"), fleet.backbone);
-    same("quantisation", task.text("quantization"), fleet.quantization);
-    List<String> labels = task.texts("labels");
-    boolean isRegression = task.text("problem").equals("regression");
-    if (!isRegression && !task.text("problem").equals("classification")) {
-      throw new InputException("the task is of problem `" + Json.shorten(task.text("problem")) + "`, which is not known");
+    task.exactly("name", "backbone", "quantization", "problem", "labels", "memory", "probe");
+    if (!Fleet.TASK_NAME.matcher(task.text("name")).matches()) {
+      throw new InputException("the task has the name `" + Json.shorten(task.text("name")) + "`, which is not a task name");
     }
-    if (new HashSet<>(labels).size() != labels.size() || (isRegression ? !labels.isEmpty() : labels.size() < 2)) {
-      throw new InputException("the task has " + labels.size() + " labels, or one twice");
-    }
-    Fields memory = task.object("memory");
+    same("backbone", task.digest("backbone"), fleet.backbone);
+    same("quantization", task.word("quantization", Manifest.QUANTIZATIONS), fleet.quantization);
+    String problem = task.word("problem", "classification", "regression");
+    List<String> labels = labels(task, problem);
+    Fields memory = task.object("memory").exactly("parents", "cells", "top_k", "temperature", "layer_norm");
+    memory.word("layer_norm", "none", "post");
+    if (!(memory.number("temperature") > 0)) throw new InputException(memory.where() + ": `temperature` is not above 0");
     long parents = bounded(memory, "parents", fleet);
     long cells = bounded(memory, "cells", fleet);
     long topK = memory.integer("top_k", 1, parents);
     long classes = Math.max(1, labels.size());
     long[] allowed = fleet.bounds.get("classes");
-    if (cells % parents != 0) throw new InputException("the task has " + cells + " cells for " + parents + " parents");
+    if (cells % parents != 0) throw new InputException(memory.where() + " has " + cells + " cells for " + parents + " parents");
     if (classes < allowed[0] || classes > allowed[1]) {
       throw new InputException("the task has " + classes + " classes, the program takes " + allowed[0] + " to " + allowed[1]);
     }
-    if (tensors.size() != fleet.inputs.size()) {
-      throw new InputException("the task has " + tensors.size() + " tensors, the program takes " + fleet.inputs.size());
-    }
-    for (int i = 0; i < tensors.size(); i++) {
+    for (int i = 0; i < Math.max(tensors.size(), fleet.inputs.size()); i++) {
+      if (i >= tensors.size()) throw new InputException("the task has no `" + Json.shorten(fleet.inputs.get(i).name) + "`");
+      if (i >= fleet.inputs.size()) throw new InputException("the task has `" + Json.shorten(tensors.get(i).name) + "` too much");
       checkTensor(tensors.get(i), fleet.inputs.get(i), parents, cells, classes);
-      if (tensors.get(i).name.endsWith(".layout")) checkLayout(tensors.get(i), parents, cells, topK);
+      if (Fleet.isLayout(tensors.get(i).name)) checkLayout(tensors.get(i), parents, cells, topK);
     }
-    return new Task(labels, isRegression, task.flag("pairs"), tensors, new Probe(task.object("probe"), (int) classes, maxLength));
+    Probe probe = new Probe(task.object("probe"), (int) classes, maxLength);
+    return new Task(labels, problem.equals("regression"), task.flag("pairs"), tensors, probe);
   }
 
   private static void same(String what, String found, String expected) throws InputException {
@@ -188,10 +208,8 @@ final class TaskFile {
 
   private static void checkLayout(TaskTensor tensor, long parents, long cells, long topK) throws InputException {
     long[] expected = {parents, cells, topK};
-    boolean good = tensor.shape.length == 1 && tensor.shape[0] == 3 && (tensor.type.equals("I32") || tensor.type.equals("I64"));
-    for (int i = 0; good && i < 3; i++) {
-      good = expected[i] == (tensor.type.equals("I64") ? tensor.data.getLong(8 * i) : tensor.data.getInt(4 * i));
-    }
+    boolean good = true;
+    for (int i = 0; i < expected.length; i++) good &= expected[i] == tensor.data.getLong(8 * i);
     if (!good) throw new InputException("the task's `" + Json.shorten(tensor.name) + "` is not its memory's");
   }
 }

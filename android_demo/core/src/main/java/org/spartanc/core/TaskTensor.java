@@ -5,7 +5,7 @@ import java.nio.ByteBuffer;
 /** One tensor of a task, as it stands in its file. */
 public final class TaskTensor {
   public final String name;
-  /** F32, I64, I32, I8 or U8. */
+  /** F32, F16, I64, I32, I8 or U8. */
   public final String type;
   public final long[] shape;
   /** Little endian, a view of the mapped file. */

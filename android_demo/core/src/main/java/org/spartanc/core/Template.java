@@ -66,7 +66,7 @@ final class Template {
       }
       String token = piece.object("SpecialToken").text("id");
       Fields special = fields.object("special_tokens").object(token);
-      for (long id : special.integers("ids")) result.add(checked(id, special.where()));
+      for (long id : special.integers("ids", Long.MIN_VALUE, Long.MAX_VALUE)) result.add(checked(id, special.where()));
     }
     if (first != 1 || result.size() - first > 64) {
       throw new InputException(fields.where() + ": `" + name + "` is not a template of one text");

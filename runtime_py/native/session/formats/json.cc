@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <unordered_set>
@@ -11,7 +12,48 @@ namespace spartan {
 namespace {
 constexpr int kDeepest = 64;
 constexpr size_t kFewMembers = 16;
+
+// Whether `text` is UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF.
+bool is_utf8(std::string_view text) {
+  const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
+  for (size_t at = 0; at < text.size();) {
+    const unsigned first = byte(at);
+    const size_t more = first < 0x80 ? 0 : first >= 0xC2 && first < 0xE0 ? 1 : (first & 0xF0) == 0xE0 ? 2 : 3;
+    if (more == 3 && (first < 0xF0 || first > 0xF4)) {
+      return false;
+    }
+    for (size_t i = 1; i <= more; ++i) {
+      if ((byte(at + i) & 0xC0) != 0x80) {
+        return false;
+      }
+    }
+    const unsigned second = byte(at + 1);
+    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
+        (first == 0xF4 && second > 0x8F)) {
+      return false;
+    }
+    at += more + 1;
+  }
+  return true;
 }
+
+// Whether the JSON number `text`, which no double holds, is too large, and not too small.
+bool is_too_large(std::string_view text) {
+  const size_t e = std::min(text.find_first_of("eE"), text.size());
+  int64_t exponent = 0;
+  if (e < text.size()) {
+    const size_t digits = e + (text[e + 1] == '+' ? 2 : 1);
+    if (std::from_chars(text.data() + digits, text.data() + text.size(), exponent).ec != std::errc()) {
+      return text[e + 1] != '-';
+    }
+  }
+  const std::string_view mantissa = text.substr(0, e);
+  const size_t point = std::min(mantissa.find('.'), mantissa.size());
+  const size_t first = std::min(mantissa.find_first_of("123456789"), mantissa.size());
+  return exponent + static_cast<int64_t>(point) - static_cast<int64_t>(first) > 0;
+}
+
+}  // namespace
 
 class JsonParser {
  public:
@@ -21,7 +63,7 @@ class JsonParser {
     Json value = parse_value(0);
     skip_space();
     if (at_ != text_.size()) {
-      fail("something stands after the end");
+      fail("there is something after the end");
     }
     return value;
   }
@@ -104,7 +146,7 @@ class JsonParser {
         }
       }
       if (value.members_.size() < kFewMembers ? value.find(key) != nullptr : !keys.insert(key).second) {
-        fail("`" + key + "` stands twice");
+        fail("the name `" + key + "` is given twice");
       }
       skip_space();
       expect(':');
@@ -281,7 +323,9 @@ class JsonParser {
     const char* first = text_.data() + start;
     const char* last = text_.data() + at_;
     const auto read = std::from_chars(first, last, value.number_);
-    if (read.ec != std::errc() && read.ec != std::errc::result_out_of_range) {
+    if (read.ec == std::errc::result_out_of_range) {
+      value.number_ = is_too_large(text_.substr(start, at_ - start)) ? (*first == '-' ? -INFINITY : INFINITY) : 0;
+    } else if (read.ec != std::errc()) {
       fail("a number that cannot be read");
     }
     if (whole) {
@@ -294,7 +338,12 @@ class JsonParser {
   size_t at_ = 0;
 };
 
-Json Json::parse(std::string_view text, const std::string& what) { return JsonParser(text, what).document(); }
+Json Json::parse(std::string_view text, const std::string& what) {
+  if (!is_utf8(text)) {
+    throw CommandError(what + " is not valid JSON: it is not UTF-8");
+  }
+  return JsonParser(text, what).document();
+}
 
 const Json* Json::find(std::string_view key) const {
   for (const auto& member : members_) {
@@ -311,6 +360,14 @@ bool Json::as_size(uint64_t* value) const {
   }
   return is_size_;
 }
+
+bool Json::as_count(uint64_t* value, uint64_t least, uint64_t most) const {
+  return as_size(value) && least <= *value && *value <= most;
+}
+
+bool Json::is_number() const { return kind_ == Kind::kNumber && std::fabs(number_) < 1e300; }
+
+bool Json::is_text() const { return is_string() && string_.find('\0') == std::string::npos; }
 
 std::string json_quote(std::string_view text) {
   static const char* const kHex = "0123456789abcdef";

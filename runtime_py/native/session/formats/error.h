@@ -1,6 +1,6 @@
-// The command's one exception: a message, what to do about it, and the exit code.
-#ifndef SPARTAN_SESSION_ERROR_H
-#define SPARTAN_SESSION_ERROR_H
+// The one exception of the readers and of the command: a message that names the cause, and the command's exit code.
+#ifndef SPARTAN_FORMATS_ERROR_H
+#define SPARTAN_FORMATS_ERROR_H
 
 #include <stdexcept>
 #include <string>

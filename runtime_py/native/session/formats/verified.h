@@ -1,6 +1,6 @@
 // What was checked before. runtime_py/verified.py describes the records; both read and write the same ones.
-#ifndef SPARTAN_SESSION_VERIFIED_H
-#define SPARTAN_SESSION_VERIFIED_H
+#ifndef SPARTAN_FORMATS_VERIFIED_H
+#define SPARTAN_FORMATS_VERIFIED_H
 
 #include <cstdint>
 #include <string>

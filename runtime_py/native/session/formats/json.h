@@ -1,6 +1,6 @@
-// JSON (RFC 8259), as much as manifests and safetensors headers need; hostile input ends in CommandError.
-#ifndef SPARTAN_SESSION_JSON_H
-#define SPARTAN_SESSION_JSON_H
+// JSON (RFC 8259) as docs/formats/bundle.md has it; hostile input ends in CommandError.
+#ifndef SPARTAN_FORMATS_JSON_H
+#define SPARTAN_FORMATS_JSON_H
 
 #include <cstdint>
 #include <string>
@@ -14,7 +14,7 @@ class Json {
  public:
   enum class Kind { kNull, kBool, kNumber, kString, kArray, kObject };
 
-  // `what` names the document in messages. At most 64 levels; a key may stand only once in an object.
+  // `what` names the document in messages. UTF-8; a value inside at most 64 others; no key twice in one object.
   static Json parse(std::string_view text, const std::string& what);
 
   Kind kind() const { return kind_; }
@@ -22,7 +22,7 @@ class Json {
   bool is_array() const { return kind_ == Kind::kArray; }
   bool is_string() const { return kind_ == Kind::kString; }
   const std::string& string() const { return string_; }
-  double number() const { return number_; }
+  double number() const { return number_; }  // infinite if float64 can't hold it
   bool boolean() const { return boolean_; }
   const std::vector<Json>& items() const { return items_; }
   const std::vector<std::pair<std::string, Json>>& members() const { return members_; }
@@ -30,8 +30,16 @@ class Json {
   // The member called `key`, or null where this is no object or has none.
   const Json* find(std::string_view key) const;
 
-  // True where this is a whole number that fits and is not negative.
+  // True if this is a whole number that fits, written without sign, fraction and exponent.
   bool as_size(uint64_t* value) const;
+  // True if it is also from `least` to `most`; kMostCount is the greatest that the formats know.
+  bool as_count(uint64_t* value, uint64_t least = 0, uint64_t most = kMostCount) const;
+  static constexpr uint64_t kMostCount = (uint64_t{1} << 53) - 1;
+
+  // True for a finite number of magnitude below 1e300.
+  bool is_number() const;
+  // True for a string without U+0000, which would end it in C.
+  bool is_text() const;
 
  private:
   friend class JsonParser;

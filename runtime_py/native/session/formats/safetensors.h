@@ -1,10 +1,11 @@
 // Reading and writing safetensors: 8 bytes of header length, a JSON header, the tensors' bytes.
 // A file is mapped, never copied; nothing in it is trusted.
-#ifndef SPARTAN_SESSION_SAFETENSORS_H
-#define SPARTAN_SESSION_SAFETENSORS_H
+#ifndef SPARTAN_FORMATS_SAFETENSORS_H
+#define SPARTAN_FORMATS_SAFETENSORS_H
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,12 @@ class Safetensors {
  public:
   // Throws CommandError where the file is not exactly what the format asks for: a header that is too long or no
   // JSON, a type, shape, offset or size that disagree, tensors that overlap or leave bytes unused.
-  explicit Safetensors(const std::string& path);
+  // `before`, if given, sees the mapped file before anything in it is interpreted.
+  explicit Safetensors(const std::string& path, const std::function<void(const MappedFile&)>& before = nullptr);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }  // in the header's order
-  const Json& metadata() const { return metadata_; }                    // null where the file has none
+  const Json& header() const { return header_; }
+  const Json& metadata() const;  // null if the file has none
   const MappedFile& file() const { return file_; }
   size_t data_offset() const { return data_offset_; }  // where the tensors' bytes begin
   const TensorView* find(const std::string& name) const;
@@ -38,7 +41,7 @@ class Safetensors {
  private:
   std::string path_;
   MappedFile file_;
-  Json metadata_;
+  Json header_;
   size_t data_offset_ = 0;
   std::vector<TensorView> tensors_;
 };

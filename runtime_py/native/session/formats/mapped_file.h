@@ -1,6 +1,6 @@
 // A whole file, mapped for reading.
-#ifndef SPARTAN_SESSION_MAPPED_FILE_H
-#define SPARTAN_SESSION_MAPPED_FILE_H
+#ifndef SPARTAN_FORMATS_MAPPED_FILE_H
+#define SPARTAN_FORMATS_MAPPED_FILE_H
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SHA-256 (FIPS 180-4).
-#ifndef SPARTAN_SESSION_SHA256_H
-#define SPARTAN_SESSION_SHA256_H
+#ifndef SPARTAN_FORMATS_SHA256_H
+#define SPARTAN_FORMATS_SHA256_H
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Signatures of bundles: ECDSA over the curve P-256 with SHA-256. See runtime_py/signature.py for the formats.
-#ifndef SPARTAN_SESSION_SIGNATURE_H
-#define SPARTAN_SESSION_SIGNATURE_H
+#ifndef SPARTAN_FORMATS_SIGNATURE_H
+#define SPARTAN_FORMATS_SIGNATURE_H
 
 #include <cstddef>
 #include <cstdint>

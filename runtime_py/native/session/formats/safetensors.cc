@@ -87,7 +87,11 @@ TensorView read_tensor(const std::string& path, const std::string& name, const J
 
 }  // namespace
 
-Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
+Safetensors::Safetensors(const std::string& path, const std::function<void(const MappedFile&)>& before)
+    : path_(path), file_(path) {
+  if (before != nullptr) {
+    before(file_);
+  }
   if (file_.size() < 8) {
     throw CommandError("`" + path + "` is too short for a safetensors file");
   }
@@ -97,17 +101,15 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
                        std::to_string(header_size) + " bytes");
   }
   const std::string_view header(reinterpret_cast<const char*>(file_.data()) + 8, static_cast<size_t>(header_size));
-  const Json json = Json::parse(header, "the header of `" + path + "`");
-  if (!json.is_object()) {
+  header_ = Json::parse(header, "the header of `" + path + "`");
+  if (!header_.is_object()) {
     throw CommandError("the header of `" + path + "` is not a JSON object");
   }
   data_offset_ = 8 + static_cast<size_t>(header_size);
   const uint8_t* data = file_.data() + data_offset_;
   const uint64_t data_size = file_.size() - 8 - header_size;
-  for (const auto& [name, entry] : json.members()) {
-    if (name == "__metadata__") {
-      metadata_ = entry;
-    } else {
+  for (const auto& [name, entry] : header_.members()) {
+    if (name != "__metadata__") {
       tensors_.push_back(read_tensor(path, name, entry, data, data_size));
     }
   }
@@ -128,6 +130,12 @@ Safetensors::Safetensors(const std::string& path) : path_(path), file_(path) {
   if (expected != data + data_size) {
     throw CommandError("`" + path + "` has bytes after its last tensor");
   }
+}
+
+const Json& Safetensors::metadata() const {
+  static const Json kNone;
+  const Json* found = header_.find("__metadata__");
+  return found == nullptr ? kNone : *found;
 }
 
 const TensorView* Safetensors::find(const std::string& name) const {
