@@ -18,9 +18,9 @@ struct BundleFiles {
   std::string program() const { return directory + "/" + manifest.program; }
 };
 
-// Checks the bundle at `path`: manifest.json against manifest.sha256 and, with a `key`, against manifest.sig; its fields;
-// then every file against size and digest in the manifest, unless this user's cache says that these very files were found
-// good before. Any mismatch is a CommandError.
+// Checks the bundle at `path`: manifest.json against manifest.sha256 and, with a `key`, against manifest.sig; its
+// fields; then every file against size and digest in the manifest, unless this user's cache says that these very files
+// were found good before. Any mismatch is a CommandError.
 BundleFiles open_bundle_files(const std::string& path, const std::string& key = "");
 
 }  // namespace spartan

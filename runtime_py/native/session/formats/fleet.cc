@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "error.h"
+#include "words.h"
 
 namespace spartan {
 
@@ -129,8 +130,6 @@ bool is_task_name(std::string_view text) {
   return !text.empty() && text.size() <= kLongestTaskName && text.find_first_not_of(kAllowed) == std::string_view::npos &&
          text.find_first_of("._-") != 0;
 }
-
-bool is_quantization(std::string_view word) { return word == "none" || word == "int8" || word == "int4"; }
 
 size_t element_size(std::string_view dtype) {
   return dtype == "I64"                      ? 8

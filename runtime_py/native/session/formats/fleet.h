@@ -53,7 +53,6 @@ constexpr size_t kMostDimensions = 8;
 
 bool is_digest(std::string_view text);
 bool is_task_name(std::string_view text);
-bool is_quantization(std::string_view word);
 // Bytes of an element; 0 if no task has this dtype.
 size_t element_size(std::string_view dtype);
 // Whether the tensor of this name holds [parents, cells, top_k].

@@ -1,9 +1,9 @@
 #include "manifest.h"
 
 #include <algorithm>
-#include <initializer_list>
 
 #include "error.h"
+#include "words.h"
 
 namespace spartan {
 
@@ -37,9 +37,9 @@ class Reader {
     return found.string();
   }
 
-  std::string word(const char* field, std::initializer_list<std::string_view> known) const {
+  std::string word(const char* field, bool (*is_known)(std::string_view)) const {
     const std::string found = text(field);
-    if (std::find(known.begin(), known.end(), found) == known.end()) {
+    if (!is_known(found)) {
       fail(std::string("has the ") + field + " `" + found + "`, which is unknown");
     }
     return found;
@@ -88,11 +88,8 @@ void check_format(const Reader& reader) {
 }
 
 void check_labels(const Reader& reader, const Manifest& manifest) {
-  std::vector<std::string> sorted = manifest.labels;
-  std::sort(sorted.begin(), sorted.end());
-  const bool twice = std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
-  if (twice || (manifest.problem == "classification" ? sorted.size() < 2 : !sorted.empty())) {
-    reader.fail("has " + std::to_string(sorted.size()) + " `labels` for " + manifest.problem + ", or one twice");
+  if (!labels_fit(manifest.problem, manifest.labels)) {
+    reader.fail("has " + std::to_string(manifest.labels.size()) + " `labels` for " + manifest.problem + ", or one twice");
   }
 }
 
@@ -130,7 +127,7 @@ void check_outputs(const Reader& reader, const Json& outputs, const Manifest& ma
     const std::vector<Json>& shape = outputs.items()[0].find("shape")->items();
     uint64_t rows = 0;
     uint64_t columns = 0;
-    good = shape[0].as_count(&rows, 1) && (manifest.problem == "fleet" ? shape[1].string() == "classes"
+    good = shape[0].as_count(&rows, 1) && (manifest.problem == kFleet ? shape[1].string() == "classes"
                                                                        : shape[1].as_count(&columns) && columns == classes);
   }
   if (!good) {
@@ -189,11 +186,11 @@ Manifest::Manifest(std::string_view text, const std::string& what) {
   check_format(reader);
   target = reader.text("target");
   program = reader.text("program");
-  problem = reader.word("problem", {"classification", "regression", "fleet"});
-  quantization = reader.word("quantization", {"none", "int8", "int4"});
-  lowering = reader.word("lowering", {"fused", "portable"});
+  problem = reader.word("problem", [](std::string_view word) { return is_task_type(word) || word == kFleet; });
+  quantization = reader.word("quantization", is_quantization);
+  lowering = reader.word("lowering", is_lowering);
   if (json.find("program_format") != nullptr) {
-    reader.word("program_format", {"executorch", "torchscript"});
+    reader.word("program_format", is_program_format);
   }
   max_length = static_cast<uint32_t>(reader.count("max_length", 1, kLongestInput));
   if (json.find("vocabulary_size") != nullptr) {
@@ -218,7 +215,7 @@ Manifest::Manifest(std::string_view text, const std::string& what) {
     check_outputs(reader, *outputs, *this);
   }
   const Json* its_fleet = json.find("fleet");
-  if ((its_fleet != nullptr) != (problem == "fleet")) {
+  if ((its_fleet != nullptr) != (problem == kFleet)) {
     reader.fail("has a `fleet` without that problem, or that problem without a `fleet`");
   }
   const Json& its_probe = reader.required("probe");

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "json.h"
 #include "sha256.h"
+#include "words.h"
 
 namespace spartan {
 
@@ -34,10 +35,9 @@ void require_members(const Json& json, std::initializer_list<const char*> names,
   }
 }
 
-const std::string& word(const Json& json, const char* key, std::initializer_list<std::string_view> known,
-                        const std::string& what) {
+const std::string& word(const Json& json, const char* key, bool (*is_known)(std::string_view), const std::string& what) {
   const Json& found = *json.find(key);
-  if (!found.is_string() || std::find(known.begin(), known.end(), found.string()) == known.end()) {
+  if (!found.is_string() || !is_known(found.string())) {
     throw CommandError(what + " has the " + key + " `" + found.string() + "`, which is unknown");
   }
   return found.string();
@@ -161,7 +161,7 @@ struct Memory {
 Memory read_memory(const Json& json, const std::string& what) {
   require_members(json, {"parents", "cells", "top_k", "temperature", "layer_norm"}, what + ": its `memory`");
   const std::string where = what + " has a `memory` whose ";
-  word(json, "layer_norm", {"none", "post"}, what + ": its `memory`");
+  word(json, "layer_norm", [](std::string_view each) { return each == "none" || each == "post"; }, what + ": its `memory`");
   const Json& temperature = *json.find("temperature");
   if (!temperature.is_number() || !(temperature.number() > 0)) {
     throw CommandError(where + "temperature is not a number above 0");
@@ -197,12 +197,12 @@ std::vector<std::string> read_labels(const Json& json, const std::string& proble
   std::vector<std::string> labels;
   bool good = json.is_array();
   for (const Json& label : json.items()) {
-    good = good && label.is_text() && std::find(labels.begin(), labels.end(), label.string()) == labels.end();
+    good = good && label.is_text();
     labels.push_back(label.string());
   }
-  if (!good || (problem == "regression" ? !labels.empty() : labels.size() < 2)) {
-    throw CommandError(what + " has `labels` that are not distinct texts, at least two for a classification and none "
-                              "for a regression");
+  if (!good || !labels_fit(problem, labels)) {
+    throw CommandError(what + " has " + std::to_string(labels.size()) + " `labels` for " + problem +
+                       ", or one twice or not text");
   }
   return labels;
 }
@@ -246,8 +246,8 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
       throw CommandError(what + ": its `__metadata__` has a `" + name + "` that is not text");
     }
   }
-  word(metadata, "format", {"spartanc-task"}, what);
-  word(metadata, "format_version", {"1"}, what);
+  word(metadata, "format", [](std::string_view each) { return each == "spartanc-task"; }, what);
+  word(metadata, "format_version", [](std::string_view each) { return each == "1"; }, what);
   description_ = metadata.find("task")->string();
   const Json task = Json::parse(description_, what + ": its `task`");
   require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"},
@@ -257,8 +257,8 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
     throw CommandError(what + " has the name `" + name_ + "`, which is not a valid task name");
   }
   check_same(task.find("backbone")->string(), fleet.backbone, "backbone", what);
-  problem_ = word(task, "problem", {"classification", "regression"}, what);
-  check_same(word(task, "quantization", {"none", "int8", "int4"}, what), fleet.quantization, "quantization", what);
+  problem_ = word(task, "problem", is_task_type, what);
+  check_same(word(task, "quantization", is_quantization, what), fleet.quantization, "quantization", what);
   labels_ = read_labels(*task.find("labels"), problem_, what);
   const Memory memory = read_memory(*task.find("memory"), what);
   const TaskSizes sizes{memory.parents, memory.cells, std::max<size_t>(labels_.size(), 1)};

@@ -1,5 +1,5 @@
-// One task of a fleet: a file of tensors that follow ids and mask. docs/formats/task.md says what is checked; all of it is
-// checked here but the probe, for which the program has to run.
+// One task of a fleet: a file of tensors that follow ids and mask. docs/formats/task.md says what is checked; all of it
+// is checked here but the probe, for which the program has to run.
 #ifndef SPARTAN_FORMATS_TASK_H
 #define SPARTAN_FORMATS_TASK_H
 

@@ -85,7 +85,10 @@ Options parse_options(int argc, char** argv) {
       {"check", {"--task", "--require-signature"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
-      {"run", {"--json", "--keep-padding", "--weight-cache"}}, {"bench", {"--weight-cache"}}, {"info", {"--weight-cache", "--cold"}}, {"check", {}}};
+      {"run", {"--json", "--keep-padding", "--weight-cache"}},
+      {"bench", {"--weight-cache"}},
+      {"info", {"--weight-cache", "--cold"}},
+      {"check", {}}};
   Options options;
   if (argc < 2 || kWithValue.count(argv[1]) == 0) {
     throw CommandError(std::string(argc < 2 ? "no command given" : "unknown command `") +

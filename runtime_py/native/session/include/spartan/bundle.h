@@ -1,10 +1,10 @@
-// Bundles and the task files of fleets: opened and checked whole before anything in them is used, behind a C interface.
-// docs/formats says what is checked.
+// Bundles and the task files of fleets: opened and checked whole before anything in them is used, behind a C
+// interface. docs/formats says what is checked.
 //
 // As in session.h, no function throws, aborts or prints; each that can fail returns a spartan_status and writes one
-// sentence to `message`. A bundle or task does not change once it is open: several threads may read it. Texts are UTF-8,
-// zero-terminated, and live as long as what they belong to. An index out of range, or a null bundle or task, gives null
-// or 0.
+// sentence to `message`. A bundle or task does not change once it is open: several threads may read it. Texts are
+// UTF-8, zero-terminated, and live as long as what they belong to. An index out of range, or a null bundle or task,
+// gives null or 0.
 //
 //     spartan_bundle* bundle;
 //     spartan_session* session;
@@ -32,8 +32,8 @@ typedef enum spartan_signature {
 // Checks the bundle in the directory `path`. `public_key` is the path of a PEM file: the bundle must be signed with its
 // other half; null requires no signature. SPARTAN_REFUSED if the bundle breaks a rule of the format, was altered, or is
 // not signed as required; SPARTAN_NO_CRYPTO if there is no libcrypto to check a signature with.
-SPARTAN_API int32_t spartan_open_bundle(const char* path, const char* public_key, spartan_bundle** bundle, char* message,
-                                        size_t message_size);
+SPARTAN_API int32_t spartan_open_bundle(const char* path, const char* public_key, spartan_bundle** bundle,
+                                        char* message, size_t message_size);
 SPARTAN_API void spartan_close_bundle(spartan_bundle* bundle);
 
 SPARTAN_API const char* spartan_bundle_program(const spartan_bundle* bundle);       // path of the program

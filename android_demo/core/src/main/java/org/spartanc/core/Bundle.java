@@ -112,7 +112,9 @@ public final class Bundle {
   public Task task(File file) throws InputException {
     if (manifest.fleet == null) throw new InputException("the bundle has one task of its own, and takes no others");
     try (FileInputStream in = new FileInputStream(file); FileChannel channel = in.getChannel()) {
-      if (channel.size() > Integer.MAX_VALUE) throw new InputException("the task's file is too large: " + channel.size() + " bytes");
+      if (channel.size() > Integer.MAX_VALUE) {
+        throw new InputException("the task's file is too large: " + channel.size() + " bytes");
+      }
       return TaskFile.read(channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size()), manifest.fleet, manifest.maxLength);
     } catch (IOException e) {
       throw new InputException("the task can't be read: " + e.getMessage(), e);

@@ -26,7 +26,9 @@ final class Fleet {
       type = fields.text("dtype");
       shape = fields.list("shape");
       String where = fields.where() + ", `" + Json.shorten(name) + "`";
-      if (TaskFile.width(type) == 0) throw new InputException(where + " is of dtype `" + Json.shorten(type) + "`, which no task has");
+      if (TaskFile.width(type) == 0) {
+        throw new InputException(where + " is of dtype `" + Json.shorten(type) + "`, which no task has");
+      }
       if (shape.size() > MOST_DIMENSIONS) throw new InputException(where + " has more than " + MOST_DIMENSIONS + " dimensions");
       for (Object size : shape) {
         boolean isSize = size instanceof Long && (Long) size >= 1 && (Long) size <= Integer.MAX_VALUE;
@@ -49,7 +51,7 @@ final class Fleet {
   /** {@code listed} are the files of the manifest. */
   Fleet(Fields fields, Collection<String> listed) throws InputException {
     backbone = fields.object("backbone").digest("digest");
-    quantization = fields.word("quantization", Manifest.QUANTIZATIONS);
+    quantization = fields.word("quantization", Words.QUANTIZATIONS);
     for (String name : BOUNDED) {
       long[] two = fields.object("bounds").integers(name, 1, Integer.MAX_VALUE);
       if (two.length != 2 || two[1] < two[0]) throw new InputException(fields.where() + ": `bounds` of " + name);
@@ -59,7 +61,9 @@ final class Fleet {
     Map<String, String> files = new LinkedHashMap<>();
     Fields rows = fields.object("tasks");
     for (String name : rows.names()) {
-      if (!TASK_NAME.matcher(name).matches()) throw new InputException(rows.where() + ": `" + Json.shorten(name) + "` is not a task name");
+      if (!TASK_NAME.matcher(name).matches()) {
+        throw new InputException(rows.where() + ": `" + Json.shorten(name) + "` is not a task name");
+      }
       String file = rows.object(name).text("file");
       if (!listed.contains(file)) throw new InputException(rows.where() + ": the file of `" + name + "` is not one of `files`");
       files.put(name, file);

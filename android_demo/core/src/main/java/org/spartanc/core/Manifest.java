@@ -13,7 +13,6 @@ public final class Manifest {
   public static final String DIGEST = "manifest.sha256";
   public static final String SIGNATURE = "manifest.sig";
   static final int LIMIT = 4 << 20;
-  static final String[] QUANTIZATIONS = {"none", "int8", "int4"};
   private static final String TOKENIZER = "tokenizer.json";
   private static final String FORMAT = "spartanc-bundle";
   private static final long VERSION = 1;
@@ -61,18 +60,18 @@ public final class Manifest {
     if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its `program` in `files`");
     maxLength = (int) fields.integer("max_length", 1, LONGEST_INPUT);
     target = fields.plainText("target");
-    quantization = fields.word("quantization", QUANTIZATIONS);
-    fields.word("lowering", "fused", "portable");
-    if (fields.has("program_format")) fields.word("program_format", "executorch", "torchscript");
+    quantization = fields.word("quantization", Words.QUANTIZATIONS);
+    fields.word("lowering", Words.LOWERINGS);
+    if (fields.has("program_format")) fields.word("program_format", Words.PROGRAM_FORMATS);
     vocabularySize = fields.has("vocabulary_size") ? (int) fields.integer("vocabulary_size", 1, LARGEST_VOCABULARY) : 0;
     if (fields.has("operators")) fields.texts("operators");
     if (fields.has("backends")) fields.texts("backends");
-    String problem = fields.word("problem", "classification", "regression", "fleet");
-    boolean isFleet = problem.equals("fleet");
+    String problem = fields.word("problem", Words.TASK_TYPES_AND_FLEET);
+    boolean isFleet = problem.equals(Words.FLEET);
     if (isFleet != fields.has("fleet")) {
       throw new InputException("`" + NAME + "` has a `fleet` without that problem, or that problem without a `fleet`");
     }
-    List<String> labels = TaskFile.labels(fields, problem);
+    List<String> labels = Words.labels(fields, problem);
     if (fields.has("inputs")) checkInputs(fields);
     if (fields.has("outputs")) checkOutputs(fields, isFleet ? (Object) "classes" : (Object) (long) Math.max(1, labels.size()));
     if (isFleet) Probe.checkInput(fields.object("probe"), maxLength);

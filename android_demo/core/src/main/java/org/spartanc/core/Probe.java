@@ -19,7 +19,9 @@ final class Probe {
     tolerance = fields.number("tolerance");
     if (tolerance < 0) throw new InputException(fields.where() + ": `tolerance` is negative");
     List<?> row = fields.row("logits");
-    if (row.size() != classes) throw new InputException(fields.where() + " has " + row.size() + " logits for " + classes + " classes");
+    if (row.size() != classes) {
+      throw new InputException(fields.where() + " has " + row.size() + " logits for " + classes + " classes");
+    }
     logits = new double[classes];
     for (int i = 0; i < classes; i++) {
       if (row.get(i) instanceof Number) logits[i] = ((Number) row.get(i)).doubleValue();

@@ -8,7 +8,6 @@ import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 
@@ -41,16 +40,6 @@ final class TaskFile {
   static int width(String type) {
     Integer width = BYTES.get(type);
     return width == null ? 0 : width;
-  }
-
-  /** Names of the classes: distinct, at least two for a classification, none otherwise. */
-  static List<String> labels(Fields fields, String problem) throws InputException {
-    List<String> labels = fields.texts("labels");
-    boolean isClassification = problem.equals("classification");
-    if (new HashSet<>(labels).size() != labels.size() || (isClassification ? labels.size() < 2 : !labels.isEmpty())) {
-      throw new InputException(fields.where() + " has " + labels.size() + " `labels` for " + problem + ", or one twice");
-    }
-    return labels;
   }
 
   static Task read(ByteBuffer file, Fleet fleet, int maxLength) throws InputException {
@@ -154,11 +143,11 @@ final class TaskFile {
       throw new InputException("the task has the name `" + Json.shorten(task.text("name")) + "`, which is not a task name");
     }
     same("backbone", task.digest("backbone"), fleet.backbone);
-    same("quantization", task.word("quantization", Manifest.QUANTIZATIONS), fleet.quantization);
-    String problem = task.word("problem", "classification", "regression");
-    List<String> labels = labels(task, problem);
+    same("quantization", task.word("quantization", Words.QUANTIZATIONS), fleet.quantization);
+    String problem = task.word("problem", Words.TASK_TYPES);
+    List<String> labels = Words.labels(task, problem);
     Fields memory = task.object("memory").exactly("parents", "cells", "top_k", "temperature", "layer_norm");
-    memory.word("layer_norm", "none", "post");
+    memory.word("layer_norm", Words.LAYER_NORMS);
     if (!(memory.number("temperature") > 0)) throw new InputException(memory.where() + ": `temperature` is not above 0");
     long parents = bounded(memory, "parents", fleet);
     long cells = bounded(memory, "cells", fleet);
