@@ -108,7 +108,7 @@ def install_runtime(target: Target, directory: Path) -> None:
 def install_library(target: Target | str, runtime: Path) -> None:
     """Write the folder `runtime`: `spartan` with its libraries, and what a C++ program needs to use them.
 
-    include/ has the headers, lib/cmake/ what `find_package(spartan)` looks for, example/ a program; see docs/from-cpp.md.
+    include/ has the headers, lib/cmake/ what `find_package(spartan)` looks for, example/ a program: docs/from-cpp.md.
     """
     runtime.mkdir()
     for name, source in board_runtime_files(target).items():

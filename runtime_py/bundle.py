@@ -301,16 +301,16 @@ def _check_program(manifest: dict[str, Any]) -> None:
     """The program is listed, and its inputs and outputs, if described, are those of every program."""
     if manifest["program"] not in manifest["files"]:
         raise UsageError(f"does not list its `program` in `files`: `{manifest['program']}`")
-    inputs = manifest.get("inputs", [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in _INPUTS])
-    if not isinstance(inputs, list) or len(inputs) != len(_INPUTS):
-        raise UsageError(f"has `inputs` that are not {len(_INPUTS)}: a program takes ids and mask")
-    for given, name in zip(inputs, _INPUTS, strict=True):
-        if not _is_tensor(given, name, "int64") or not all(_is_size(size) for size in given["shape"]):
-            raise UsageError(f"has `inputs` that do not describe `{name}` int64 [1, L]")
-    problem = manifest["problem"]
-    classes = "classes" if problem == FLEET else find_task_type(problem).outputs(manifest["labels"])
+    if "inputs" in manifest:
+        inputs = manifest["inputs"]
+        if not isinstance(inputs, list) or len(inputs) != len(_INPUTS):
+            raise UsageError(f"has `inputs` that are not {len(_INPUTS)}: a program takes ids and mask")
+        for given, name in zip(inputs, _INPUTS, strict=True):
+            if not _is_tensor(given, name, "int64") or not all(map(_is_size, given["shape"])):
+                raise UsageError(f"has `inputs` that do not describe `{name}` int64 [1, L]")
     if "outputs" in manifest:
-        outputs = manifest["outputs"]
+        problem, outputs = manifest["problem"], manifest["outputs"]
+        classes = "classes" if problem == FLEET else find_task_type(problem).outputs(manifest["labels"])
         one = isinstance(outputs, list) and len(outputs) == 1 and _is_tensor(outputs[0], "logits", "float32")
         if not one or not is_count(outputs[0]["shape"][0], 1) or not _same(outputs[0]["shape"][1], classes):
             raise UsageError(f"has `outputs` that do not describe `logits` float32 [1, {classes}]")

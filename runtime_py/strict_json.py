@@ -46,8 +46,8 @@ def _check_depth(found: dict[str, Any]) -> None:
         level = [
             value
             for each in level
-            for value in (each.values() if isinstance(each, dict) else each)
-            if isinstance(value, dict | list)
+            for value in (each.values() if type(each) is dict else each)
+            if type(value) is dict or type(value) is list  # `isinstance` takes as long as parsing does
         ]
         if not level:
             return
