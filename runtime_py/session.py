@@ -231,7 +231,8 @@ class Session:
         Sizes that tasks may differ in are checked where a task is. Raises UsageError where manifest and program
         contradict each other.
         """
-        described = [*manifest.get("inputs", ()), *manifest.get("fleet", {}).get("inputs", ())]
+        ids_and_mask = manifest.get("inputs", ({"shape": ()},) * 2)  # undescribed: as the program says
+        described = [*ids_and_mask, *manifest.get("fleet", {}).get("inputs", ())]
         with self._turn:
             self._require_open()
             try:

@@ -23,6 +23,8 @@ void narrow(spartan_session* session, size_t input, size_t dimension, uint64_t l
   }
 }
 
+constexpr size_t kIdsAndMask = 2;
+
 // `described` are the inputs from `first` on; returns the index after the last.
 size_t narrow_all(spartan_session* session, const Json* described, size_t first, const Json* max_length) {
   if (described == nullptr) {
@@ -49,7 +51,8 @@ size_t narrow_all(spartan_session* session, const Json* described, size_t first,
 
 void narrow_inputs(spartan_session* session, const Json& manifest) {
   const Json* max_length = manifest.find("max_length");
-  const size_t after = narrow_all(session, manifest.find("inputs"), 0, max_length);
+  const Json* inputs = manifest.find("inputs");
+  const size_t after = inputs == nullptr ? kIdsAndMask : narrow_all(session, inputs, 0, max_length);
   if (const Json* fleet = manifest.find("fleet")) {
     narrow_all(session, fleet->find("inputs"), after, max_length);
   }
