@@ -140,6 +140,8 @@ ACCEPT: dict[str, tuple[Bundle, str]] = {
     "labels-empty": (with_fields(labels=["", " "]), "a label may be empty"),
     "compact-json": (compact(), "white space is free"),
     "number-forms": (with_probe(logits=[[5, -2.5e-1]], tolerance=0), "a number may be written as a whole number"),
+    "pairs": (with_fields(pairs=True, vocabulary_size=1 << 30), "whether an input is two texts, and the most tokens"),
+    "pairs-null": (with_fields(pairs=None), "it is not known whether an input is two texts"),
     "operators": (with_fields(operators=["aten::add.out"], backends=[]), "what the program needs of a runtime"),
     "nested-files": (
         Bundle(files={"runtime/lib/a/b/c.so": b"x", "runtime/empty": b"", "tokenizer.json": b"{}"}),
@@ -217,6 +219,8 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     ),
     "max-length-boolean": (with_fields(max_length=True), "max_length", "true is not a count"),
     "vocabulary-size-zero": (with_fields(vocabulary_size=0), "vocabulary_size", "at least 1"),
+    "vocabulary-size-too-large": (with_fields(vocabulary_size=(1 << 30) + 1), "vocabulary_size", "at most 2^30"),
+    "pairs-number": (with_fields(pairs=1), "pairs", "true, false or null"),
     # Texts and labels
     "target-missing": (without("target"), "target", "a required field"),
     "target-with-nul": (with_fields(target="rpi4\0"), "target", "U+0000 would end the text in C"),

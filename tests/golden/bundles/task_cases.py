@@ -78,6 +78,8 @@ ACCEPT: dict[str, tuple[bytes, str]] = {
     "task-regression": (task_file(REGRESSION), "a regression has no label and one logit"),
     "task-smallest": (task_file(SMALLEST), "the least sizes, a layer norm, a name with every kind of character"),
     "task-labels": (task_file(TASK | {"labels": ["\u6c34\U0001f600", '"\\\n']}), "labels are any text"),
+    "task-pairs": (task_file(TASK | {"pairs": True}), "whether an input is two texts"),
+    "task-pairs-null": (task_file(TASK | {"pairs": None}), "it is not known whether an input is two texts"),
     "task-more-padding": (task_file(alignment=1024), "a header with more padding than it needs"),
 }
 
@@ -136,6 +138,7 @@ REFUSE: dict[str, tuple[bytes, str, str]] = {
         "classes",
         "the fleet's bounds are 1 to 4",
     ),
+    "task-pairs-text": (saying(pairs="yes"), "pairs", "true, false or null"),
     # Memory
     "task-memory-extra": (with_memory(more=1), "memory", "a memory has exactly five members"),
     "task-memory-missing": (saying(memory={"parents": 4, "cells": 8, "top_k": 2}), "memory", "exactly five members"),

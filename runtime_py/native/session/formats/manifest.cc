@@ -194,7 +194,10 @@ Manifest::Manifest(std::string_view text, const std::string& what) {
   }
   max_length = static_cast<uint32_t>(reader.count("max_length", 1, kLongestInput));
   if (json.find("vocabulary_size") != nullptr) {
-    reader.count("vocabulary_size", 1, kMostSize);
+    reader.count("vocabulary_size", 1, kLargestVocabulary);
+  }
+  if (!is_pairs(json.find("pairs"))) {
+    reader.fail("has `pairs` that are neither true, false nor null");
   }
   labels = reader.texts("labels");
   operators = reader.optional_texts("operators");

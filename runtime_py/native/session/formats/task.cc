@@ -22,10 +22,12 @@ constexpr size_t kAlignment = 64;
 constexpr size_t kHeaderLimit = 4 << 20;
 constexpr size_t kFileLimit = INT32_MAX;
 
-// The members of `json` are exactly the ones named.
-void require_members(const Json& json, std::initializer_list<const char*> names, const std::string& what) {
+// The members of `json` are exactly the ones named, and perhaps `optional`.
+void require_members(const Json& json, std::initializer_list<const char*> names, const std::string& what,
+                     const char* optional = nullptr) {
   std::string listed;
-  bool all = json.is_object() && json.members().size() == names.size();
+  const size_t more = optional != nullptr && json.find(optional) != nullptr ? 1 : 0;
+  bool all = json.is_object() && json.members().size() == names.size() + more;
   for (const char* name : names) {
     all = all && json.find(name) != nullptr;
     listed += std::string(listed.empty() ? "" : ", ") + name;
@@ -251,7 +253,10 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
   description_ = metadata.find("task")->string();
   const Json task = Json::parse(description_, what + ": its `task`");
   require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"},
-                  what + ": its `task`");
+                  what + ": its `task`", "pairs");
+  if (!is_pairs(task.find("pairs"))) {
+    throw CommandError(what + " has `pairs` that are neither true, false nor null");
+  }
   name_ = task.find("name")->string();
   if (!is_task_name(name_)) {
     throw CommandError(what + " has the name `" + name_ + "`, which is not a valid task name");

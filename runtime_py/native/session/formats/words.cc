@@ -12,6 +12,10 @@ bool is_lowering(std::string_view word) { return word == "fused" || word == "por
 
 bool is_program_format(std::string_view word) { return word == "executorch" || word == "torchscript"; }
 
+bool is_pairs(const Json* value) {
+  return value == nullptr || value->kind() == Json::Kind::kBool || value->kind() == Json::Kind::kNull;
+}
+
 bool labels_fit(std::string_view task_type, std::vector<std::string> labels) {
   std::sort(labels.begin(), labels.end());
   const bool distinct = std::adjacent_find(labels.begin(), labels.end()) == labels.end();

@@ -3,9 +3,12 @@
 #ifndef SPARTAN_FORMATS_WORDS_H
 #define SPARTAN_FORMATS_WORDS_H
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "json.h"
 
 namespace spartan {
 
@@ -15,6 +18,11 @@ bool is_task_type(std::string_view word);
 bool is_quantization(std::string_view word);
 bool is_lowering(std::string_view word);
 bool is_program_format(std::string_view word);
+
+constexpr uint64_t kLargestVocabulary = uint64_t{1} << 30;
+
+// Whether `value`, which may be null, can be `pairs`: absent, true, false or null.
+bool is_pairs(const Json* value);
 
 // Whether a model of the task type, or a fleet, can have exactly these classes.
 bool labels_fit(std::string_view task_type, std::vector<std::string> labels);

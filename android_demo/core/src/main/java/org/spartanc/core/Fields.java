@@ -39,7 +39,12 @@ final class Fields {
 
   /** Fails unless the object has these members and no others. */
   Fields exactly(String... names) throws InputException {
-    boolean same = values.size() == names.length;
+    return exactlyWith(null, names);
+  }
+
+  /** Fails unless the object has the members {@code names}, perhaps {@code optional}, and no others. */
+  Fields exactlyWith(String optional, String... names) throws InputException {
+    boolean same = values.size() == names.length + (values.containsKey(optional) ? 1 : 0);
     for (String name : names) same &= values.containsKey(name);
     if (!same) throw new InputException(where + " does not hold exactly " + Arrays.asList(names));
     return this;

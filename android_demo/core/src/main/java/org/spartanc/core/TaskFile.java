@@ -138,7 +138,7 @@ final class TaskFile {
   }
 
   private static Task check(Fields task, List<TaskTensor> tensors, Fleet fleet, int maxLength) throws InputException {
-    task.exactly("name", "backbone", "quantization", "problem", "labels", "memory", "probe");
+    task.exactlyWith("pairs", "name", "backbone", "quantization", "problem", "labels", "memory", "probe");
     if (!Fleet.TASK_NAME.matcher(task.text("name")).matches()) {
       throw new InputException("the task has the name `" + Json.shorten(task.text("name")) + "`, which is not a task name");
     }
