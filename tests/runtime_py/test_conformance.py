@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from spartanc.base.targets.catalogue import find_target
+from spartanc.base.toolchain import AARCH64
 from spartanc.errors import UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
-from spartanc.runtime_py.devices.qemu import SYSROOT
-from spartanc.runtime_py.setup_target import QEMU, is_ready
+from spartanc.runtime_py.setup_target import is_ready
 from spartanc.runtime_py.task_file import find_task
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +115,7 @@ def test_java(case, by_java):
 def test_native_on_an_emulated_board(name):
     (case,) = (path for path in CASES if path.name == name)
     board = find_target("rpi4")
-    command = [QEMU, "-cpu", str(board.qemu_cpu), "-L", SYSROOT, build_runtime(board) / COMMAND]
+    command = [AARCH64.qemu.name, "-cpu", str(board.qemu_cpu), "-L", AARCH64.sysroot, build_runtime(board) / COMMAND]
     require_verdict(case, by_native(case, *command))
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from spartanc.base.targets.catalogue import find_target
+from spartanc.base.toolchain import AARCH64
 from spartanc.runtime_py import build
 from spartanc.runtime_py.build import NATIVE_SOURCES, install_library
-from spartanc.runtime_py.devices.qemu import SYSROOT
-from spartanc.runtime_py.setup_target import QEMU, is_ready
+from spartanc.runtime_py.setup_target import is_ready
 from spartanc.runtime_py.task_file import write_task
 from support.bundles import make_bundle, seal
 from support.programs import HIDDEN, MAX_LENGTH, VOCABULARY, eager_logits
@@ -175,10 +175,10 @@ def test_a_program_that_computes_something_else_is_not_used(host, tiny, tmp_path
 def test_the_example_runs_on_an_emulated_board(tiny, tmp_path):
     path, module = tiny
     install_library("rpi4", tmp_path / "runtime")
-    toolchain = NATIVE_SOURCES / "cmake" / "aarch64-linux-gnu.cmake"
+    toolchain = NATIVE_SOURCES / "cmake" / AARCH64.cmake_file
     program = build_example(tmp_path / "runtime", tmp_path / "build", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
     bundle = make_bundle(tmp_path / "bundle", path)
-    emulated = [QEMU, "-cpu", find_target("rpi4").qemu_cpu, "-L", SYSROOT, program]
+    emulated = [AARCH64.qemu.name, "-cpu", find_target("rpi4").qemu_cpu, "-L", AARCH64.sysroot, program]
     labels, values = answer(*emulated, bundle, *IDS)
     (expected,) = eager_logits(module, [(np.array([IDS]), np.ones((1, len(IDS)), np.int64))])
     assert labels == LABELS
