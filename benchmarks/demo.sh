@@ -6,14 +6,15 @@ questions="$DEMO/data/trec"
 show() { printf '\n\033[1m$ %s\033[0m\n' "$(echo "$*" | sed "s#$BIN/##g")"; "$@"; }
 
 if [ ! -f "$DEMO/trec.pt" ]; then
-  # The first three layers of the encoder are enough for a demonstration.
-  show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 2 --max-length 64 \
+  # All six layers: with three, int8 keeps eager's label on 98.7% of the questions, and the gate is 99%.
+  show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --epochs 2 --max-length 64 \
     --data "$questions/train.jsonl" --eval "$questions/dev.jsonl" --out "$DEMO/trec.pt"
 fi
 
+# Each in its target's own arithmetic: fp32 here, int8 on the board.
 for target in host rpi4; do
   rm -rf "$DEMO/$target"
-  show "$BIN/spartanc" compile "$DEMO/trec.pt" --target $target --quantize none --max-length 64 --out "$DEMO/$target"
+  show "$BIN/spartanc" compile "$DEMO/trec.pt" --target $target --max-length 64 --out "$DEMO/$target"
 done
 
 for device in local qemu; do
@@ -27,7 +28,7 @@ show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questi
 show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
   --limit 50 --device qemu
 
-# Two more tasks on the same three layers, and all three as one fleet: one program, a file for each task.
+# Two tasks on the encoder's first three layers as one fleet: one program, a file for each task.
 for task in sms film; do
   if [ ! -f "$DEMO/$task.pt" ]; then
     show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 3 --max-length 64 \
@@ -35,8 +36,8 @@ for task in sms film; do
   fi
 done
 rm -rf "$DEMO/fleet"
-show "$BIN/spartanc" compile "$DEMO/trec.pt" "$DEMO/sms.pt" "$DEMO/film.pt" --shared-backbone --target host \
-  --quantize none --max-length 64 --out "$DEMO/fleet"
+show "$BIN/spartanc" compile "$DEMO/sms.pt" "$DEMO/film.pt" --shared-backbone --target host \
+  --quantize int8 --max-length 64 --out "$DEMO/fleet"
 show "$BIN/python" benchmarks/demo_fleet.py "$DEMO/fleet" "What is a wonderful film to see tonight ?" \
   "You have won a free ticket, text WIN to 80082 now"
 

@@ -205,7 +205,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="3 by default, with few rows more.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model.")
+@click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model, which are up to 1,000.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
@@ -343,11 +343,7 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
     result = verify_bundle(bundle, **options)
     print_json(result) if as_json else print_verification(result)
     if not result["passed"]:
-        raise GateError(
-            f"`{bundle}` on `{options['device']}` missed its gates: labels agree on {result['label_agreement']:.4f}"
-            f" (asked {result['gates']['label_agreement']:g}), largest logit difference"
-            f" {result['max_abs_diff']:.3g} (allowed {result['gates']['max_abs_diff'] or 'any'})"
-        )
+        raise GateError(f"`{bundle}` on `{options['device']}` missed its gates: {'; '.join(result['reasons'])}")
 
 
 @main.command("add-task")

@@ -15,8 +15,7 @@ from spartanc.compiler.backends.catalogue import backend_of
 from spartanc.compiler.fleet_program import task_sizes
 from spartanc.compiler.kinds import lifted_task, sizes, task_name
 from spartanc.compiler.member import load_member
-from spartanc.compiler.pipeline import CHECKED_ROWS, build_pipeline
-from spartanc.compiler.stage import Artifact
+from spartanc.compiler.pipeline import build_pipeline
 from spartanc.compiler.steps import LIFT
 from spartanc.compiler.task_files import check_written_task, checked_name, require_hidden_size, write_member
 from spartanc.errors import UsageError
@@ -52,7 +51,7 @@ def add_task(
         _check_within(fleet["bounds"], model, source)
         member = load_member(name, source, model, bundle.max_length, data, columns)
     pipeline = build_pipeline(backend, scheme, bundle.max_length, task_of=model)
-    task = lifted_task(pipeline.up_to(LIFT).run(Artifact(model.module, member.samples.rows[:CHECKED_ROWS])))
+    task = lifted_task(pipeline.up_to(LIFT).run(member.artifact(model.module)))
     require_equal(backbone, model, task.lifted.computation, str(source))
     member.tensors = task.tensors
     with stage(f"prove {name} on {len(member.samples.rows)} inputs"):

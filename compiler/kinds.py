@@ -22,7 +22,6 @@ from typing import Any
 from spartanc.compiler.backbone import Backbone, describe_backbone, require_equal, require_equal_tensors
 from spartanc.compiler.lifted import LiftedTask
 from spartanc.compiler.member import Member
-from spartanc.compiler.proof import Parity
 from spartanc.compiler.request import CompileRequest, Plan
 from spartanc.compiler.stage import Artifact
 from spartanc.compiler.task_files import check_every_task, checked_name, require_hidden_size, write_member
@@ -189,17 +188,6 @@ def task_name(path: Path) -> str:
 def lifted_task(artifact: Artifact) -> LiftedTask:
     assert artifact.task is not None, "no task was lifted out of the program"
     return artifact.task
-
-
-def worst(members: Sequence[Member]) -> Parity:
-    """The largest difference of all members, and their agreement over all inputs."""
-    parities = [member.found for member in members]
-    inputs = sum(parity.samples for parity in parities)
-    return Parity(
-        max(parity.max_abs_diff for parity in parities),
-        sum(parity.label_agreement * parity.samples for parity in parities) / inputs,
-        inputs,
-    )
 
 
 def sizes(program_bytes: int, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from spartanc.base.progress import say, stage
 from spartanc.base.schemes.scheme import Scheme
-from spartanc.compiler.proof import Parity, compare, eager_logits, gates_of, require
+from spartanc.compiler.proof import (
+    Parity,
+    Reference,
+    eager_reference,
+    gates_of,
+    require,
+    require_same_elsewhere,
+    tolerance,
+)
 from spartanc.compiler.request import Plan
-from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, length_sweep, random_rows
+from spartanc.compiler.samples import Row, Samples, check_labels, encode_examples, random_samples, sweep_rows
+from spartanc.compiler.stage import Artifact
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel
 from spartanc.runtime_py.data import Columns, read_examples, require_texts
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.qemu import QemuDevice
 
-QUANTIZED_TOLERANCE = 0.1  # of the spread of a probe's logits
+CHECKED_ROWS = 2  # on which the numerics of every pass are compared
 EMULATED_ROWS, EMULATED_ROWS_OF_A_TASK = 3, 2  # emulation takes seconds an input
 SHORTEST_PROBE = 4  # tokens
 
@@ -29,8 +39,8 @@ SHORTEST_PROBE = 4  # tokens
 class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
-    facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: of the
-    program. expected: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
+    facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: how many logits it gives.
+    reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
     where the program has its task inside.
     """
 
@@ -38,9 +48,10 @@ class Member:
     facts: dict[str, Any]
     outputs: int
     samples: Samples
-    expected: list[np.ndarray]
+    reference: Reference
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     parity: Parity | None = None
+    got: list[np.ndarray] = field(default_factory=list)  # on this machine
     probe: dict[str, Any] | None = None
 
     @property
@@ -54,24 +65,31 @@ class Member:
 
         Raises GateError if the gates of `scheme` are missed.
         """
-        got = self._run(device, program, scheme, range(len(self.samples.rows)))
-        self.parity = compare(self.expected, got)
+        self.got = self._run(device, program, range(len(self.samples.rows)))
+        self.parity = self.reference.compare(self.got)
+        require(self.parity, gates_of(scheme), self._place(device))
         chosen = probe_index(self.samples.rows)
         # A program in fp32 is held to eager's own logits; a shared one takes the task's tensors from its file.
         exact = scheme.is_exact and not self.tensors
-        self.probe = make_probe(self.samples.rows[chosen], (self.expected if exact else got)[chosen], scheme)
+        logits = (self.reference.logits_NC if exact else self.got)[chosen]
+        self.probe = make_probe(self.samples.rows[chosen], logits, tolerance(self.reference, scheme, logits))
 
-    def prove_emulated(self, device: Device, program: Path, scheme: Scheme) -> None:
-        """The probe's row and the shortest ones, on an emulated processor."""
-        count = EMULATED_ROWS_OF_A_TASK if self.tensors else EMULATED_ROWS
-        self._run(device, program, scheme, shortest(self.samples.rows, count))
+    def prove_emulated(self, device: Device, program: Path, scheme: Scheme) -> dict[str, Any]:
+        """The first row and the shortest ones on an emulated processor, held to the answers of this machine."""
+        few = shortest(self.samples.rows, EMULATED_ROWS_OF_A_TASK if self.tensors else EMULATED_ROWS)
+        there = self._run(device, program, few)
+        return require_same_elsewhere(self.reference, scheme, self.got, there, few, self._place(device))
 
-    def _run(self, device: Device, program: Path, scheme: Scheme, indices: Sequence[int]) -> list[np.ndarray]:
-        rows, expected = [self.samples.rows[i] for i in indices], [self.expected[i] for i in indices]
-        got = device.run(program.parent, program, rows, keep_padding=True, inputs=self.tensors or None)
-        where = f"{device.name}, task {self.name}" if self.tensors else device.name
-        require(compare(expected, got), gates_of(scheme), where)
-        return got
+    def artifact(self, module: nn.Module) -> Artifact:
+        """What a pipeline begins with."""
+        return Artifact(module, self.samples.rows[:CHECKED_ROWS], self.reference.scale)
+
+    def _run(self, device: Device, program: Path, indices: Sequence[int]) -> list[np.ndarray]:
+        rows = [self.samples.rows[i] for i in indices]
+        return device.run(program.parent, program, rows, keep_padding=True, inputs=self.tensors or None)
+
+    def _place(self, device: Device) -> str:
+        return f"{device.name}, task {self.name}" if self.tensors else device.name
 
 
 def load_member(
@@ -85,18 +103,29 @@ def load_member(
     memory = asdict(model.spartan)
     facts = {"problem": model.problem, "labels": list(model.labels), "pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
-    return Member(name, facts, outputs, samples, eager_logits(model.module, samples.rows))
+    return Member(name, facts, outputs, samples, eager_reference(model, samples))
 
 
-def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> None:
-    """Prove every member on this machine and, where the target has one, on its emulated processor."""
+def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str, Any] | None:
+    """Prove every member on this machine and, where the target has one, on its emulated processor.
+
+    Returns what was seen there: device, rows in all, and the largest difference; None for no such processor.
+    """
+    emulated = []
     for member in members:
         what = f"prove {member.name} on" if member.tensors else "prove on"
         with stage(f"{what} {len(member.samples.rows)} inputs"):
             member.prove(plan.backend.device(), program, plan.scheme)
         if plan.is_emulated_too:
             with stage(f"{what} {plan.target.qemu_cpu} under qemu"):
-                member.prove_emulated(QemuDevice(plan.target), program, plan.scheme)
+                emulated.append(member.prove_emulated(QemuDevice(plan.target), program, plan.scheme))
+    if not emulated:
+        return None
+    return {
+        "device": f"qemu:{plan.target.qemu_cpu}",
+        "rows": sum(each["rows"] for each in emulated),
+        "max_abs_diff": max(each["max_abs_diff"] for each in emulated),
+    }
 
 
 def checked_length(max_length: int, model: TrainedModel) -> int:
@@ -111,13 +140,13 @@ def checked_length(max_length: int, model: TrainedModel) -> int:
 def proof_samples(
     source: Path, model: TrainedModel, max_length: int, data: Path | None, columns: Columns | None
 ) -> Samples:
-    """Real texts (the model's own or those of `data`), lengths 1, 2, 3 and the longest, and padded rows."""
+    """Real texts (the model's own or those of `data`), and rows made to break a program."""
     vocabulary = model.vocabulary_size
     pad_id = model.encoder_config.get("pad_token_id") or 0
     if model.tokenizer is None:
         if data is not None:
             raise UsageError(f"model `{source}` has no tokenizer, so `--data` has no use")
-        samples = Samples(random_rows(vocabulary, max_length), 0)
+        samples = random_samples(vocabulary, max_length)
     else:
         examples = list(model.eval_examples)
         if data is not None:
@@ -127,9 +156,9 @@ def proof_samples(
         samples = encode_examples(examples, model.tokenizer, max_length, data)
         if not samples.rows:
             say("the model brings no evaluation texts and no `--data` was given: proved on random ids")
-            samples = Samples(random_rows(vocabulary, max_length), 0)
-    sweep = length_sweep(samples.rows, vocabulary, max_length, pad_id)
-    return Samples([*samples.rows, *sweep], samples.truncated)
+            samples = random_samples(vocabulary, max_length)
+    sweep = sweep_rows(samples.rows, vocabulary, max_length, pad_id)
+    return replace(samples, rows=[*samples.rows, *sweep])
 
 
 def shortest(rows: Sequence[Row], count: int) -> list[int]:
@@ -143,15 +172,14 @@ def probe_index(rows: Sequence[Row]) -> int:
     return min(range(len(rows)), key=lambda i: (lengths[i] < SHORTEST_PROBE, lengths[i]))
 
 
-def make_probe(row: Row, expected: np.ndarray, scheme: Scheme) -> dict[str, Any]:
+def make_probe(row: Row, logits: np.ndarray, allowed: float) -> dict[str, Any]:
     """One row with its logits: whoever loads the bundle sees that it computes what it should.
 
-    An int8 program differs between processors by its nature: it is held to its own logits of here, and loosely.
+    A quantised program differs between processors by its nature: it is held to its own logits of here, and loosely.
     """
-    allowed = gates_of(scheme).max_abs_diff
     return {
         "input_ids": row[0].tolist(),
         "attention_mask": row[1].tolist(),
-        "logits": [[float(value) for value in expected]],
-        "tolerance": allowed if allowed is not None else QUANTIZED_TOLERANCE * float(np.ptp(expected) + 1),
+        "logits": [[float(value) for value in logits]],
+        "tolerance": allowed,
     }

@@ -17,8 +17,9 @@ from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.artifact import whole_or_nothing
 from spartanc.compiler.backends.backend import Backend
 from spartanc.compiler.fleet_program import CaptureShared, LiftTask
-from spartanc.compiler.kinds import BundleKind, ModelFacts, SharedBackbone, SingleTask, worst
+from spartanc.compiler.kinds import BundleKind, ModelFacts, SharedBackbone, SingleTask
 from spartanc.compiler.member import Member, checked_length, load_member, prove_all
+from spartanc.compiler.proof import parity_of_all
 from spartanc.compiler.request import CompileRequest, Plan, make_plan
 from spartanc.compiler.results import CompileResult, Manifest
 from spartanc.compiler.sealing import seal
@@ -34,7 +35,6 @@ __all__ = ["Artifact", "CompileRequest", "CompileResult", "Passes", "Pipeline", 
 
 FUSION = "fuse_memories"
 MEMORY_PASSES = (FUSION, "pack_memories", "quantize_memories", "lower_memory_portable")  # what they leave is `skipped`
-CHECKED_ROWS = 2  # on which the numerics of every pass are compared
 
 
 def build_pipeline(
@@ -84,7 +84,7 @@ def compile_model(request: CompileRequest) -> CompileResult:
     with whole_or_nothing(request.out) as directory:
         with stage("emit"):
             _emit(plan, artifact, kind.facts, directory)
-        prove_all(plan, members, directory / plan.backend.program)
+        emulated = prove_all(plan, members, directory / plan.backend.program)
         done = _what_was_done(plan, artifact, members)
         manifest = Manifest(**_signature(plan, kind.facts), **done, **kind.write(directory, members))
         files = seal(directory, manifest.as_json(), request)
@@ -96,6 +96,7 @@ def compile_model(request: CompileRequest) -> CompileResult:
         seconds=round(time.monotonic() - start, 3),
         truncated=sum(member.samples.truncated for member in members),
         **done,
+        emulated=emulated,
         **kind.summary(files, plan.backend.program),
     )
 
@@ -117,7 +118,7 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
             choice=FormChoice(plan.target.packed_keys_up_to[plan.scheme.name]),
             task_of=model if request.shared_backbone else None,
         )
-        artifact = pipeline.up_to(LIFT).run(Artifact(model.module, member.samples.rows[:CHECKED_ROWS]))
+        artifact = pipeline.up_to(LIFT).run(member.artifact(model.module))
         kind.admit(model, source, member, artifact, max_length)
         members.append(member)
         lifted = lifted or [artifact]
@@ -163,6 +164,6 @@ def _what_was_done(plan: Plan, artifact: Artifact, members: Sequence[Member]) ->
         "operators": list(lowered.operators),
         "backends": list(lowered.backends),
         "costs": lowered.costs,
-        "parity": worst(members).as_dict(),
+        "parity": parity_of_all([member.found for member in members]),
         "passes": [asdict(each) for each in reports],
     }

@@ -14,6 +14,7 @@ from spartanc.runtime_py.data.counting import oddities
 
 SHOWN_FALLBACKS = 12
 SHOWN_CHARACTERS = 100  # of a text
+SHOWN_CLASSES = 6
 
 
 def _console() -> Console:
@@ -160,14 +161,37 @@ def print_compile(result: dict[str, Any]) -> None:
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)
     console.print(f"outside           {escape(', '.join(shown))}" + (f", and {rest} kinds more" if rest else ""))
-    console.print(
-        f"against eager     labels agree on {parity['label_agreement']:.2%} of {parity['samples']} inputs,"
-        f" largest logit difference {parity['max_abs_diff']:.1e}"
-    )
+    console.print(f"against eager     {against_eager(parity)}")
     if "backbone_bytes" in result:
         print_fleet(result)
     if result["truncated"]:
         console.print(f"truncated         {result['truncated']} of the texts were longer than the program takes")
+
+
+def against_eager(parity: dict[str, Any]) -> str:
+    """The figures of a comparison with eager, those that the task type has."""
+    said = [f"largest difference {parity['max_abs_diff']:.1e} on {parity['samples']} inputs"]
+    if parity.get("interval") and parity["label_agreement"] is not None:
+        low, high = parity["interval"]
+        said.insert(0, f"labels agree on {parity['label_agreement']:.2%} of {parity['texts']} texts")
+        said.append(f"true share {low:.1%} to {high:.1%}")
+    elif parity["label_agreement"] is not None:
+        said.insert(0, f"labels agree on {parity['label_agreement']:.2%}")
+    if parity.get("correlation") is not None:
+        said.insert(0, f"correlation {parity['correlation']:.5f}, R² {parity['r2']:.5f} on {parity['texts']} texts")
+    worst = [f"{name} {each['label_agreement']:.1%} of {each['texts']}" for name, each in _below(parity)]
+    if worst:
+        said.append(f"by class {', '.join(worst[:SHOWN_CLASSES])}" + (", …" if len(worst) > SHOWN_CLASSES else ""))
+    return ", ".join(said) + f"; evidence {parity['evidence']}"
+
+
+def _below(parity: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The classes of which a text changed its label, the worst first."""
+    classes = parity.get("classes", {})
+    return sorted(
+        ((name, each) for name, each in classes.items() if each["label_agreement"] < 1),
+        key=lambda item: item[1]["label_agreement"],
+    )
 
 
 def print_predictions(predictions: list[dict[str, Any]]) -> None:
@@ -181,13 +205,18 @@ def print_predictions(predictions: list[dict[str, Any]]) -> None:
     _console().print(table)
 
 
+_SHOWN = ("samples", "truncated", "label_agreement", "max_abs_diff", "max_diff_over_std", "evidence")
+
+
 def print_verification(result: dict[str, Any]) -> None:
     table = _table("", "value")
-    names = ("samples", "truncated", "label_agreement", "max_abs_diff", "accuracy_eager", "accuracy_device")
-    for name in (*names, "correlation_eager", "correlation_device"):
-        if result.get(name) is not None:
-            value = result[name]
-            table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+    for name, value in result.items():
+        if value is not None and (name in _SHOWN or name.endswith(("_eager", "_device"))):
+            table.add_row(name.replace("_", " "), f"{value:.5g}" if isinstance(value, float) else str(value))
+    if result["interval"] is not None:
+        table.add_row("true value, 95% sure", " to ".join(f"{bound:.4f}" for bound in result["interval"]))
+    for name, each in _below(result):
+        table.add_row(f"of class {escape(name)}", f"{each['label_agreement']:.4f} of {each['texts']}")
     console = _console()
     console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
     console.print(table)
@@ -195,6 +224,8 @@ def print_verification(result: dict[str, Any]) -> None:
         console.print(odd)
     if "stages" in result:
         print_stages(result)
+    if result["hint"]:
+        console.print(escape(result["hint"]))
     console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
     if not result["passed"]:
         for row in result["worst"]:
@@ -214,7 +245,7 @@ def print_stages(result: dict[str, Any]) -> None:
         found, lost = each[measure], each[f"{measure}_cost"]
         table.add_row(
             each["stage"] if each["passed"] else f"[red]{each['stage']}[/red]",
-            f"{each['label_agreement']:.2%}",
+            "" if each["label_agreement"] is None else f"{each['label_agreement']:.2%}",
             f"{each['max_abs_diff']:.1e}",
             "" if found is None else f"{found:.4f}",
             "" if lost is None else f"{100 * lost:+.2f}" if measure == "accuracy" else f"{lost:+.4f}",

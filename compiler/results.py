@@ -16,7 +16,8 @@ class CompileResult(Result):
     the program takes. fused_memories, skipped: memories found in the model, and those left as they were, with `node`
     and `reason`. delegated_nodes, delegates: operators that XNNPACK runs, and in how many subgraphs; fallback_ops: the
     others, with their counts. operators, backends: what a runtime needs. costs: of every operator
-    (`spartanc.compiler.costs`). parity: with eager PyTorch. passes: the report of each. A shared backbone alone has
+    (`spartanc.compiler.costs`). parity: with eager PyTorch. emulated: device, rows and largest difference of the run on
+    the target's processor under qemu. passes: the report of each. A shared backbone alone has
     bounds (the sizes that tasks may have), the bytes of backbone, tasks and separate programs, and tasks.
     reproducible: with `--check-reproducible`.
     """
@@ -37,8 +38,9 @@ class CompileResult(Result):
     operators: list[str]
     backends: list[str]
     costs: list[dict[str, Any]]
-    parity: dict[str, float | int]
+    parity: dict[str, Any]
     passes: list[dict[str, Any]]
+    emulated: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     bounds: dict[str, list[int]] | None = field(default=None, metadata=OPTIONAL)
     backbone_bytes: int | None = field(default=None, metadata=OPTIONAL)
     tasks: dict[str, dict[str, Any]] | None = field(default=None, metadata=OPTIONAL)
@@ -78,7 +80,7 @@ class Manifest(Result):
     operators: list[str]
     backends: list[str]
     costs: list[dict[str, Any]]
-    parity: dict[str, float | int]
+    parity: dict[str, Any]
     passes: list[dict[str, Any]]
     probe: dict[str, Any]
     pairs: bool | None = field(default=None, metadata=OPTIONAL)

@@ -19,17 +19,25 @@ from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 SEED = 20221130
-SWEEP_ROWS_WITHOUT_TEXT = 16
+ROWS_WITHOUT_TEXT = 16
+FULL_LENGTH_ROWS = 3
+NAMED_IDS = 10
 
 Row = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """`truncated` counts texts longer than the program takes."""
+    """Inputs to judge a program on. `truncated` counts texts longer than the program takes.
+
+    examples: what the first rows came from; the rows after them are no texts.
+    judged: how many of the first rows are judged; those after them were made to break a program.
+    """
 
     rows: list[Row]
     truncated: int
+    examples: tuple[Example, ...] = ()
+    judged: int = 0
 
 
 def row(ids: Sequence[int] | np.ndarray) -> Row:
@@ -50,7 +58,8 @@ def encode_examples(
 ) -> Samples:
     """`source` is the file of the examples, for the error that names a text that can't be encoded."""
     encoded = encoding.encode_examples(examples, TextEncoder(tokenizer, max_length), source)
-    return Samples([row(each.ids) for each in encoded], sum(each.truncated for each in encoded))
+    rows = [row(each.ids) for each in encoded]
+    return Samples(rows, sum(each.truncated for each in encoded), tuple(examples), len(rows))
 
 
 def check_labels(examples: Sequence[Example], labels: Sequence[str], task_type: TaskType, source: str | Path) -> None:
@@ -58,23 +67,39 @@ def check_labels(examples: Sequence[Example], labels: Sequence[str], task_type: 
     task_type.targets([example for example in examples if example.label is not None], labels, source)
 
 
-def random_rows(vocabulary: int, max_length: int, count: int = SWEEP_ROWS_WITHOUT_TEXT) -> list[Row]:
-    """Rows of random ids, the shortest and the longest length among them; ids below 5 (special ones) stay out."""
+def random_rows(vocabulary: int, max_length: int, count: int = ROWS_WITHOUT_TEXT) -> list[Row]:
+    """Rows of ids drawn from the whole vocabulary, of `count` lengths from 1 to the longest."""
     generator = np.random.default_rng(SEED)
     lengths = np.unique(np.linspace(1, max_length, count).astype(int))
-    lowest = 5 if vocabulary > 5 else 0
-    return [row(generator.integers(lowest, vocabulary, size=length)) for length in lengths]
+    return [row(generator.integers(vocabulary, size=length)) for length in lengths]
 
 
-def length_sweep(rows: Sequence[Row], vocabulary: int, max_length: int, pad_id: int) -> list[Row]:
-    """Rows beyond the given ones that cover lengths 1, 2, 3 and `max_length`, and padding to `max_length`."""
-    covered = {each[0].shape[1] for each in rows}
-    wanted = [length for length in (1, 2, 3, max_length) if length <= max_length and length not in covered]
-    generator = np.random.default_rng(SEED)
-    lowest = 5 if vocabulary > 5 else 0
-    sweep = [row(generator.integers(lowest, vocabulary, size=length)) for length in wanted]
+def random_samples(vocabulary: int, max_length: int) -> Samples:
+    """What a program is judged on where there is no text."""
+    rows = random_rows(vocabulary, max_length)
+    return Samples(rows, 0, judged=len(rows))
+
+
+def sweep_rows(rows: Sequence[Row], vocabulary: int, max_length: int, pad_id: int) -> list[Row]:
+    """Rows beyond the given ones, made to break a program.
+
+    - random ids at lengths 1, 2, 3, two in between, and three times at the longest;
+    - ids 0 to 9, which are special in most vocabularies, and the last one;
+    - level rows, one id at every position: what positions have in common is equal, so ties are decided;
+    - two of the given rows, padded to the longest.
+    """
+    generator = np.random.default_rng(SEED + 1)
+    between = (max_length // 3, 2 * max_length // 3)
+    lengths = sorted({length for length in (1, 2, 3, *between) if 1 <= length < max_length})
+    lengths += [max_length] * FULL_LENGTH_ROWS
+    drawn = [row(generator.integers(vocabulary, size=length)) for length in lengths]
+    named = [*range(min(NAMED_IDS, vocabulary)), vocabulary - 1]
+    parts = [row(named[i : i + max_length]) for i in range(0, len(named), max_length)]
+    level = [
+        row(np.full(length, index)) for length, index in ((max_length, generator.integers(vocabulary)), (2, pad_id))
+    ]
     short = [each for each in rows if each[0].shape[1] < max_length][:2]
-    return sweep + [padded(each, max_length, pad_id) for each in short]
+    return [*drawn, *parts, *level, *(padded(each, max_length, pad_id) for each in short)]
 
 
 def read_ids(path: str | Path, vocabulary: int | None = None) -> list[Row]:

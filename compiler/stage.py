@@ -33,13 +33,15 @@ class Captured:
 class Artifact:
     """What one stage hands to the next.
 
-    module: the classifier in eager PyTorch. rows: the inputs on which the numerics of passes are compared. promises:
-    what holds of the program. costs: of every operator, before quantisation (`spartanc.compiler.costs`). task: the
-    tensors that were lifted out of a shared program. lowered: the finished program.
+    module: the classifier in eager PyTorch. rows: the inputs on which the numerics of passes are compared, in parts of
+    `scale` (see `run_passes`). promises: what holds of the program. costs: of every operator, before quantisation
+    (`spartanc.compiler.costs`). task: the tensors that were lifted out of a shared program. lowered: the finished
+    program.
     """
 
     module: nn.Module
     rows: Sequence[tuple[np.ndarray, ...]] = ()
+    scale: float = 1.0
     captured: Captured | None = None
     promises: Promises = field(default_factory=dict)
     reports: tuple[PassReport, ...] = ()
@@ -93,7 +95,7 @@ class Passes(Stage):
 
     def run(self, artifact: Artifact) -> Artifact:
         promises = check_order(self.passes, artifact.promises)
-        program, reports = run_passes(artifact.program, self.passes, artifact.rows, artifact.promises)
+        program, reports = run_passes(artifact.program, self.passes, artifact.rows, artifact.promises, artifact.scale)
         return artifact.with_program(program, promises=promises, reports=(*artifact.reports, *reports))
 
     def names(self) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.backends.backend import Backend
 from spartanc.compiler.backends.catalogue import backend_of
+from spartanc.compiler.parity import Reference
 from spartanc.compiler.pipeline import Artifact, Passes, Pipeline, build_pipeline
-from spartanc.compiler.proof import Gates, compare, gates_of, passes
+from spartanc.compiler.proof import Gates, gates_of, passes
 from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.samples import Row, padded
 from spartanc.compiler.steps import LIFT
@@ -292,7 +293,8 @@ def _summary(
     each: _Stage, bundle: Bundle, examples: Sequence[Example], reference: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     logits = [each.logits[i] for i in range(len(reference))]
-    parity = compare(reference, logits)
+    against = np.stack(reference).astype(np.float64)
+    parity = Reference(against, bundle.task_type, bundle.labels, tuple(examples), real=True).compare(logits)
     ours, eager = quality(bundle, examples, logits), quality(bundle, examples, reference)
     name = measure_name(bundle)
     return {
@@ -303,6 +305,6 @@ def _summary(
         name: ours,
         f"{name}_cost": None if ours is None or eager is None else eager - ours,
         "layers": [layer.as_dict(number) for number, layer in enumerate(each.layers, 1)],
-        "gates": {"label_agreement": each.gates.label_agreement, "max_abs_diff": each.gates.max_abs_diff},
+        "gates": each.gates.as_dict(parity),
         "passed": bool(passes(parity, each.gates)),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.proof import DEFAULT_GATES, Gates, compare, eager_logits, passes
-from spartanc.compiler.quality import measure_name, quality
+from spartanc.compiler.parity import Parity, Reference
+from spartanc.compiler.proof import DEFAULT_GATES, Gates, eager_logits, missed, thin_line
+from spartanc.compiler.quality import measures
 from spartanc.compiler.run import choose_task, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.errors import UsageError
@@ -53,11 +55,7 @@ def verify_bundle(
     of_task = choose_task(bundle, task)
     if of_task is not None:
         bundle = bundle.for_task(of_task.problem, of_task.labels, of_task.pairs)
-    defaults = DEFAULT_GATES[bundle.quantization]
-    gates = Gates(
-        defaults.label_agreement if min_agreement is None else min_agreement,
-        defaults.max_abs_diff if max_diff is None else max_diff,
-    )
+    gates = _gates(DEFAULT_GATES[bundle.quantization], min_agreement, max_diff)
     examples: list[Example] = []
     truncated = 0
     loaded = None
@@ -79,20 +77,23 @@ def verify_bundle(
     got = chosen.run(bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task))
     if len(got[0]) != len(reference[0]):
         raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")
-    parity = compare(reference, got)
+    logits_NC = np.stack(reference).astype(np.float64)
+    against = Reference(logits_NC, bundle.task_type, bundle.labels, tuple(examples), real=True)
+    parity = against.compare(got)
+    reasons = missed(parity, gates)
     result = {
         "bundle": str(path),
         "device": device,
         "emulated": chosen.emulated,
-        "samples": parity.samples,
         "truncated": truncated,
         "rows": count_rows(examples) if examples else None,
-        "label_agreement": parity.label_agreement,
-        "max_abs_diff": parity.max_abs_diff,
         **_quality(bundle, examples, reference, got),
-        "worst": _worst(examples, reference, got),
-        "gates": {"label_agreement": gates.label_agreement, "max_abs_diff": gates.max_abs_diff},
-        "passed": bool(passes(parity, gates)),
+        **_comparison(parity),
+        "worst": _worst(bundle, examples, reference, got),
+        "gates": gates.as_dict(parity),
+        "passed": not reasons,
+        "reasons": reasons,
+        "hint": thin_line(parity) if parity.is_thin else None,
     }
     if stages:
         assert loaded is not None
@@ -112,13 +113,30 @@ def _recorded(path: Path, vocabulary: int | None) -> tuple[list[Row], list[np.nd
 
 
 def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, float | None]:
-    """Accuracy or correlation of both sides against the labels; recorded logits come without any."""
-    name = measure_name(bundle)
-    sides = {"eager": reference, "device": got}
-    return {f"{name}_{side}": quality(bundle, examples, logits) if examples else None for side, logits in sides.items()}
+    """What both sides make of the labels, as in `accuracy_eager`; recorded logits come without any."""
+    sides = {side: measures(bundle, examples, logits) for side, logits in (("eager", reference), ("device", got))}
+    return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
 
 
-def _worst(examples: list[Example], reference: list, got: list) -> list[dict[str, Any]]:
+def _gates(defaults: Gates, min_agreement: float | None, max_diff: float | None) -> Gates:
+    """What is asked by hand takes the place of the default."""
+    if min_agreement is not None:
+        defaults = replace(defaults, label_agreement=min_agreement, agreement_asked=True)
+    return defaults if max_diff is None else replace(defaults, max_abs_diff=max_diff, diff_asked=True)
+
+
+def _comparison(parity: Parity) -> dict[str, Any]:
+    """The fields of `parity`; correlations with the labels have names of their own here."""
+    found = parity.as_dict()
+    for name in ("correlation_eager", "correlation_device"):
+        found.pop(name, None)
+    for name in ("correlation", "r2"):
+        if name in found:
+            found[f"{name}_with_eager"] = found.pop(name)
+    return found
+
+
+def _worst(bundle: Bundle, examples: list[Example], reference: list, got: list) -> list[dict[str, Any]]:
     """The rows whose logits moved most, with their text."""
     moved = [float(np.max(np.abs(a - b))) for a, b in zip(reference, got, strict=True)]
     order = sorted(range(len(moved)), key=lambda i: -moved[i])[:WORST_ROWS]
@@ -127,7 +145,14 @@ def _worst(examples: list[Example], reference: list, got: list) -> list[dict[str
             "row": i + 1,
             "text": examples[i].text if examples else None,
             "max_abs_diff": moved[i],
-            "labels_agree": bool(np.argmax(reference[i]) == np.argmax(got[i])),
+            "labels_agree": _same_label(bundle, reference[i], got[i]),
         }
         for i in order
     ]
+
+
+def _same_label(bundle: Bundle, one_C: np.ndarray, other_C: np.ndarray) -> bool | None:
+    decided = [bundle.task_type.decide(logits_C[None]) for logits_C in (one_C, other_C)]
+    if decided[0] is None or decided[1] is None:
+        return None  # numbers have none
+    return bool((decided[0] == decided[1]).all())

@@ -51,7 +51,6 @@ from spartanc.runtime_py.text import TextEncoder, errors_of_tokenizers
 
 FORMAT = "spartanc-model"
 VERSION = 1
-EVAL_EXAMPLES = 32
 
 # Buffers that older versions of transformers stored with the weights; they are constants.
 _STORED_CONSTANTS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")

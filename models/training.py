@@ -19,11 +19,12 @@ from torch import nn
 
 from spartanc.errors import GateError, Interrupted, UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
-from spartanc.models.checkpoint import EVAL_EXAMPLES, TrainedModel, check_vocabulary, load_model, save_model
+from spartanc.models.checkpoint import TrainedModel, check_vocabulary, load_model, save_model
 from spartanc.models.choose_pooling import PoolingChoice, choose_pooling
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.few_shot import are_few, for_few_rows
+from spartanc.models.kept_texts import draw_by_class
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
@@ -249,13 +250,13 @@ def trained_model(
     identity: dict[str, Any],
     run: TrainerRun,
 ) -> TrainedModel:
-    """What is saved: the classifier with some evaluation texts and what is known of its training."""
-    count = len(data.eval_examples)
-    chosen = random.Random(settings.seed).sample(range(count), min(EVAL_EXAMPLES, count))
-    kept = tuple(data.eval_examples[index] for index in sorted(chosen)) if request.samples else ()
+    """What is saved: the classifier with up to 1,000 evaluation texts and what is known of its training."""
+    strata = data.task_type.strata(data.eval_examples, data.labels, request.eval)
+    chosen = draw_by_class(strata.indices, seed=settings.seed)
+    kept = tuple(data.eval_examples[index] for index in chosen) if request.samples else ()
     results = {
         "train_rows": len(data.train_examples),
-        "eval_rows": count,
+        "eval_rows": len(data.eval_examples),
         "rows": data.counts,
         "held_out": data.held_out,
         "best": run.best,

@@ -36,10 +36,13 @@ def run_passes(
     passes: Sequence[GraphPass],
     rows: Sequence[tuple[np.ndarray, ...]],
     given: Promises | None = None,
+    scale: float = 1.0,
 ) -> tuple[ExportedProgram, list[PassReport]]:
     """Run `passes` over `program`, comparing the outputs on `rows` before and after each.
 
-    given: what holds of `program` already; it is checked again after every pass, as what the passes provide is. Raises
+    given: what holds of `program` already; it is checked again after every pass, as what the passes provide is.
+    scale: the size of outputs below which tolerances are absolute, 1 for logits, ten deviations of a
+    regression's scores. Raises
     CompileError if the order is wrong, if a property does not hold, or if a pass moved a result by more than its
     tolerance.
     """
@@ -53,7 +56,7 @@ def run_passes(
         check_promises(program, promised, f"after pass `{each.name}`")
         if report.changes and math.isfinite(each.tolerance):
             after = _outputs(program, rows)
-            _compare(each, before, after)
+            _compare(each, before, after, scale)
             before = after
         elif report.changes:
             before = _outputs(program, rows)
@@ -80,11 +83,11 @@ def _outputs(program: ExportedProgram, rows: Sequence[tuple[np.ndarray, ...]]) -
         return [module(*(torch.from_numpy(part) for part in row)) for row in rows]
 
 
-def _compare(each: GraphPass, before: list[torch.Tensor], after: list[torch.Tensor]) -> None:
+def _compare(each: GraphPass, before: list[torch.Tensor], after: list[torch.Tensor], scale: float) -> None:
     for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
         moved = (old - new).abs().max().item()
         # Rounding goes with the size of what is rounded: logits of 800 move more than logits of 1.
-        allowed = each.tolerance * max(1.0, old.abs().max().item())
+        allowed = each.tolerance * max(scale, old.abs().max().item())
         if not moved <= allowed:  # NaN is not
             raise CompileError(
                 f"pass `{each.name}` moved the result of input {number} by {moved:.3g}, it may move it by"

@@ -40,8 +40,8 @@ class GraphPass(ABC):
 
     requires, provides, breaks: members of `Property`; anything else, a misspelt word for one, is refused when the class
     is made.
-    tolerance: largest difference of the outputs that the rewrite may cause on real inputs, absolute up to outputs of
-    1 and relative to the largest above; 0.0 is bit-exact. The runner measures it after the pass.
+    tolerance: largest difference of the outputs that the rewrite may cause on real inputs, in parts of the outputs'
+    scale (1 for logits) or of the largest output where that is larger; 0.0 is bit-exact. The runner measures it.
     """
 
     name: str

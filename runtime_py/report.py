@@ -221,13 +221,14 @@ def _accuracy(parity: dict[str, Any] | None, verification: dict[str, Any] | None
                 value = verification.get(f"{name}_{side}")
                 if value is not None:
                     parts.append(f"<tr><td>{name}, {side}</td><td>{value:.4f}</td></tr>")
-        parts.append(f"<tr><td>labels agree</td><td>{verification['label_agreement']:.4f}</td></tr>")
+        if verification["label_agreement"] is not None:
+            parts.append(f"<tr><td>labels agree</td><td>{verification['label_agreement']:.4f}</td></tr>")
         parts.append(f"<tr><td>largest logit difference</td><td>{verification['max_abs_diff']:.3g}</td></tr>")
         parts.append(f"<tr><td>inputs</td><td>{verification['samples']}</td></tr>")
     elif parity:
-        parts.append(
-            f"<tr><td>labels agree with eager, at compile time</td><td>{parity['label_agreement']:.4f}</td></tr>"
-        )
+        for name, what in (("label_agreement", "labels agree"), ("correlation", "correlation")):
+            if parity.get(name) is not None:
+                parts.append(f"<tr><td>{what} with eager, at compile time</td><td>{parity[name]:.4f}</td></tr>")
         parts.append(f"<tr><td>largest logit difference</td><td>{parity['max_abs_diff']:.3g}</td></tr>")
         parts.append(f"<tr><td>inputs</td><td>{parity['samples']}</td></tr>")
     return f"<table>{''.join(parts)}</table>" if parts else ""

@@ -46,6 +46,17 @@ class Regression(TaskType):
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         return correlation(logits_NC.reshape(-1), np.asarray(targets))
 
+    def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
+        """correlation; r2: 1 - squared errors over the targets' squared deviations; rmse: root mean squared error."""
+        truth, found = np.asarray(targets, np.float64), logits_NC.reshape(-1).astype(np.float64)
+        squared = float(np.square(truth - found).sum())
+        variance = float(np.square(truth - truth.mean()).sum()) if len(truth) else 0.0
+        return {
+            self.metric: self.score(logits_NC, truth),
+            "r2": 1 - squared / variance if variance else None,
+            "rmse": (squared / len(truth)) ** 0.5 if len(truth) else None,
+        }
+
 
 def correlation(one_N: np.ndarray, other_N: np.ndarray) -> float | None:
     """Pearson's, computed in float64; None where either side does not vary."""

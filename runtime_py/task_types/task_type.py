@@ -70,6 +70,10 @@ class TaskType(ABC):
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         """`metric` of the logits against `targets`; None where it has no meaning (no rows, nothing that varies)."""
 
+    def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
+        """All that is worth reporting of logits against `targets`, `metric` first."""
+        return {self.metric: self.score(logits_NC, targets)}
+
 
 @dataclass(frozen=True)
 class Strata:

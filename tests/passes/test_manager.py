@@ -150,3 +150,14 @@ def all_passes(scheme, stock):
     yield from exact_passes(stock=stock)
     yield from task_passes(passes, [], stock=stock)
     yield from final_passes(passes, stock=stock, linears=linears)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1.0, 7e4])
+def test_a_pass_is_held_to_the_scale_of_what_it_changes(program, size):
+    """A scale of 1e-5 is judged as strictly as one of 1."""
+    with torch.no_grad():
+        program.state_dict["0.weight"].fill_(0.25 * size)
+        program.state_dict["0.bias"].zero_()
+    run_passes(program, [Scale(factor=1 + 1e-6, tolerance=1e-5)], ROWS, scale=size)
+    with pytest.raises(CompileError, match="moved the result"):
+        run_passes(program, [Scale(factor=1 + 1e-4, tolerance=1e-5)], ROWS, scale=size)

@@ -1,0 +1,52 @@
+"""What a number of texts can say of a program: confidence intervals, and the rule that refuses by them.
+
+A program may pass a gate of 99% by luck where few texts were tried, and a sound one may miss it. The rule, with how
+often it errs, is in docs/validation.md; `benchmarks/gate_errors.py` computes the rates that stand there.
+"""
+
+from __future__ import annotations
+
+import math
+
+Interval = tuple[float, float]
+
+CONFIDENCE = 0.95
+ENOUGH_TEXTS = 300  # from here on the observed share itself is held to the gate
+THIN_BELOW = 0.98  # evidence is thin where the true share of equal labels may be lower than this
+FEW_TEXTS = 30  # of a class, which is then judged by FEW_TEXTS_GATE alone
+FEW_TEXTS_GATE = 0.9
+THIN_CORRELATION_BELOW = 0.998
+
+
+def clopper_pearson(agreeing: int, texts: int) -> Interval:
+    """Bounds of the true share where `agreeing` of `texts` agree: exact, two-sided, 95%. (0, 1) for no texts."""
+    from scipy.stats import beta  # takes half a second to import
+
+    if not 0 <= agreeing <= texts:
+        raise AssertionError(f"{agreeing} of {texts}")
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, agreeing, texts - agreeing + 1)) if agreeing else 0.0
+    high = float(beta.ppf(1 - tail, agreeing + 1, texts - agreeing)) if agreeing < texts else 1.0
+    return low, high
+
+
+def share_is_refused(agreeing: int, texts: int, gate: float) -> bool:
+    """Whether so many texts show that the true share is below `gate`, or observed it below on enough of them."""
+    if texts >= ENOUGH_TEXTS and agreeing < gate * texts:
+        return True
+    return clopper_pearson(agreeing, texts)[1] < gate
+
+
+def class_is_refused(agreeing: int, texts: int, gate: float) -> bool:
+    """The same for the texts of one class; few of them refuse only what is plainly broken."""
+    return share_is_refused(agreeing, texts, gate if texts >= FEW_TEXTS else min(gate, FEW_TEXTS_GATE))
+
+
+def fisher(correlation: float, texts: int) -> Interval:
+    """Bounds of the true correlation at 95%, by Fisher's transformation. (-1, 1) for fewer than 4 texts."""
+    if texts < 4:
+        return -1.0, 1.0
+    if abs(correlation) >= 1:
+        return correlation, correlation
+    middle, width = math.atanh(correlation), 1.959964 / math.sqrt(texts - 3)
+    return math.tanh(middle - width), math.tanh(middle + width)
