@@ -13,7 +13,7 @@ from spartanc.base.open_result import OpenResult
 class VerifyResult(OpenResult):
     """How a bundle on a device compares with eager PyTorch.
 
-    passed: whether the gates were met. gates: what was required.
+    passed: whether the gates were met. gates: what was required. reasons: what was missed; hint: what to do about it.
     samples: rows that were compared; truncated: how many of them were cut to the bundle's maximum.
     label_agreement: the share of rows with equal labels, 0 to 1; max_abs_diff: the largest difference of two logits.
     accuracy_eager, accuracy_device: against the labels; None for recorded logits and for other metrics, which are in
@@ -32,5 +32,7 @@ class VerifyResult(OpenResult):
     accuracy_eager: float | None
     accuracy_device: float | None
     passed: bool
+    reasons: list[str]
+    hint: str | None
     gates: Mapping[str, Any]
     worst: list[dict[str, Any]]

@@ -74,6 +74,12 @@ def test_the_commands_that_the_docs_name_exist_with_their_options():
     assert found > 5
 
 
+def test_links_between_the_docs_lead_somewhere():
+    for file in DOCS.glob("**/*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name} links to {target}"
+
+
 def test_the_python_example_of_getting_started_runs(place, tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "getting-started.md").read_text(), re.DOTALL)
     (tmp_path / "model.pt").symlink_to(place / "model.pt")
