@@ -14,6 +14,7 @@ from spartanc.base.targets.target import Target
 from spartanc.base.toolchain import AARCH64
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
+from spartanc.runtime_py.devices.board_root import board_root
 from spartanc.runtime_py.devices.device import Device, DeviceKind, Place, Row, device_errors
 from spartanc.runtime_py.devices.local import ProcessPlace
 from spartanc.runtime_py.instructions import instructions_of_a_run
@@ -38,24 +39,29 @@ class QemuDevice(Device):
 
     @contextmanager
     def place(self, bundle: Path) -> Iterator[Place]:
-        program, sysroot = self._toolchain.qemu, self._toolchain.sysroot
+        program = self._toolchain.qemu
         qemu = shutil.which(program.name)
         if qemu is None:
             raise MissingToolError(f"`{program.name}` is missing", hint=program.hint)
+        command = self._command(bundle)
+        assert self.cpu is not None
+        with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
+            yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(self.root()), str(command)], Path(scratch))
+
+    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any]:
+        """How many instructions the board's processor executes for one input; see `Device`."""
+        assert self.cpu is not None
+        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=self.root())
+
+    def root(self) -> Path:
+        """What the emulated programs see as `/`; MissingToolError where the board's C library is not there."""
+        sysroot = self._toolchain.sysroot
         if not (sysroot / "lib" / self._toolchain.loader).exists():
             raise MissingToolError(
                 f"the {self._toolchain.architecture} C library is missing in `{sysroot}`",
                 hint=self._toolchain.compiler.hint,
             )
-        command = self._command(bundle)
-        assert self.cpu is not None
-        with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
-            yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(sysroot), str(command)], Path(scratch))
-
-    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any]:
-        """How many instructions the board's processor executes for one input; see `Device`."""
-        assert self.cpu is not None
-        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=self._toolchain.sysroot)
+        return board_root(self.target, sysroot)
 
     def _command(self, bundle: Path) -> Path:
         shipped = bundle / "runtime" / COMMAND

@@ -5,6 +5,7 @@ for this target carries the program, and the app brings the runtime.
 """
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, PACKED_KEYS_UP_TO
+from spartanc.base.targets.cpuinfo import CoreIdentity
 from spartanc.base.targets.target import Cache, Target
 
 ANDROID_ARM64 = Target(
@@ -25,5 +26,11 @@ ANDROID_ARM64 = Target(
     memory_gb_per_s=10.0,
     packed_keys_up_to=PACKED_KEYS_UP_TO,
     libraries="android",
+    core=CoreIdentity(  # a Cortex-A76, as qemu_cpu is; phones differ
+        part=0xD0B,
+        variant=3,
+        revision=0,
+        features="fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    ),
     default_lowering="portable",  # the stock archive of the runtime takes no operator of ours
 )

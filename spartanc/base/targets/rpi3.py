@@ -1,6 +1,7 @@
 """Raspberry Pi 3 Model B: BCM2837, four Cortex-A53, 64-bit Raspberry Pi OS."""
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.cpuinfo import CoreIdentity
 from spartanc.base.targets.target import Cache, Target
 
 RPI3 = Target(
@@ -23,4 +24,10 @@ RPI3 = Target(
     runs_under_qemu=True,
     linears="spartan",
     linears_reason=LINEARS_REASON["cortex-a53"],
+    core=CoreIdentity(  # Raspberry Pi 3B, Linux 6.1: MIDR 0x410fd034
+        part=0xD03,
+        variant=0,
+        revision=4,
+        features="fp asimd evtstrm crc32 cpuid",
+    ),
 )

@@ -1,6 +1,7 @@
 """Raspberry Pi 4 Model B: BCM2711, four Cortex-A72, 64-bit Raspberry Pi OS; no crypto, no dot products."""
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.cpuinfo import CoreIdentity
 from spartanc.base.targets.target import Cache, Target
 
 RPI4 = Target(
@@ -23,4 +24,10 @@ RPI4 = Target(
     runs_under_qemu=True,
     linears="spartan",
     linears_reason=LINEARS_REASON["cortex-a72"],
+    core=CoreIdentity(  # Raspberry Pi 4B, Linux 6.1: MIDR 0x410fd083
+        part=0xD08,
+        variant=0,
+        revision=3,
+        features="fp asimd evtstrm crc32 cpuid",
+    ),
 )

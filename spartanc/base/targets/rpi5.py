@@ -1,6 +1,7 @@
 """Raspberry Pi 5: BCM2712, four Cortex-A76, 64-bit Raspberry Pi OS; dot products and fp16."""
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
+from spartanc.base.targets.cpuinfo import CoreIdentity
 from spartanc.base.targets.target import Cache, Target
 
 RPI5 = Target(
@@ -23,4 +24,10 @@ RPI5 = Target(
     runs_under_qemu=True,
     linears="spartan",
     linears_reason=LINEARS_REASON["cortex-a76"],
+    core=CoreIdentity(  # Raspberry Pi 5, Linux 6.6: MIDR 0x414fd0b1
+        part=0xD0B,
+        variant=4,
+        revision=1,
+        features="fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
+from spartanc.base.targets.cpuinfo import CoreIdentity
 from spartanc.base.toolchain import NATIVE, TOOLCHAINS, Toolchain
 
 ARCHITECTURES = (NATIVE, *TOOLCHAINS)
@@ -35,6 +36,7 @@ class Target:
     `peak_macs_per_cycle` (fp32, int8) count multiply-adds of one core; `memory_gb_per_s` is the read
     bandwidth of the whole chip. Both feed estimates only. `linears` says whose kernels int8 linears are compiled for,
     and `linears_reason` why.
+    `core` is what the board's kernel says of its cores, which emulation shows to programs.
     `packed_keys_up_to`, by quantisation: up to how many times the chosen cells a memory's cells may be for one blocked
     product over all keys to be faster than reading the chosen parents' keys alone (M / (K C), which is E / K).
     """
@@ -60,6 +62,7 @@ class Target:
     libraries: str = "executorch-wheel"
     linears: str = "xnnpack"
     linears_reason: str = "XNNPACK's int8 kernels are as fast on this processor"
+    core: CoreIdentity | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -76,6 +79,8 @@ class Target:
             raise ValueError(f"packed_keys_up_to must have {QUANTIZATIONS}")
         if self.runs_under_qemu and self.qemu_cpu is None:
             raise ValueError(f"target `{self.name}` runs under qemu but names no qemu_cpu")
+        if self.runs_under_qemu and self.core is None:
+            raise ValueError(f"target `{self.name}` runs under qemu but says nothing of its core")
 
     @property
     def is_host(self) -> bool:
