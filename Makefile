@@ -14,7 +14,7 @@ HARNESS_SECONDS ?= 60
 # command or file that shows a package is there = the Debian package that brings it
 SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
 TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm \
-  qemu-aarch64=qemu-user
+  qemu-aarch64=qemu-user llvm-mca-19=llvm-19
 LONG := chromium=chromium debootstrap=debootstrap
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res

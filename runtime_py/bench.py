@@ -20,7 +20,7 @@ from spartanc.errors import SpartancError, UsageError
 from spartanc.runtime_py.bench_result import BenchResult
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import device_for
-from spartanc.runtime_py.devices.device import Device, Place, common_arguments, write_rows
+from spartanc.runtime_py.devices.device import Device, Place, Row, common_arguments, write_rows
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
@@ -109,6 +109,7 @@ class _Measured:
     sweeps: dict[str, list[dict[str, Any]]]
     operators: list[dict[str, Any]] | None
     instructions: dict[str, Any] | None
+    modelled: dict[str, Any] | None
     skipped: list[str]
 
 
@@ -146,6 +147,9 @@ def _result(
         thread_counts=measured.sweeps["thread_counts"],
         operators=measured.operators,
         instructions=measured.instructions,
+        # By the board model, for one core: no measurement.
+        modelled_ms=None if measured.modelled is None else measured.modelled["ms"],
+        modelled=measured.modelled,
         skipped_checks=measured.skipped,
         parity=bundle.manifest.get("parity"),
         estimates=estimates(costs, length, bundle.quantization) if costs else None,
@@ -186,7 +190,9 @@ class _Bench:
         memory, sweeps = self.peak_memory(length), self.sweeps(length)
         operators, skipped = self.operators(length) if plan.operators else (None, [])
         instructions, uncounted = self.instructions(length)
-        return _Measured(raw, loads, memory, sweeps, operators, instructions, skipped + uncounted)
+        modelled, unmodelled = self.modelled(length)
+        skipped = skipped + uncounted + unmodelled
+        return _Measured(raw, loads, memory, sweeps, operators, instructions, modelled, skipped)
 
     def put_baseline(self, other: Bundle) -> str:
         """The baseline's program under a name of its own."""
@@ -241,15 +247,30 @@ class _Bench:
 
     def instructions(self, length: int) -> tuple[dict[str, Any] | None, list[str]]:
         """The instructions of one input, if the device counts them, or None and the reason."""
-        if self._bundle.is_fleet:
-            return None, []
-        probe = np.asarray(self._bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
-        ids = np.resize(probe, (1, length))
         try:
-            row = (ids, np.ones_like(ids))
-            return self._device.instructions_of_a_run(self._bundle.path, self._bundle.program, row), []
+            return self._device.instructions_of_a_run(*self._one_input(length)), []
         except SpartancError as error:
             return None, [f"instructions of a run: {error}"]
+
+    def modelled(self, length: int) -> tuple[dict[str, Any] | None, list[str]]:
+        """What the board model says of one input on one core of an emulated board, or None and the reason."""
+        try:
+            return self._device.modelled_run(*self._one_input(length)), []
+        except SpartancError as error:
+            return None, [f"modelled time: {error}"]
+
+    def _one_input(self, length: int) -> tuple[Path, Path, Row, list[str]]:
+        """Bundle, program, row and options of `spartan run` for one input; a fleet's goes to its first task."""
+        bundle = self._bundle
+        probe = np.asarray(bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
+        ids = np.resize(probe, (1, length))
+        row = (ids, np.ones_like(ids))
+        if not bundle.is_fleet:
+            return bundle.path, bundle.program, row, []
+        tasks = list(bundle.manifest["fleet"]["tasks"])
+        if not tasks:
+            raise UsageError("the fleet holds no task")
+        return bundle.path, bundle.path, row, ["--task", tasks[0]]
 
     def operators(self, length: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
         """The operators' times, or None and the reason."""

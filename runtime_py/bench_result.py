@@ -15,7 +15,8 @@ class BenchResult(Result):
     load_ms, load_cold_ms: medians over processes of their own. latency_ms: min, mean, p50, p90, p95, p99.
     median_interval_ms: of the median, with 95% confidence. peak_rss_mb: of a whole process, in MiB. trustworthy,
     reasons: whether to believe the times, and why not. lengths, thread_counts: the sweeps. operators: their times;
-    instructions: counted by an emulator; skipped_checks: why one of these is missing. run_ms: every run. ratio,
+    instructions: counted by an emulator; modelled_ms, modelled: one core's time by the board model, under emulation and
+    never a measurement; skipped_checks: why one of these is missing. run_ms: every run. ratio,
     baseline: against another bundle, interleaved with this one; above 1 this one is faster.
     """
 
@@ -43,6 +44,8 @@ class BenchResult(Result):
     thread_counts: list[dict[str, Any]]
     operators: list[dict[str, Any]] | None
     instructions: dict[str, Any] | None
+    modelled_ms: float | None
+    modelled: dict[str, Any] | None
     skipped_checks: list[str]
     parity: dict[str, Any] | None
     estimates: list[dict[str, Any]] | None

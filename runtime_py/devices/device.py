@@ -142,8 +142,20 @@ class Device(ABC):
             probe = bundle.probe
             self.run(bundle.path, bundle.program, [(probe.input_ids, probe.attention_mask)])
 
-    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any] | None:
-        """Instructions that the device executes for one input, counted; None for a device that can't count them."""
+    def instructions_of_a_run(
+        self, bundle: Path, program: Path, row: Row, more: Sequence[str] = ()
+    ) -> dict[str, Any] | None:
+        """Instructions that the device executes for one input, counted; None for a device that can't count them.
+
+        more: further options of `spartan run`.
+        """
+        return None
+
+    def modelled_run(self, bundle: Path, program: Path, row: Row, more: Sequence[str] = ()) -> dict[str, Any] | None:
+        """What one input takes on the device by the board model, never a measurement; None for a real device.
+
+        The fields are board_model.timing.Modelled's. Raises MissingToolError where a tool of the model is missing.
+        """
         return None
 
     def command_json(self, place: Place, arguments: Sequence[str]) -> Any:
@@ -179,6 +191,18 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         ids_NL[i, : ids.shape[1]] = ids[0]
         mask_NL[i, : ids.shape[1]] = mask[0]
     write_tensors(path, {"input_ids": ids_NL, "attention_mask": mask_NL})
+
+
+def without_checks(program: Path, scratch: Path) -> Path:
+    """The program under a name that no manifest stands beside: what is counted is then the inference alone.
+
+    Checks that are remembered would count in one run and not in the next. A fleet, which is a folder, stays as it is.
+    """
+    if program.is_dir():
+        return program
+    link = scratch / program.name
+    link.symlink_to(program.resolve())
+    return link
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,8 @@ from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
 from spartanc.base.toolchain import AARCH64
 from spartanc.errors import MissingToolError, UsageError
+from spartanc.runtime_py.board_model.inference import model_inference
+from spartanc.runtime_py.board_model.tools import PROGRAMS
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.devices.board_root import board_root
 from spartanc.runtime_py.devices.device import Device, DeviceKind, Place, Row, device_errors
@@ -48,10 +51,14 @@ class QemuDevice(Device):
         with device_errors(self.name), TemporaryDirectory(prefix="spartanc-") as scratch:
             yield ProcessPlace([qemu, "-cpu", self.cpu, "-L", str(self.root()), str(command)], Path(scratch))
 
-    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row) -> dict[str, Any]:
+    def instructions_of_a_run(self, bundle: Path, program: Path, row: Row, more: Sequence[str] = ()) -> dict[str, Any]:
         """How many instructions the board's processor executes for one input; see `Device`."""
         assert self.cpu is not None
-        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, sysroot=self.root())
+        return instructions_of_a_run(self._command(bundle), program, row, cpu=self.cpu, root=self.root(), more=more)
+
+    def modelled_run(self, bundle: Path, program: Path, row: Row, more: Sequence[str] = ()) -> dict[str, Any]:
+        """What one input takes on the board by the board model; see `Device`."""
+        return asdict(model_inference(self._command(bundle), program, row, self.target, self.root(), more))
 
     def root(self) -> Path:
         """What the emulated programs see as `/`; MissingToolError where the board's C library is not there."""
@@ -72,4 +79,4 @@ class QemuDevice(Device):
         return self.target if self.target.has_native_runtime else find_target("rpi4")
 
 
-KIND = DeviceKind("qemu", (AARCH64.qemu,), lambda name, target: QemuDevice(target))
+KIND = DeviceKind("qemu", (AARCH64.qemu, *PROGRAMS), lambda name, target: QemuDevice(target))

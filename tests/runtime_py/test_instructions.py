@@ -6,8 +6,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from spartanc.runtime_py import instructions
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+from spartanc.runtime_py.board_model import counting, tools
+from spartanc.runtime_py.board_model.blocks import executed_instructions
 from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.setup_target import is_ready
 from support.bundles import make_bundle
@@ -15,7 +16,7 @@ from support.bundles import make_bundle
 pytestmark = [
     pytest.mark.qemu,
     pytest.mark.skipif(not is_ready("rpi4"), reason="`spartanc setup rpi4` was not run"),
-    pytest.mark.skipif(shutil.which(instructions.EMULATOR) is None, reason="Debian's qemu-user is not installed"),
+    pytest.mark.skipif(shutil.which(tools.EMULATOR) is None, reason="Debian's qemu-user is not installed"),
 ]
 
 
@@ -45,11 +46,8 @@ def test_the_plugin_counts_a_loop_exactly(tmp_path):
         f'int main(int n, char **v) {{ long i = n * 100000L; __asm__ volatile("{turn}" : "+r"(i)); return 0; }}'
     )
     subprocess.run([compiler, "-O1", "-static", "-o", tmp_path / "loop", source], check=True)
-    counts = []
-    for words in ([], ["x"]):
-        plugin = f"{instructions._plugin()},out={tmp_path / 'n'}"
-        subprocess.run([instructions.EMULATOR, "-plugin", plugin, tmp_path / "loop", *words], check=True)
-        counts.append(int((tmp_path / "n").read_text()))
+    emulation = counting.Emulation("cortex-a72", tmp_path, ())
+    counts = [executed_instructions(emulation.run([tmp_path / "loop", *words])) for words in ([], ["x"])]
     assert counts[1] - counts[0] == pytest.approx(500_000, abs=200)
 
 
@@ -62,8 +60,9 @@ def test_bench_gives_the_count_under_qemu_alone(bundle):
 
 
 def test_without_the_emulator_bench_says_what_was_left_out(bundle, monkeypatch):
-    monkeypatch.setattr(instructions, "EMULATOR", "no-such-emulator")
+    monkeypatch.setattr(counting, "EMULATOR", "no-such-emulator")
+    monkeypatch.setattr(tools, "EMULATOR", "no-such-emulator")
     plan = BenchPlan(length=8, threads=1, seconds=0.2, loads=1)
     result = bench_bundle(bundle, device="qemu", plan=plan).as_json()
     assert result["instructions"] is None
-    assert any("no-such-emulator" in reason for reason in result["skipped_checks"])
+    assert any("qemu-user" in reason for reason in result["skipped_checks"])
