@@ -1,9 +1,10 @@
-"""One bundle on every emulated board: the labels of this machine, the labels of eager PyTorch, instructions.
+"""One bundle on every emulated board: labels of this machine and of eager PyTorch, instructions, modelled time.
 
     python benchmarks/boards.py BUNDLE --model MODEL --data FILE [--limit 200] [--boards rpi3,rpi4,rpi5] [--json]
 
 A bundle's program is the same everywhere, so one that was compiled for any target will do. Each board is qemu's model
-of its processor, which decides which kernels run; instructions are counted, seconds are not looked at.
+of its processor with that board's /proc/cpuinfo, which together decide which kernels run. Instructions are counted and
+milliseconds are modelled (docs/board-model.md); nothing is timed.
 
 Exit code 1 where a board gives the label of this machine on fewer than 99% of the inputs, or in fp32 on one fewer.
 """
@@ -64,10 +65,13 @@ def main() -> None:
             "max_abs_diff_from_here": here_too.max_abs_diff,
             "labels_as_eager": compare(eager, got).label_agreement,
             "instructions": None,
+            "modelled_ms": None,
         }
         try:
-            counted = device.instructions_of_a_run(bundle.path, bundle.program, (ids, np.ones_like(ids)))
+            row = (ids, np.ones_like(ids))
+            counted = device.instructions_of_a_run(bundle.path, bundle.program, row)
             boards[name] |= {"instructions": counted["instructions"], "tokens": counted["length"]}
+            boards[name] |= {"modelled_ms": device.modelled_run(bundle.path, bundle.program, row)["ms"]}
         except SpartancError as error:
             print(f"{name}: {error}", file=sys.stderr)
     wanted = DEFAULT_GATES[bundle.quantization].label_agreement
@@ -81,6 +85,8 @@ def main() -> None:
         for name, row in boards.items():
             count = row["instructions"]
             counted = "" if count is None else f", {count / 1e6:.0f} million instructions for {row['tokens']} tokens"
+            if row["modelled_ms"] is not None:
+                counted += f", modelled {row['modelled_ms']:.1f} ms"
             print(
                 f"{name}  {row['cpu']:<11} labels as here {row['labels_as_here']:.2%}, as eager's"
                 f" {row['labels_as_eager']:.2%}, logits within {row['max_abs_diff_from_here']:.1e} of here{counted}"

@@ -102,17 +102,17 @@ def gather(layers: int, hidden: int, memory: dict[str, Any] | None = None) -> Sp
     return model.eval()
 
 
-def our_pipeline(quantization: str, max_length: int) -> Pipeline:
-    """The one of `spartanc compile --target host`."""
+def our_pipeline(quantization: str, max_length: int, target: str = "host") -> Pipeline:
+    """The one of `spartanc compile --target`."""
     from spartanc.base.schemes.catalogue import find_scheme
     from spartanc.base.targets.catalogue import find_target
     from spartanc.compiler.backends.catalogue import choose_backend
     from spartanc.compiler.pipeline import build_pipeline
     from spartanc.passes.memory_site import FormChoice
 
-    target, scheme = find_target("host"), find_scheme(quantization)
-    backend = choose_backend(target, scheme, "fused").backend
-    return build_pipeline(backend, scheme, max_length, choice=FormChoice(target.packed_keys_up_to[quantization]))
+    board, scheme = find_target(target), find_scheme(quantization)
+    backend = choose_backend(board, scheme, "fused").backend
+    return build_pipeline(backend, scheme, max_length, choice=FormChoice(board.packed_keys_up_to[quantization]))
 
 
 def write_with(pipeline: Pipeline, model: SpartanClassifier, path: Path, max_length: int) -> dict[str, Any]:
@@ -127,9 +127,11 @@ def write_with(pipeline: Pipeline, model: SpartanClassifier, path: Path, max_len
     return {"delegates": lowered.delegates, "outside": lowered.fallback_ops}
 
 
-def write_ours(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
-    """Compile as `spartanc compile --target host` does."""
-    return write_with(our_pipeline(quantization, max_length), model, path, max_length)
+def write_ours(
+    model: SpartanClassifier, path: Path, quantization: str, max_length: int, target: str = "host"
+) -> dict[str, Any]:
+    """Compile as `spartanc compile --target` does."""
+    return write_with(our_pipeline(quantization, max_length, target), model, path, max_length)
 
 
 def write_stock(model: SpartanClassifier, path: Path, quantization: str, max_length: int) -> dict[str, Any]:
