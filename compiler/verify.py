@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from spartanc.compiler.quality import measures
 from spartanc.compiler.run import choose_task, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.errors import UsageError
-from spartanc.models.checkpoint import load_model
+from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
 from spartanc.runtime_py.devices.catalogue import device_for
@@ -56,36 +56,61 @@ def verify_bundle(
     if of_task is not None:
         bundle = bundle.for_task(of_task.problem, of_task.labels, of_task.pairs)
     gates = _gates(DEFAULT_GATES[bundle.quantization], min_agreement, max_diff)
-    examples: list[Example] = []
-    truncated = 0
-    loaded = None
     if expected is not None:
-        rows, reference = _recorded(expected, bundle.vocabulary_size)
-        rows, reference = rows[:limit], reference[:limit]
+        compared = _recorded(expected, bundle.vocabulary_size, limit)
     else:
         assert model is not None and data is not None
-        loaded = load_model(model)
-        if loaded.tokenizer is None:
-            raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
-        examples = read_examples(data, columns)[:limit]
-        require_texts(examples, bundle.pairs, data, allow_empty=True)
-        check_labels(examples, bundle.labels, bundle.task_type, data)
-        samples = encode_examples(examples, loaded.tokenizer, bundle.max_length, data)
-        rows, truncated = samples.rows, samples.truncated
-        reference = eager_logits(loaded.module, rows)
+        compared = _computed(bundle, model, data, columns, limit)
     chosen = device_for(bundle, device)
-    got = chosen.run(bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task))
-    if len(got[0]) != len(reference[0]):
-        raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(reference[0])}")
-    logits_NC = np.stack(reference).astype(np.float64)
-    against = Reference(logits_NC, bundle.task_type, bundle.labels, tuple(examples), real=True)
-    parity = against.compare(got)
-    reasons = missed(parity, gates)
+    got = chosen.run(bundle.path, bundle.program, compared.rows, threads=threads, task=name_or_path(bundle, task))
+    if len(got[0]) != len(compared.reference[0]):
+        raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(compared.reference[0])}")
     result = {
         "bundle": str(path),
         "device": device,
         "emulated": chosen.emulated,
-        "truncated": truncated,
+        **_judged(bundle, compared, got, gates),
+    }
+    if stages:
+        assert compared.model is not None
+        result |= walk_stages(
+            bundle, compared.model, compared.examples, compared.rows, got, gates=gates, device=chosen, threads=threads
+        )
+    return result
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the bundle is to answer, and what eager PyTorch answered; examples and model are missing for recordings."""
+
+    rows: list[Row]
+    reference: list[np.ndarray]
+    examples: list[Example] = field(default_factory=list)
+    truncated: int = 0
+    model: TrainedModel | None = None
+
+
+def _computed(bundle: Bundle, model: Path, data: Path, columns: Columns | None, limit: int | None) -> _Compared:
+    """The rows of `data`, answered by the model here."""
+    loaded = load_model(model)
+    if loaded.tokenizer is None:
+        raise UsageError(f"model `{model}` has no tokenizer, so it takes no text", hint="use `--expected`")
+    examples = read_examples(data, columns)[:limit]
+    require_texts(examples, bundle.pairs, data, allow_empty=True)
+    check_labels(examples, bundle.labels, bundle.task_type, data)
+    samples = encode_examples(examples, loaded.tokenizer, bundle.max_length, data)
+    return _Compared(samples.rows, eager_logits(loaded.module, samples.rows), examples, samples.truncated, loaded)
+
+
+def _judged(bundle: Bundle, compared: _Compared, got: list[np.ndarray], gates: Gates) -> dict[str, Any]:
+    """How `got` compares, and whether that is within the gates."""
+    examples, reference = compared.examples, compared.reference
+    logits_NC = np.stack(reference).astype(np.float64)
+    against = Reference(logits_NC, bundle.task_type, bundle.labels, tuple(examples), real=True)
+    parity = against.compare(got)
+    reasons = missed(parity, gates)
+    return {
+        "truncated": compared.truncated,
         "rows": count_rows(examples) if examples else None,
         **_quality(bundle, examples, reference, got),
         **_comparison(parity),
@@ -95,13 +120,10 @@ def verify_bundle(
         "reasons": reasons,
         "hint": thin_line(parity) if parity.is_thin else None,
     }
-    if stages:
-        assert loaded is not None
-        result |= walk_stages(bundle, loaded, examples, rows, got, gates=gates, device=chosen, threads=threads)
-    return result
 
 
-def _recorded(path: Path, vocabulary: int | None) -> tuple[list[Row], list[np.ndarray]]:
+def _recorded(path: Path, vocabulary: int | None, limit: int | None) -> _Compared:
+    """Rows and logits of a safetensors file."""
     from safetensors.numpy import load_file
 
     rows = read_ids(path, vocabulary)
@@ -109,7 +131,7 @@ def _recorded(path: Path, vocabulary: int | None) -> tuple[list[Row], list[np.nd
     logits = tensors.get("logits")
     if logits is None or logits.ndim != 2 or len(logits) != len(rows):
         raise UsageError(f"`{path}` needs `logits` [N, C] for its {len(rows)} rows")
-    return rows, list(logits.astype(np.float32))
+    return _Compared(rows[:limit], list(logits.astype(np.float32))[:limit])
 
 
 def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list) -> dict[str, float | None]:
