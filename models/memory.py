@@ -85,12 +85,18 @@ class Memory(nn.Module):
         return out_BSH if self.norm is None else self.norm(out_BSH)
 
     def parent_weights(self, x_BSH: Tensor) -> Tensor:
-        """Weights [B, S, E] of the parents at every position: softmax over the K chosen, 0 elsewhere."""
-        return self.select(functional.linear(x_BSH, self.parents))
+        """Weights [B, S, E] of the parents at every position: softmax over the K chosen, 0 elsewhere.
+
+        Logits are computed in float64 and rounded once: in float32 a product adds up in another order for one
+        column than for the next, and the logits of equal parents would be a rounding apart.
+        """
+        logits_BSE = functional.linear(x_BSH.double(), self.parents.double())
+        return self.select(logits_BSE.to(x_BSH.dtype))
 
     def select(self, logits_BSE: Tensor) -> Tensor:
-        """The weights that parent logits give."""
-        chosen_BSK, index_BSK = logits_BSE.topk(self.config.top_k, dim=-1)
+        """The weights that parent logits give; of equal ones the lower indices are chosen, which topk leaves open."""
+        ranked_BSE, index_BSE = logits_BSE.sort(dim=-1, descending=True, stable=True)
+        chosen_BSK, index_BSK = ranked_BSE[..., : self.config.top_k], index_BSE[..., : self.config.top_k]
         weights_BSE = torch.zeros_like(logits_BSE).scatter(-1, index_BSK, chosen_BSK.softmax(-1))
         return self.selected(weights_BSE)
 

@@ -6,6 +6,7 @@ after:   x [1, L, H] -> k, v;  x[:, 0:1] -> q -> attention -> linear -> LayerNor
 Worked out from the end: a node is needed in full, or at position 0 of one dimension only. Whatever treats positions
 apart (linears, LayerNorm, pointwise operators, softmax over another dimension, the rows of a product, the memory)
 passes the need on to its inputs; where an input is needed in full by someone else, it is sliced.
+With one head, views between one position and its one head do nothing, and go.
 Left alone: pooling of another position than the first, or of all. Bit-exact, but for the order of sums in a product
 of fewer rows.
 """
@@ -16,6 +17,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from spartanc.passes.drop_noop_ops import does_nothing
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
@@ -59,6 +61,10 @@ class DropDeadTokens(GraphPass):
         slicer.reconnect()
         report.changes = len(alone)
         report.notes = {"slices": slicer.slices}
+        program = finish(program)
+        for node in list(program.graph.nodes):
+            if node.target in VIEWS and does_nothing(node):  # it took one head out of one position, or put it back
+                node.replace_all_uses_with(node.args[0])
         return finish(program), report
 
     def holds(self, program: ExportedProgram) -> str | None:

@@ -51,7 +51,7 @@ class DropNoopOps(GraphPass):
             if node.target is aten._assert_tensor_metadata.default:
                 program.graph.erase_node(node)
                 dropped["assertions"] += 1
-            elif is_noop(node) and not _is_output(node):
+            elif does_nothing(node):
                 node.replace_all_uses_with(node.args[0])
                 dropped[node.target._opname] += 1
             elif _is_second_permute(node):
@@ -64,9 +64,14 @@ class DropNoopOps(GraphPass):
 
     def holds(self, program: ExportedProgram) -> str | None:
         for node in program.graph.nodes:
-            if node.op == "call_function" and is_noop(node) and not _is_output(node):
+            if does_nothing(node):
                 return f"`{node.name}` does nothing"
         return None
+
+
+def does_nothing(node: Node) -> bool:
+    """Whether a node may go: an output keeps its own, as an input must not become one."""
+    return node.op == "call_function" and is_noop(node) and not any(user.op == "output" for user in node.users)
 
 
 def is_noop(node: Node) -> bool:
@@ -98,11 +103,6 @@ def _same(a: int | torch.SymInt, b: int | torch.SymInt) -> bool:
     if isinstance(a, int) and isinstance(b, int):
         return a == b
     return not isinstance(a, int) and not isinstance(b, int) and a.node.expr == b.node.expr
-
-
-def _is_output(node: Node) -> bool:
-    """An output keeps its own node: an input must not become one."""
-    return any(user.op == "output" for user in node.users)
 
 
 def _is_second_permute(node: Node) -> bool:

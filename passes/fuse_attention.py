@@ -112,11 +112,14 @@ def _without_mask(scores: Node) -> tuple[Node, Node | None]:
 
 def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tuple[Node, int]:
     """The linear [1, L, H] behind `heads`, which are its result split and permuted by `order`; and their number."""
-    if transposition(heads) != order or heads.args[0].target not in VIEWS:
+    if transposition(heads) != order:
         raise _Unfit("heads aren't split by a view and a permute")
     view = heads.args[0]
-    linear = view.args[0]
-    for each in (heads, view, linear):
+    # One head of one position is [1, 1, H] without a view.
+    linear = view.args[0] if view.target in VIEWS or size_key(shape_of(view))[:2] != (1, 1) else view
+    if linear is not view and view.target not in VIEWS:
+        raise _Unfit("heads aren't split by a view and a permute")
+    for each in dict.fromkeys((heads, view, linear)):
         _only_reader(each)
     if linear.target is not aten.linear.default or len(shape_of(linear)) != 3:
         raise _Unfit(f"heads come from `{linear.target}`, not from a linear")
@@ -134,6 +137,8 @@ def _joined(product: Node) -> Node:
     permuted = next(iter(product.users))
     if transposition(permuted) != [1, 0, 2]:
         raise _Unfit("heads aren't put side by side again")
+    if size_key(shape_of(permuted))[:2] == (1, 1) and next(iter(permuted.users)).target not in VIEWS:
+        return permuted  # one head of one position is [1, 1, H] without a view
     _only_reader(permuted)
     last = next(iter(permuted.users))
     if last.target is aten.clone.default:

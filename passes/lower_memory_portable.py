@@ -31,7 +31,7 @@ from torch.fx import Graph, Node
 
 from spartanc.passes.emitter import Constants, Emitter
 from spartanc.passes.portable_cells import weighted_cells
-from spartanc.passes.portable_parents import parent_weights
+from spartanc.passes.portable_parents import logits_of_equals, parent_weights
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
@@ -88,7 +88,7 @@ def _lower(
     if E == 1:
         b = emit(aten.softmax.int, emit.linear(x, emit.constant("keys", keys_MH)), -1)
         return "one parent", emit.linear(b, emit.constant("values", values_MH.T))
-    p = emit.linear(x, emit.constant("parents", parents_EH))
+    p = logits_of_equals(emit, emit.linear(x, emit.constant("parents", parents_EH)), parents_EH)
     selection, a = parent_weights(emit, p, E, top_k)
     if keys_MH.shape[0] == E:
         return f"{selection}, one cell", emit.linear(a, emit.constant("values", values_MH.T))

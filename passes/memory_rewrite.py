@@ -142,7 +142,8 @@ def replace_by_operator(program: ExportedProgram, site: Site) -> None:
     site.node.replace_all_uses_with(y)
     if layout[0] == "view":
         _drop_reshapes(y)
-    for node in _interior(site) | {site.node}:
+    # Checks of a type that is known: x and parents have some where the memory widens them.
+    for node in _interior(site) | {site.node, site.x, site.parents.node}:
         for user in list(node.users):
             if _is_check(user):
                 graph.erase_node(user)

@@ -19,6 +19,7 @@ import itertools
 import operator
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 
 from spartanc.passes.emitter import Emitter
@@ -29,6 +30,20 @@ RANKED_PARENTS = 32
 _FAR_BELOW = 2.0**100  # subtracted from the logit of a parent that was not chosen: its exponential is 0
 _PAIR_SCALE = 2.0**63
 _SIGN_SCALE = 2.0**100
+
+
+def logits_of_equals(emit: Emitter, p: Node, parents_EH: Tensor) -> Node:
+    """p with one logit for parents that are equal in every number: that of the first of them.
+
+    In float32 a product may add up in another order for one column than for the next. Then equal parents would get
+    logits a rounding apart, and the choice between them would not be by index. Copying by a product with zeros and ones
+    is exact; where all parents differ, nothing is added to the program.
+    """
+    _, group_E = parents_EH.unique(dim=0, return_inverse=True)
+    first_E = (group_E.unsqueeze(0) == group_E.unsqueeze(1)).int().argmax(1)
+    if bool((first_E == torch.arange(len(first_E))).all()):
+        return p
+    return emit.linear(p, emit.constant("equal_parents", torch.eye(len(first_E))[first_E]))
 
 
 def parent_weights(emit: Emitter, p: Node, E: int, top_k: int) -> tuple[str, Node]:

@@ -63,7 +63,12 @@ def _copy(flow: Dataflow, node: Node) -> Value:
 
 
 def _cast(flow: Dataflow, node: Node) -> Value:
-    tensor = flow.tensor(node.args[0])
+    source = node.args[0]
+    assert isinstance(source, Node)
+    kinds = {source.meta["val"].dtype, node.meta["val"].dtype}
+    if kinds == {torch.float32, torch.float64}:  # float64 loses nothing, and what comes back from it is rounded once
+        return flow.value(source)
+    tensor = flow.tensor(source)
     if isinstance(tensor.formula, Product) and tensor.formula.factors:
         raise Inexpressible(f"a cast to {node.meta['val'].dtype}")
     result = pointwise(node.meta["val"].dtype, lambda v: v, tensor)

@@ -61,7 +61,7 @@ def memory_lookup(
     Raises RuntimeError where shapes disagree, M is not a multiple of E, or top_k is not within 1 to E.
     """
     _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
-    return _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T / temperature, values_MH, top_k)
+    return _lookup(_parent_logits(x_BH, parents_EH), x_BH @ keys_MH.T / temperature, values_MH, top_k)
 
 
 def memory_lookup_packed(
@@ -98,7 +98,7 @@ def memory_lookup_packed(
     else:
         values_MH = values
     _check(x_BH, parents_EH, keys_MH, values_MH, top_k)
-    y_BH = _lookup(x_BH @ parents_EH.T, x_BH @ keys_MH.T, values_MH, top_k)
+    y_BH = _lookup(_parent_logits(x_BH, parents_EH), x_BH @ keys_MH.T, values_MH, top_k)
     return _epilogue(x_BH, y_BH, norm_weight_H, norm_bias_H, norm_eps, residual)
 
 
@@ -209,7 +209,7 @@ def _integer_lookup(x_BH: Tensor, parents_EH: Tensor, memory: _Cells, top_k: int
     keys_MGW = memory.keys.double().unflatten(-1, (groups, -1))
     sums_BMG = torch.einsum("...gw,mgw->...mg", rows_BGW, keys_MGW).to(x_BH.dtype)
     child_logits_BM = (sums_BMG * memory.key_scales).sum(-1) * row_scales_B
-    weights_BM = _cell_weights(x_BH @ parents_EH.T, child_logits_BM, top_k)
+    weights_BM = _cell_weights(_parent_logits(x_BH, parents_EH), child_logits_BM, top_k)
     weights_BGM, weight_scales_BG = _to_integers(weights_BM.unsqueeze(-2) * memory.value_scales.T)
     values_MGW = memory.values.double().unflatten(-1, (groups, -1))
     y_BGW = torch.einsum("...gm,mgw->...gw", weights_BGM.double(), values_MGW).to(x_BH.dtype) * weight_scales_BG
@@ -257,6 +257,13 @@ def _check_shape(name: str, tensor: Tensor, *expected: int) -> None:
 
 def _lookup(logits_BE: Tensor, child_logits_BM: Tensor, values_MH: Tensor, top_k: int) -> Tensor:
     return _cell_weights(logits_BE, child_logits_BM, top_k) @ values_MH
+
+
+def _parent_logits(x_BH: Tensor, parents_EH: Tensor) -> Tensor:
+    """Rounded once: in float32 a product adds up in another order for one column than for the next, and the logits of
+    equal parents would be a rounding apart.
+    """
+    return (x_BH.double() @ parents_EH.double().T).to(x_BH.dtype)
 
 
 def _cell_weights(logits_BE: Tensor, child_logits_BM: Tensor, top_k: int) -> Tensor:

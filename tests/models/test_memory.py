@@ -41,6 +41,21 @@ def test_layer_norm_comes_after_the_residual():
     torch.testing.assert_close(memory(x), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", [1, 2, 7])
+@pytest.mark.parametrize(("parents", "top_k"), [(16, 4), (5, 2), (17, 8), (70, 9), (4, 4)])
+def test_of_equal_parents_the_lower_indices_are_chosen(parents, top_k, positions):
+    torch.manual_seed(0)
+    memory = Memory(SpartanConfig(parents, parents, top_k), hidden_size=64)
+    with torch.no_grad():
+        memory.parents.copy_(torch.randn(64).expand(parents, 64))
+    weights = memory.parent_weights(torch.randn(1, positions, 64))
+    expected = (torch.arange(parents) < top_k).float() / top_k
+    torch.testing.assert_close(weights, expected.expand_as(weights))
+    with torch.no_grad():
+        memory.parents.zero_()
+    torch.testing.assert_close(memory.parent_weights(torch.randn(1, positions, 64)), expected.expand_as(weights))
+
+
 def test_parent_weights_are_a_distribution_over_the_chosen():
     torch.manual_seed(0)
     memory = Memory(SpartanConfig(), hidden_size=32)

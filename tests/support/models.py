@@ -75,7 +75,7 @@ def tiny_tokenizer(roberta_like: bool = False) -> str:
     return tokenizer.to_str()
 
 
-def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, outputs: int = 3) -> dict:
+def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, outputs: int = 3, heads: int = 4) -> dict:
     """A Hugging Face config of `architecture` with a vocabulary of 64 and inputs of up to 40 tokens."""
     roberta_like = architecture in ("roberta", "mpnet")
     common = {"model_type": architecture, "vocab_size": 64, "num_labels": outputs}
@@ -83,14 +83,14 @@ def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, ou
         return common | {
             "dim": hidden,
             "n_layers": layers,
-            "n_heads": 4,
+            "n_heads": heads,
             "hidden_dim": 2 * hidden,
             "max_position_embeddings": 40,
         }
     config = common | {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
-        "num_attention_heads": 4,
+        "num_attention_heads": heads,
         "intermediate_size": 2 * hidden,
         "max_position_embeddings": 42 if roberta_like else 40,
         "pad_token_id": 1 if roberta_like else 0,
@@ -107,6 +107,7 @@ def tiny_model(
     *,
     layers: int = 2,
     hidden: int = 32,
+    heads: int = 4,
     labels: tuple[str, ...] = ("a", "b", "c"),
     problem: str = "classification",
     spartan: SpartanConfig | None = None,
@@ -115,7 +116,7 @@ def tiny_model(
 ) -> TrainedModel:
     """A model of `architecture` whose memories are large enough to change its logits visibly."""
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
-    config = tiny_encoder_config(architecture, layers, hidden, len(labels) if problem == "classification" else 1)
+    config = tiny_encoder_config(architecture, layers, hidden, len(labels) if problem == "classification" else 1, heads)
     tokenizer = tiny_tokenizer(architecture in ("roberta", "mpnet"))
     torch.manual_seed(seed)
     module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()
