@@ -2,8 +2,9 @@
 
     python benchmarks/arm_loops.py [--json]
 
-Compiles the kernels with the cross compiler (Debian: g++-aarch64-linux-gnu, llvm), takes every innermost loop that
-multiplies and adds, and gives cycles an iteration and the share of the core's peak:
+Compiles every kernel for Arm as its build does (Debian: g++-aarch64-linux-gnu, llvm-19), takes every innermost loop
+that multiplies and adds, and gives cycles an iteration, the share of the core's peak, and how many vectors it stores: a
+product keeps its sums in registers, so a store is a sum that had no room there.
 
     f32_neon           cortex-a72    one 128-bit fmla a cycle: 4 multiply-adds
     quantized_neon     cortex-a72    one smull or smlal a cycle: 8 multiply-adds
@@ -19,36 +20,70 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import cmake
+import ninja
+
 import spartanc.runtime_py.build as build
 
 KERNELS = build.NATIVE_SOURCES / "kernels"
-FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti"]
 ITERATIONS = 1000
 MAIN_TILE = 16  # multiplying instructions; narrower loops serve the last rows
+_STORE = re.compile(r"^\s+st(?:r|p|ur|1)\s+(?:q\d|\{v\d)")
+
+
+@dataclass(frozen=True)
+class Core:
+    """What multiplies in kernels of one kind, on the core they are for, and how many a cycle at most."""
+
+    cpu: str
+    multiplies: str
+    peak: int
+
+
+CORES = {  # by the end of a kernel's name, the longest that fits
+    "neon": Core("cortex-a72", r"\b(fmla|sm(ul|la)l2?)\b", 1),
+    "neondot": Core("neoverse-n1", r"\bsdot\b", 2),
+}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel file, the core that it is for, and what multiplies in it: instruction, and how many a cycle at most."""
+    """A kernel's file, the command that compiles it, and its core."""
 
-    name: str
-    cpu: str
-    multiplies: str
-    peak: int
-    flags: tuple[str, ...] = ()
+    file: Path
+    command: list[str]
+    core: Core
+
+    @property
+    def name(self) -> str:
+        return f"{self.file.parent.name}/{self.file.stem}"
 
 
-SOURCES = (
-    Source("f32_neon", "cortex-a72", r"\bfmla\b", 1),
-    Source("quantized_neon", "cortex-a72", r"\bsm(ul|la)l2?\b", 1),
-    Source("quantized_neondot", "neoverse-n1", r"\bsdot\b", 2, ("-march=armv8.2-a+dotprod",)),
-)
+def sources(compiler: str) -> list[Source]:
+    """Every kernel of an Arm instruction set, as CMake compiles it."""
+    with tempfile.TemporaryDirectory() as directory:
+        configure = [
+            Path(cmake.CMAKE_BIN_DIR, "cmake"), "-S", KERNELS, "-B", directory, "-G", "Ninja",
+            f"-DCMAKE_MAKE_PROGRAM={Path(ninja.BIN_DIR, 'ninja')}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+            "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={compiler}",
+        ]  # fmt: skip
+        subprocess.run(list(map(str, configure)), check=True, capture_output=True)
+        entries = json.loads(Path(directory, "compile_commands.json").read_text())
+    found = []
+    for entry in entries:
+        file = Path(entry["file"])
+        core = next((core for name, core in CORES.items() if file.stem.endswith(name)), None)
+        if core is not None:
+            words = entry["command"].split()
+            found.append(Source(file, words[: words.index("-o")], core))
+    return found
 
 
 def innermost_loops(assembly: str) -> list[tuple[str, list[str]]]:
@@ -70,32 +105,42 @@ def innermost_loops(assembly: str) -> list[tuple[str, list[str]]]:
 
 
 def cycles(body: list[str], cpu: str) -> float:
-    command = ["llvm-mca", "-mtriple=aarch64", f"-mcpu={cpu}", f"-iterations={ITERATIONS}"]
+    program = "llvm-mca-19" if shutil.which("llvm-mca-19") else "llvm-mca"
+    command = [program, "-mtriple=aarch64", f"-mcpu={cpu}", f"-iterations={ITERATIONS}"]
     done = subprocess.run(command, input="\n".join(body), capture_output=True, text=True, check=True)
     total = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
     assert total is not None, done.stdout
     return int(total[1]) / ITERATIONS
 
 
-def loops_of(source: Source, compiler: str) -> list[dict[str, str | int | float]]:
+def products_of(source: Source) -> list[tuple[str, list[str], int]]:
+    """(function, instructions, how many multiply) of every loop that is a tile of a product."""
     with tempfile.TemporaryDirectory() as directory:
         assembly = Path(directory, "kernels.s")
-        file = KERNELS / "memory_lookup" / f"{source.name}.cc"
-        includes = [f"-I{KERNELS}", f"-I{KERNELS / 'include'}"]
-        subprocess.run([compiler, *FLAGS, *source.flags, *includes, "-S", file, "-o", assembly], check=True)
+        subprocess.run([*source.command, "-S", source.file, "-o", assembly], check=True)
         loops = innermost_loops(assembly.read_text())
+    counted = [
+        (name, body, sum(bool(re.search(source.core.multiplies, line)) for line in body)) for name, body in loops
+    ]
+    return [each for each in counted if each[2] >= MAIN_TILE]
+
+
+def stores(body: list[str]) -> int:
+    """Instructions that store vectors."""
+    return sum(bool(_STORE.match(line)) for line in body)
+
+
+def loops_of(source: Source) -> list[dict[str, str | int | float]]:
     rows = []
-    for function, body in loops:
-        multiplies = sum(bool(re.search(source.multiplies, line)) for line in body)
-        if multiplies >= MAIN_TILE:
-            plain = subprocess.run(["c++filt", function], capture_output=True, text=True, check=True).stdout
-            name = re.findall(r"(\w+)(?:<[^>]*>)?\(", plain.replace("(anonymous namespace)", ""))[0]
-            spent = cycles(body, source.cpu)
-            share = multiplies / spent / source.peak
-            rows.append(
-                {"source": source.name, "cpu": source.cpu, "loop": name, "instructions": len(body),
-                 "multiplies": multiplies, "cycles": spent, "peak": share}
-            )  # fmt: skip
+    for function, body, multiplies in products_of(source):
+        plain = subprocess.run(["c++filt", function], capture_output=True, text=True, check=True).stdout
+        name = re.findall(r"(\w+)(?:<[^>]*>)?\(", plain.replace("(anonymous namespace)", ""))[0]
+        spent = cycles(body, source.core.cpu)
+        share = multiplies / spent / source.core.peak
+        rows.append(
+            {"source": source.name, "cpu": source.core.cpu, "loop": name, "instructions": len(body),
+             "multiplies": multiplies, "stores": stores(body), "cycles": spent, "peak": share}
+        )  # fmt: skip
     return sorted(rows, key=lambda row: (row["loop"], -row["multiplies"]))
 
 
@@ -104,16 +149,19 @@ def main() -> None:
     parser.add_argument("--compiler", default="aarch64-linux-gnu-g++")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = [row for source in SOURCES for row in loops_of(source, arguments.compiler)]
+    rows = [row for source in sources(arguments.compiler) for row in loops_of(source)]
     if arguments.json:
         print(json.dumps({"estimate": "llvm-mca", "loops": rows}, indent=2))
         return
     print("estimated by llvm-mca", file=sys.stderr)
-    print(f"{'source':<19}{'cpu':<13}{'loop':<20}{'instructions':>13}{'multiplies':>11}{'cycles':>8}{'of peak':>9}")
+    print(
+        f"{'source':<33}{'cpu':<13}{'loop':<18}{'instructions':>13}{'multiplies':>11}{'stores':>7}{'cycles':>8}"
+        f"{'of peak':>9}"
+    )
     for row in rows:
         print(
-            f"{row['source']:<19}{row['cpu']:<13}{row['loop']:<20}{row['instructions']:>13}{row['multiplies']:>11}"
-            f"{row['cycles']:>8.1f}{row['peak']:>9.0%}"
+            f"{row['source']:<33}{row['cpu']:<13}{row['loop']:<18}{row['instructions']:>13}{row['multiplies']:>11}"
+            f"{row['stores']:>7}{row['cycles']:>8.1f}{row['peak']:>9.0%}"
         )
 
 

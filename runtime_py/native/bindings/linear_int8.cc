@@ -23,13 +23,13 @@ constexpr const char* kName = "spartan::linear_int8.out";
 constexpr std::int64_t kQuantizeGrain = std::int64_t{1} << 14;
 constexpr std::int64_t kMultiplyGrain = std::int64_t{1} << 16;
 
-LinearKernel chosen_kernel() {
-  static const LinearKernel kernel = [] {
+Isa chosen_isa() {
+  static const Isa isa = [] {
     const char* name = std::getenv("SPARTANC_LINEAR_KERNEL");
-    const LinearKernel named = name == nullptr ? LinearKernel::kBest : linear_kernel_named(name);
-    return has_linear_kernel(named) ? named : LinearKernel::kBest;
+    const Isa named = name == nullptr ? Isa::kBest : isa_named(name);
+    return has_linear_kernel(named) ? named : Isa::kBest;
   }();
-  return kernel;
+  return isa;
 }
 
 bool is_shape(const Tensor& t, ScalarType type, std::initializer_list<std::int64_t> sizes) {
@@ -86,18 +86,18 @@ Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Te
   const LinearInt8Weights weights{weight_blocks.const_data_ptr<std::int8_t>(), weight_scales.const_data_ptr<float>(),
                                   weight_sums.const_data_ptr<std::int32_t>(),
                                   bias ? bias->const_data_ptr<float>() : nullptr, gelu};
-  const LinearKernel kernel = chosen_kernel();
+  const Isa isa = chosen_isa();
   const float* input = x.const_data_ptr<float>();
   float* output = out.mutable_data_ptr<float>();
   const bool quantized = run_on_threads(
       context, kName, shape.rows, kQuantizeGrain / shape.inputs, 0, [&](std::int64_t begin, std::int64_t end, char*) {
-        return linear_int8_quantize(shape, input, begin, end, scratch, size, kernel);
+        return linear_int8_quantize(shape, input, begin, end, scratch, size, isa);
       });
   if (!quantized) return out;
   const std::int64_t unit_bytes = shape.inputs * kLinearUnitOutputs;
   run_on_threads(context, kName, linear_int8_units(shape), kMultiplyGrain / unit_bytes, 0,
                  [&](std::int64_t begin, std::int64_t end, char*) {
-                   return linear_int8_multiply(shape, weights, scratch, size, begin, end, output, kernel);
+                   return linear_int8_multiply(shape, weights, scratch, size, begin, end, output, isa);
                  });
   return out;
 }
@@ -105,8 +105,8 @@ Tensor& linear_int8_out(KernelRuntimeContext& context, const Tensor& x, const Te
 }  // namespace
 
 const char* chosen_linear_kernel_name() {
-  const LinearKernel chosen = chosen_kernel();
-  return linear_kernel_name(chosen == LinearKernel::kBest ? best_linear_kernel() : chosen);
+  const Isa chosen = chosen_isa();
+  return isa_name(chosen == Isa::kBest ? best_isa_linear() : chosen);
 }
 
 }  // namespace spartan

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/f32_kernels.h"
+#include "cpu/dispatch.h"
 
 namespace spartan {
 namespace {
@@ -16,21 +17,11 @@ std::size_t padded(std::int64_t count) {
   return (static_cast<std::size_t>(count) + kAttentionPad - 1) / kAttentionPad * kAttentionPad;
 }
 
-bool valid(const AttentionShape& shape) {
-  return shape.queries >= 0 && shape.positions >= 1 && shape.positions <= kMaxCells && shape.heads >= 1 &&
-         shape.heads <= kMaxHidden && shape.head_size >= 1 && shape.head_size <= kMaxHeadSize;
-}
-
-const AttentionKernels* kernels_of(Isa isa) {
-  const std::uint32_t features = cpu_features();
-  const AttentionKernels* best = nullptr;
-#define SPARTAN_ATTENTION(enumerator, suffix, needed)                                     \
-  if ((features & (needed)) == (needed) && (isa == Isa::kBest || isa == Isa::enumerator)) \
-    best = &kAttentionF32_##suffix;
+constexpr Implementation<const AttentionKernels*> kKernels[] = {
+#define SPARTAN_ATTENTION(isa, suffix) {Isa::isa, &kAttentionF32_##suffix},
 #include "attention/f32_kernels.inc"
 #undef SPARTAN_ATTENTION
-  return best;
-}
+};
 
 // One head's keys and values as the products read them, and rows of scores; all counts are multiples of 16.
 struct Scratch {
@@ -68,34 +59,50 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
 
 }  // namespace
 
-Isa best_isa_attention() {
-  Isa best = Isa::kPortable;
-#define SPARTAN_ATTENTION(enumerator, suffix, needed) \
-  if ((cpu_features() & (needed)) == (needed)) best = Isa::enumerator;
-#include "attention/f32_kernels.inc"
-#undef SPARTAN_ATTENTION
-  return best;
+const char* describe(AttentionStatus status) {
+  switch (status) {
+    case AttentionStatus::kOk: return "ok";
+    case AttentionStatus::kBadQueries: return "the number of queries must not be negative";
+    case AttentionStatus::kBadPositions: return "the number of positions must be within 1 and 1048576";
+    case AttentionStatus::kBadHeads: return "the number of heads must be within 1 and 65536";
+    case AttentionStatus::kBadHeadSize: return "the size of a head must be within 1 and 1024";
+    case AttentionStatus::kBadRange: return "the range of heads must be 0 <= begin <= end, within what there is";
+    case AttentionStatus::kNullPointer: return "a tensor or the scratch is missing";
+    case AttentionStatus::kScratchTooSmall: return "the scratch is smaller than attention_scratch_bytes() says";
+    case AttentionStatus::kNoSuchKernel: return "this machine does not have the instruction set asked for";
+  }
+  return "unknown status";
 }
 
+AttentionStatus check(const AttentionShape& shape) {
+  if (shape.queries < 0) return AttentionStatus::kBadQueries;
+  if (shape.positions < 1 || shape.positions > kMaxPositions) return AttentionStatus::kBadPositions;
+  if (shape.heads < 1 || shape.heads > kMaxHeads) return AttentionStatus::kBadHeads;
+  if (shape.head_size < 1 || shape.head_size > kMaxHeadSize) return AttentionStatus::kBadHeadSize;
+  return AttentionStatus::kOk;
+}
+
+Isa best_isa_attention() { return best_isa(kKernels); }
+
 std::size_t attention_scratch_bytes(const AttentionShape& shape) {
-  if (!valid(shape)) return 0;
+  if (check(shape) != AttentionStatus::kOk) return 0;
   const std::size_t length = padded(shape.positions), width = padded(shape.head_size);
   const std::size_t count = length + static_cast<std::size_t>(shape.head_size) * length +
                             static_cast<std::size_t>(shape.positions) * width + kAttentionRows * (length + width);
   return count * sizeof(float) + kAlignment;
 }
 
-Status attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
-                     std::int64_t end_head, float* out, void* memory, std::size_t scratch_size, Isa isa) {
-  if (!valid(shape)) return Status::kBadHidden;
-  if (begin_head < 0 || end_head < begin_head || end_head > shape.heads) return Status::kBadRange;
-  if (shape.queries == 0 || begin_head == end_head) return Status::kOk;
+AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                              std::int64_t end_head, float* out, void* memory, std::size_t scratch_size, Isa isa) {
+  if (const AttentionStatus status = check(shape); status != AttentionStatus::kOk) return status;
+  if (begin_head < 0 || end_head < begin_head || end_head > shape.heads) return AttentionStatus::kBadRange;
+  if (shape.queries == 0 || begin_head == end_head) return AttentionStatus::kOk;
   if (rows.q == nullptr || rows.k == nullptr || rows.v == nullptr || out == nullptr || memory == nullptr) {
-    return Status::kNullPointer;
+    return AttentionStatus::kNullPointer;
   }
-  if (scratch_size < attention_scratch_bytes(shape)) return Status::kScratchTooSmall;
-  const AttentionKernels* kernels = kernels_of(isa);
-  if (kernels == nullptr) return Status::kNoSuchKernel;
+  if (scratch_size < attention_scratch_bytes(shape)) return AttentionStatus::kScratchTooSmall;
+  const AttentionKernels* kernels = find_kernels(kKernels, isa);
+  if (kernels == nullptr) return AttentionStatus::kNoSuchKernel;
 
   Scratch scratch(shape, memory);
   const auto positions = static_cast<std::size_t>(shape.positions), queries = static_cast<std::size_t>(shape.queries);
@@ -125,7 +132,7 @@ Status attention_f32(const AttentionShape& shape, const AttentionRows& rows, std
       }
     }
   }
-  return Status::kOk;
+  return AttentionStatus::kOk;
 }
 
 }  // namespace spartan

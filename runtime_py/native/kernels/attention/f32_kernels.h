@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "cpu/features.h"
 #include "spartan/attention.h"
 
 namespace spartan {
@@ -21,7 +20,7 @@ struct AttentionKernels {
   float (*exponentials)(float* scores, const float* mask, std::size_t count);
 };
 
-#define SPARTAN_ATTENTION(isa, suffix, features) extern const AttentionKernels kAttentionF32_##suffix;
+#define SPARTAN_ATTENTION(isa, suffix) extern const AttentionKernels kAttentionF32_##suffix;
 #include "attention/f32_kernels.inc"
 #undef SPARTAN_ATTENTION
 

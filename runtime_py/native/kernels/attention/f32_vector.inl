@@ -2,23 +2,31 @@
 // and kTileRegisters, whose product of sums stays in registers.
 
 #include "simd/exp.inl"
+#include "simd/unroll.h"
 
 template <std::size_t Rows, std::size_t Registers>
 inline void tile(const float* a, std::size_t a_stride, const float* b, std::size_t b_stride, std::size_t depth,
                  float* c, std::size_t c_stride) {
   typename V::Reg sum[Rows][Registers];
-  for (auto& row : sum) {
-    for (auto& s : row) s = V::zero();
+SPARTAN_UNROLL
+  for (std::size_t r = 0; r < Rows; ++r) {
+SPARTAN_UNROLL
+    for (std::size_t n = 0; n < Registers; ++n) sum[r][n] = V::zero();
   }
   for (std::size_t i = 0; i < depth; ++i, b += b_stride) {
     typename V::Reg column[Registers];
+SPARTAN_UNROLL
     for (std::size_t n = 0; n < Registers; ++n) column[n] = V::load(b + n * V::kLanes);
+SPARTAN_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) {
       const typename V::Reg factor = V::set1(a[r * a_stride + i]);
+SPARTAN_UNROLL
       for (std::size_t n = 0; n < Registers; ++n) sum[r][n] = V::fma(factor, column[n], sum[r][n]);
     }
   }
+SPARTAN_UNROLL
   for (std::size_t r = 0; r < Rows; ++r) {
+SPARTAN_UNROLL
     for (std::size_t n = 0; n < Registers; ++n) V::store(c + r * c_stride + n * V::kLanes, sum[r][n]);
   }
 }

@@ -39,11 +39,9 @@ std::uint32_t detect() {
 #elif defined(__aarch64__)
   features |= kCpuNeon;  // part of every ARMv8-A application processor
 #if defined(__linux__)
-  // Bits of the Linux arm64 ABI (asm/hwcap.h), spelled out so that an old C library's headers do.
+  // A bit of the Linux arm64 ABI (asm/hwcap.h), spelled out so that an old C library's headers do.
   constexpr unsigned long kHwcapAsimdDp = 1ul << 20;
-  constexpr unsigned long kHwcap2I8mm = 1ul << 13;
   if (getauxval(AT_HWCAP) & kHwcapAsimdDp) features |= kCpuNeonDot;
-  if (getauxval(AT_HWCAP2) & kHwcap2I8mm) features |= kCpuNeonI8mm;
 #endif
 #endif
   return features;

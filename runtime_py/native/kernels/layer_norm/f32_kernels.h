@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "cpu/features.h"
 #include "spartan/layer_norm.h"
 
 namespace spartan {
@@ -12,7 +11,7 @@ namespace spartan {
 using AddLayerNormF32 = void (*)(const float* x, const float* residual, std::size_t rows, std::size_t hidden,
                                  const float* weight, const float* bias, float eps, float* out);
 
-#define SPARTAN_LAYER_NORM(isa, suffix, features)                                                        \
+#define SPARTAN_LAYER_NORM(isa, suffix)                                                                   \
   void add_layer_norm_f32_##suffix(const float* x, const float* residual, std::size_t rows, std::size_t hidden, \
                                    const float* weight, const float* bias, float eps, float* out);
 #include "layer_norm/f32_kernels.inc"

@@ -1,34 +1,23 @@
-// Checks, and the choice of the instruction set.
+// Checks of a call.
 #include "spartan/layer_norm.h"
 
 #include <cmath>
 
+#include "cpu/dispatch.h"
 #include "layer_norm/f32_kernels.h"
 
 namespace spartan {
 namespace {
 
-AddLayerNormF32 kernel(Isa isa) {
-  const std::uint32_t features = cpu_features();
-  AddLayerNormF32 best = nullptr;
-#define SPARTAN_LAYER_NORM(enumerator, suffix, needed)                                    \
-  if ((features & (needed)) == (needed) && (isa == Isa::kBest || isa == Isa::enumerator)) \
-    best = add_layer_norm_f32_##suffix;
+constexpr Implementation<AddLayerNormF32> kKernels[] = {
+#define SPARTAN_LAYER_NORM(isa, suffix) {Isa::isa, add_layer_norm_f32_##suffix},
 #include "layer_norm/f32_kernels.inc"
 #undef SPARTAN_LAYER_NORM
-  return best;
-}
+};
 
 }  // namespace
 
-Isa best_isa_layer_norm() {
-  Isa best = Isa::kPortable;
-#define SPARTAN_LAYER_NORM(enumerator, suffix, needed) \
-  if ((cpu_features() & (needed)) == (needed)) best = Isa::enumerator;
-#include "layer_norm/f32_kernels.inc"
-#undef SPARTAN_LAYER_NORM
-  return best;
-}
+Isa best_isa_layer_norm() { return best_isa(kKernels); }
 
 Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* residual, std::int64_t begin,
                           std::int64_t end, float* out, Isa isa) {
@@ -38,7 +27,7 @@ Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* re
   if (norm.weight == nullptr) return Status::kNullPointer;
   if (begin == end) return Status::kOk;
   if (x == nullptr || out == nullptr) return Status::kNullPointer;
-  const AddLayerNormF32 run = kernel(isa);
+  const AddLayerNormF32 run = find_kernels(kKernels, isa);
   if (run == nullptr) return Status::kNoSuchKernel;
   const std::int64_t at = begin * norm.hidden;
   run(x + at, residual != nullptr ? residual + at : nullptr, static_cast<std::size_t>(end - begin),

@@ -40,7 +40,7 @@ struct LinearKernels {
   std::uint8_t byte_of_zero = 0;  // how q = 0 lies in the scratch
 };
 
-#define SPARTAN_LINEAR(enumerator, suffix, usable) extern const LinearKernels kLinearInt8_##suffix;
+#define SPARTAN_LINEAR(isa, suffix) extern const LinearKernels kLinearInt8_##suffix;
 #include "linear_int8/kernels.inc"
 #undef SPARTAN_LINEAR
 

@@ -1,4 +1,4 @@
-// The int8 linear: checks, the scratch's layout, a row's step, and the choice of the kernel.
+// The int8 linear: checks, the scratch's layout, and a row's step.
 #include "spartan/linear_int8.h"
 
 #include <algorithm>
@@ -6,24 +6,17 @@
 #include <cstring>
 #include <limits>
 
-#include "cpu/features.h"
+#include "cpu/dispatch.h"
 #include "linear_int8/kernels.h"
 
 namespace spartan {
 namespace {
 
-[[maybe_unused]] bool has_cpu(std::uint32_t features) { return (cpu_features() & features) == features; }
-
-const LinearKernels* kernels_of(LinearKernel kernel) {
-  const LinearKernels* found = nullptr;
-#define SPARTAN_LINEAR(enumerator, suffix, usable)                                                \
-  if ((kernel == LinearKernel::enumerator || kernel == LinearKernel::kBest) && (usable)) {        \
-    found = &kLinearInt8_##suffix;                                                                \
-  }
+constexpr Implementation<const LinearKernels*> kKernels[] = {
+#define SPARTAN_LINEAR(isa, suffix) {Isa::isa, &kLinearInt8_##suffix},
 #include "linear_int8/kernels.inc"
 #undef SPARTAN_LINEAR
-  return found;
-}
+};
 
 constexpr std::size_t ceil_div(std::int64_t count, std::int64_t size) {
   return static_cast<std::size_t>((count + size - 1) / size);
@@ -83,39 +76,9 @@ const char* describe(LinearStatus status) {
   return "unknown status";
 }
 
-const char* linear_kernel_name(LinearKernel kernel) {
-  switch (kernel) {
-    case LinearKernel::kBest: return "best";
-    case LinearKernel::kPortable: return "portable";
-    case LinearKernel::kAvx2: return "avx2";
-    case LinearKernel::kAvxVnni: return "avxvnni";
-    case LinearKernel::kAvx512Vnni: return "avx512vnni";
-    case LinearKernel::kAmx: return "amx";
-    case LinearKernel::kNeon: return "neon";
-    case LinearKernel::kNeonDot: return "neondot";
-  }
-  return "unknown";
-}
+bool has_linear_kernel(Isa isa) { return find_kernels(kKernels, isa) != nullptr; }
 
-LinearKernel linear_kernel_named(const char* name) {
-  for (const LinearKernel kernel : {LinearKernel::kPortable, LinearKernel::kAvx2, LinearKernel::kAvxVnni,
-                                    LinearKernel::kAvx512Vnni, LinearKernel::kAmx, LinearKernel::kNeon,
-                                    LinearKernel::kNeonDot}) {
-    if (std::strcmp(name, linear_kernel_name(kernel)) == 0) return kernel;
-  }
-  return LinearKernel::kBest;
-}
-
-bool has_linear_kernel(LinearKernel kernel) { return kernels_of(kernel) != nullptr; }
-
-LinearKernel best_linear_kernel() {
-  LinearKernel best = LinearKernel::kPortable;
-#define SPARTAN_LINEAR(enumerator, suffix, usable) \
-  if (usable) best = LinearKernel::enumerator;
-#include "linear_int8/kernels.inc"
-#undef SPARTAN_LINEAR
-  return best;
-}
+Isa best_isa_linear() { return best_isa(kKernels); }
 
 LinearStatus check(const LinearShape& shape) {
   const bool fits = shape.rows >= 0 && shape.rows <= kMaxLinearRows && shape.inputs >= 1 &&
@@ -130,14 +93,14 @@ std::int64_t linear_int8_units(const LinearShape& shape) {
 }
 
 LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std::int64_t begin, std::int64_t end,
-                                  void* scratch, std::size_t scratch_size, LinearKernel kernel) {
+                                  void* scratch, std::size_t scratch_size, Isa isa) {
   if (const LinearStatus status = check(shape); status != LinearStatus::kOk) return status;
   if (begin < 0 || end < begin || end > shape.rows) return LinearStatus::kBadRange;
   if (begin == end) return LinearStatus::kOk;
   if (x == nullptr || scratch == nullptr) return LinearStatus::kNullPointer;
   const Scratch layout(shape, scratch);
   if (scratch_size < layout.bytes) return LinearStatus::kScratchTooSmall;
-  const LinearKernels* kernels = kernels_of(kernel);
+  const LinearKernels* kernels = find_kernels(kKernels, isa);
   if (kernels == nullptr) return LinearStatus::kNoSuchKernel;
   const std::size_t inputs = static_cast<std::size_t>(shape.inputs);
   for (std::size_t r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
@@ -159,7 +122,7 @@ LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std:
 
 LinearStatus linear_int8_multiply(const LinearShape& shape, const LinearInt8Weights& weights, const void* scratch,
                                   std::size_t scratch_size, std::int64_t begin, std::int64_t end, float* out,
-                                  LinearKernel kernel) {
+                                  Isa isa) {
   if (const LinearStatus status = check(shape); status != LinearStatus::kOk) return status;
   if (begin < 0 || end < begin || end > linear_int8_units(shape)) return LinearStatus::kBadRange;
   if (begin == end) return LinearStatus::kOk;
@@ -169,7 +132,7 @@ LinearStatus linear_int8_multiply(const LinearShape& shape, const LinearInt8Weig
   }
   const Scratch layout(shape, scratch);
   if (scratch_size < layout.bytes) return LinearStatus::kScratchTooSmall;
-  const LinearKernels* kernels = kernels_of(kernel);
+  const LinearKernels* kernels = find_kernels(kKernels, isa);
   if (kernels == nullptr) return LinearStatus::kNoSuchKernel;
   kernels->multiply({layout.x, layout.row_steps, layout.row_zeros, static_cast<std::size_t>(shape.rows),
                      layout.input_blocks, static_cast<std::size_t>(shape.outputs), weights,

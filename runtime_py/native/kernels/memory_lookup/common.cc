@@ -22,22 +22,6 @@ const char* describe(Status status) {
   return "unknown status";
 }
 
-const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::kBest: return "best";
-    case Isa::kPortable: return "portable";
-    case Isa::kAvx2: return "avx2";
-    case Isa::kAvxVnni: return "avxvnni";
-    case Isa::kAvx512: return "avx512";
-    case Isa::kAvx512Vnni: return "avx512vnni";
-    case Isa::kAmx: return "amx";
-    case Isa::kNeon: return "neon";
-    case Isa::kNeonDot: return "neondot";
-    case Isa::kNeonI8mm: return "neoni8mm";
-  }
-  return "unknown";
-}
-
 Status check(const MemoryShape& shape) {
   if (shape.hidden < 1 || shape.hidden > kMaxHidden) return Status::kBadHidden;
   if (shape.parents < 1 || shape.parents > kMaxParents) return Status::kBadParents;

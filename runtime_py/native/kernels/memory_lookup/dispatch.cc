@@ -1,56 +1,37 @@
-// Which kernel set runs: the last of its list that this processor has the features for, or the one asked for.
+// The family's lists of kernels.
+#include "cpu/dispatch.h"
 #include "memory_lookup/f32_kernels.h"
+#include "memory_lookup/plan.h"
 #include "memory_lookup/quantized_kernels.h"
 
 namespace spartan {
 namespace {
 
-bool has(std::uint32_t needed) { return (cpu_features() & needed) == needed; }
+constexpr Implementation<const F32Kernels*> kF32[] = {
+#define SPARTAN_F32(isa, suffix) {Isa::isa, &kMemoryLookupF32_##suffix},
+#include "memory_lookup/f32_kernels.inc"
+#undef SPARTAN_F32
+};
+
+constexpr Implementation<const QuantizedKernels*> kQuantized[] = {
+#define SPARTAN_QUANTIZED(isa, f32_isa, suffix) {Isa::isa, &kMemoryLookupQuantized_##suffix},
+#include "memory_lookup/quantized_kernels.inc"
+#undef SPARTAN_QUANTIZED
+};
 
 }  // namespace
 
-const F32Kernels* f32_kernels(Isa isa) {
-  const F32Kernels* best = nullptr;
-#define SPARTAN_F32(enumerator, suffix, needed) \
-  if (has(needed) && (isa == Isa::kBest || isa == Isa::enumerator)) best = &kMemoryLookupF32_##suffix;
-#include "memory_lookup/f32_kernels.inc"
-#undef SPARTAN_F32
-  return best;
-}
-
-Isa best_isa_f32() {
-  Isa best = Isa::kPortable;
-#define SPARTAN_F32(enumerator, suffix, needed) \
-  if (has(needed)) best = Isa::enumerator;
-#include "memory_lookup/f32_kernels.inc"
-#undef SPARTAN_F32
-  return best;
-}
-
-const QuantizedKernels* quantized_kernels(Isa isa) {
-  const QuantizedKernels* best = nullptr;
-#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed) \
-  if (has(needed) && (isa == Isa::kBest || isa == Isa::enumerator)) best = &kMemoryLookupQuantized_##suffix;
-#include "memory_lookup/quantized_kernels.inc"
-#undef SPARTAN_QUANTIZED
-  return best;
-}
+const F32Kernels* f32_kernels(Isa isa) { return find_kernels(kF32, isa); }
+const QuantizedKernels* quantized_kernels(Isa isa) { return find_kernels(kQuantized, isa); }
+Isa best_isa_f32() { return best_isa(kF32); }
+Isa best_isa_quantized() { return best_isa(kQuantized); }
 
 Isa f32_isa_beside(Isa isa) {
-#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed) \
+#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix) \
   if (isa == Isa::enumerator) return Isa::f32_isa;
 #include "memory_lookup/quantized_kernels.inc"
 #undef SPARTAN_QUANTIZED
   return isa;
-}
-
-Isa best_isa_quantized() {
-  Isa best = Isa::kPortable;
-#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed) \
-  if (has(needed)) best = Isa::enumerator;
-#include "memory_lookup/quantized_kernels.inc"
-#undef SPARTAN_QUANTIZED
-  return best;
 }
 
 std::size_t scratch_bytes(const MemoryShape& shape, Cells cells) {

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu/features.h"
 #include "layer_norm/f32_kernels.h"
 #include "spartan/memory_lookup.h"
 
@@ -43,7 +42,7 @@ struct F32Kernels {
                             const std::uint32_t* chosen, std::size_t top_k, float* weights, float* sums);
 };
 
-#define SPARTAN_F32(isa, suffix, features) extern const F32Kernels kMemoryLookupF32_##suffix;
+#define SPARTAN_F32(isa, suffix) extern const F32Kernels kMemoryLookupF32_##suffix;
 #include "memory_lookup/f32_kernels.inc"
 #undef SPARTAN_F32
 

@@ -11,9 +11,7 @@
 // The order of additions for one position never depends on how many positions share a tile.
 
 #include "simd/exp.inl"
-
-// Loops over sums in registers are unrolled, else the compiler keeps the sums in memory, to index them.
-#define SPARTAN_UNROLL _Pragma("GCC unroll 16")
+#include "simd/unroll.h"
 
 constexpr std::size_t kRegs = kBlockColumns / V::kLanes;  // registers a block of 16 columns
 

@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cpu/features.h"
 #include "memory_lookup/plan.h"
 #include "spartan/memory_lookup.h"
 
@@ -80,7 +79,7 @@ struct QuantizedKernels {
                            const float* value_scales);
 };
 
-#define SPARTAN_QUANTIZED(isa, f32_isa, suffix, features) extern const QuantizedKernels kMemoryLookupQuantized_##suffix;
+#define SPARTAN_QUANTIZED(isa, f32_isa, suffix) extern const QuantizedKernels kMemoryLookupQuantized_##suffix;
 #include "memory_lookup/quantized_kernels.inc"
 #undef SPARTAN_QUANTIZED
 

@@ -21,7 +21,7 @@
 //
 // Sums of integers are exact, so how they are tiled changes nothing; floats are made of them in one order.
 
-#define SPARTAN_UNROLL _Pragma("GCC unroll 16")
+#include "simd/unroll.h"
 
 constexpr std::size_t kRegs = kBlockColumns / Q::kLanes;      // registers a block of 16 columns
 constexpr std::size_t kBytes = Q::kLanes * kQuad;             // bytes a register
@@ -351,6 +351,8 @@ void weighted_int8(const std::int8_t* values, std::size_t value_quads, const Qua
 void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const QuantizedWeights& weights,
                    const float* addend, std::size_t positions, std::size_t hidden, float* out) {
   constexpr std::size_t kHalfRegs = kValueRegs / 2;
+  // As many at a time as leave their sums in registers: where a sum takes two, half.
+  constexpr std::size_t kPart = sizeof(typename Q::Acc) > sizeof(typename Q::Bytes) ? kHalfRegs / 2 : kHalfRegs;
   constexpr std::size_t kQuadBytes = kValueColumns / 2 * kQuad;
   const std::size_t groups = hidden / kInt4Group;
   for (std::size_t h = 0; h < hidden; h += kValueColumns, values += value_quads * kQuadBytes) {
@@ -361,29 +363,33 @@ void weighted_int4(const std::uint8_t* values, std::size_t value_quads, const Qu
       const std::int8_t* w_low = weights.cells + (p * weights.stride * groups + h / kInt4Group) * kQuad;
       const std::int8_t* w_high = whole ? w_low + kQuad : w_low;
       const std::uint32_t* quads = weights.quads + p * weights.stride;
-      typename Q::Acc low[kHalfRegs], high[kHalfRegs];
-SPARTAN_UNROLL
-      for (std::size_t r = 0; r < kHalfRegs; ++r) {
-        low[r] = Q::all(-8 * weights.sums[group]);
-        high[r] = Q::all(-8 * weights.sums[other]);
-      }
-      for (std::size_t i = 0; i < weights.counts[p]; ++i) {
-        const std::int8_t* quad = as_signed(values) + quads[i] * kQuadBytes;
-        const typename Q::Bytes wl = Q::quad(w_low + i * groups * kQuad), wh = Q::quad(w_high + i * groups * kQuad);
-SPARTAN_UNROLL
-        for (std::size_t r = 0; r < kHalfRegs; ++r) {
-          const typename Q::Bytes bytes = Q::load(quad + r * kBytes);
-          low[r] = Q::dot_small(low[r], Q::low(bytes), wl);
-          high[r] = Q::dot_small(high[r], Q::high(bytes), wh);
-        }
-      }
       const std::size_t at = p * hidden + h;
-      scale_and_store<kHalfRegs>(low, weights.scales[group], addend != nullptr ? addend + at : nullptr, kInt4Group,
-                                 out + at);
-      if (!whole) continue;
-      scale_and_store<kHalfRegs>(high, weights.scales[other],
-                                 addend != nullptr ? addend + at + kInt4Group : nullptr, kInt4Group,
-                                 out + at + kInt4Group);
+      for (std::size_t first = 0; first < kHalfRegs; first += kPart) {
+        typename Q::Acc low[kPart], high[kPart];
+SPARTAN_UNROLL
+        for (std::size_t r = 0; r < kPart; ++r) {
+          low[r] = Q::all(-8 * weights.sums[group]);
+          high[r] = Q::all(-8 * weights.sums[other]);
+        }
+        for (std::size_t i = 0; i < weights.counts[p]; ++i) {
+          const std::int8_t* quad = as_signed(values) + quads[i] * kQuadBytes + first * kBytes;
+          const typename Q::Bytes wl = Q::quad(w_low + i * groups * kQuad), wh = Q::quad(w_high + i * groups * kQuad);
+SPARTAN_UNROLL
+          for (std::size_t r = 0; r < kPart; ++r) {
+            const typename Q::Bytes bytes = Q::load(quad + r * kBytes);
+            low[r] = Q::dot_small(low[r], Q::low(bytes), wl);
+            high[r] = Q::dot_small(high[r], Q::high(bytes), wh);
+          }
+        }
+        const std::size_t column = first * Q::kLanes;
+        const auto store = [&](const typename Q::Acc* sums, float scale, std::size_t from) {
+          const std::size_t start = at + from + column;
+          scale_and_store<kPart>(sums, scale, addend != nullptr ? addend + start : nullptr, kInt4Group - column,
+                                 out + start);
+        };
+        store(low, weights.scales[group], 0);
+        if (whole) store(high, weights.scales[other], kInt4Group);
+      }
     }
   }
 }

@@ -12,7 +12,7 @@ namespace {
 using spartan::AttentionRows;
 using spartan::AttentionShape;
 using spartan::Isa;
-using spartan::Status;
+using Status = spartan::AttentionStatus;
 using test::Guarded;
 using test::Random;
 
@@ -135,8 +135,12 @@ void refusals(Random& random) {
   CHECK(status(c.shape, c.rows, 0, 2, c.out.data()) == Status::kBadRange);
   CHECK(status(c.shape, c.rows, 1, 0, c.out.data()) == Status::kBadRange);
   CHECK(status(c.shape, c.rows, 0, 1, nullptr) == Status::kNullPointer);
-  CHECK(status({2, 0, 1, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadHidden);
-  CHECK(status({2, 2, 1, 0}, c.rows, 0, 1, c.out.data()) == Status::kBadHidden);
+  CHECK(status({-1, 2, 1, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadQueries);
+  CHECK(status({2, 0, 1, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadPositions);
+  CHECK(status({2, 2, 0, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadHeads);
+  CHECK(status({2, 2, spartan::kMaxHeads + 1, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadHeads);
+  CHECK(status({2, 2, 1, 0}, c.rows, 0, 1, c.out.data()) == Status::kBadHeadSize);
+  CHECK(status({2, 2, 1, spartan::kMaxHeadSize + 1}, c.rows, 0, 1, c.out.data()) == Status::kBadHeadSize);
   CHECK(spartan::attention_scratch_bytes({2, 2, 1, 0}) == 0);
   CHECK(status(c.shape, c.rows, 0, 0, nullptr) == Status::kOk);
 }

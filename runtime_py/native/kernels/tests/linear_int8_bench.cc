@@ -29,8 +29,8 @@ int main(int argc, char** argv) {
   std::vector<char> scratch(linear_int8_scratch_bytes(shape));
   const std::int64_t units = linear_int8_units(shape);
   const double macs = static_cast<double>(shape.rows * shape.inputs) * static_cast<double>(shape.outputs * layers);
-  for (const auto kernel : {spartan::LinearKernel::kPortable, spartan::LinearKernel::kAvx2, spartan::LinearKernel::kAvxVnni,
-                            spartan::LinearKernel::kAvx512Vnni, spartan::LinearKernel::kAmx}) {
+  for (const auto kernel : {spartan::Isa::kPortable, spartan::Isa::kAvx2, spartan::Isa::kAvxVnni,
+                            spartan::Isa::kAvx512Vnni, spartan::Isa::kAmx}) {
     if (!has_linear_kernel(kernel)) continue;
     const auto work = [&](long thread) {
       for (long layer = 0; layer < layers; ++layer) {
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     }
     std::sort(times.begin(), times.end());
     std::printf("%-12s %8.3f ms (least %.3f) for %ld layers  %7.0f G multiply-adds/s  %5.1f GB/s of weights\n",
-                linear_kernel_name(kernel), times[7] * 1e3, times[0] * 1e3, layers, macs / times[7] / 1e9,
+                isa_name(kernel), times[7] * 1e3, times[0] * 1e3, layers, macs / times[7] / 1e9,
                 static_cast<double>(layer_bytes) * static_cast<double>(layers) / times[7] / 1e9);
   }
   return 0;

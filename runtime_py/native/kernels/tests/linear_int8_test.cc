@@ -8,14 +8,13 @@
 
 namespace {
 
-using spartan::LinearKernel;
+using spartan::Isa;
 using spartan::LinearShape;
 using spartan::LinearStatus;
 using test::Guarded;
 
-constexpr LinearKernel kKernels[] = {LinearKernel::kPortable, LinearKernel::kAvx2, LinearKernel::kAvxVnni,
-                                     LinearKernel::kAvx512Vnni, LinearKernel::kAmx,      LinearKernel::kNeon,
-                                     LinearKernel::kNeonDot};
+constexpr Isa kKernels[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni,
+                            Isa::kAmx,      Isa::kNeon, Isa::kNeonDot};
 constexpr double kEpsilon = 0x1p-24;
 
 // A layer, its packed form, and inputs; all in guarded buffers.
@@ -62,7 +61,7 @@ struct Layer {
 };
 
 // Runs a layer in ranges of rows and units that end at random places.
-void run(test::Random& random, const Layer& layer, const spartan::LinearInt8Weights& weights, LinearKernel kernel,
+void run(test::Random& random, const Layer& layer, const spartan::LinearInt8Weights& weights, Isa kernel,
          Guarded<float>& out) {
   const std::size_t size = spartan::linear_int8_scratch_bytes(layer.shape);
   Guarded<char> scratch(size);
@@ -149,7 +148,7 @@ void compare(const Layer& layer, bool with_bias, bool gelu_follows, const Guarde
 }
 
 void try_shape(std::uint64_t number, const LinearShape& shape) {
-  for (const LinearKernel kernel : kKernels) {
+  for (const Isa kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
     test::Random random(test::seed + number);
     Layer layer(random, shape);
@@ -159,12 +158,12 @@ void try_shape(std::uint64_t number, const LinearShape& shape) {
     Guarded<float> out(static_cast<std::size_t>(shape.rows * shape.outputs)), portable(out.size());
     for (const int form : {0, 1, 2, 3}) {
       const bool with_bias = form % 2, gelu_follows = form / 2;
-      test::context = std::string(linear_kernel_name(kernel)) + " " + std::to_string(shape.rows) + "x" +
+      test::context = std::string(isa_name(kernel)) + " " + std::to_string(shape.rows) + "x" +
                       std::to_string(shape.inputs) + "x" + std::to_string(shape.outputs) + " form " + std::to_string(form);
       run(random, layer, layer.weights(with_bias, gelu_follows), kernel, out);
       compare(layer, with_bias, gelu_follows, out);
       if (gelu_follows) continue;
-      run(random, layer, layer.weights(with_bias, false), LinearKernel::kPortable, portable);
+      run(random, layer, layer.weights(with_bias, false), Isa::kPortable, portable);
       CHECK(std::memcmp(out.data(), portable.data(), out.size() * sizeof(float)) == 0);
     }
   }
@@ -190,9 +189,9 @@ void shapes() {
 
 // All inputs 255 steps from zero, all weights -127: the largest sum there is fits.
 void extremes() {
-  for (const LinearKernel kernel : kKernels) {
+  for (const Isa kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
-    test::context = std::string("extremes ") + linear_kernel_name(kernel);
+    test::context = std::string("extremes ") + isa_name(kernel);
     test::Random random(test::seed);
     Layer layer(random, {2, spartan::kMaxLinearInputs, 17});
     std::fill(layer.w.begin(), layer.w.end(), std::int8_t{-127});
@@ -213,12 +212,12 @@ void extremes() {
 void rows_that_are_no_numbers() {
   const float wrong[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                          -std::numeric_limits<float>::infinity()};
-  for (const LinearKernel kernel : kKernels) {
+  for (const Isa kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
     for (const std::int64_t inputs : {1, 5, 16, 17, 100}) {
       for (const float value : wrong) {
         for (const bool gelu_follows : {false, true}) {
-          test::context = std::string("not a number, ") + linear_kernel_name(kernel);
+          test::context = std::string("not a number, ") + isa_name(kernel);
           test::Random random(test::seed);
           Layer layer(random, {3, inputs, 20});
           layer.row(1)[inputs - 1] = value;
@@ -232,9 +231,9 @@ void rows_that_are_no_numbers() {
 }
 
 void huge_and_tiny_rows() {
-  for (const LinearKernel kernel : kKernels) {
+  for (const Isa kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
-    test::context = std::string("huge and tiny, ") + linear_kernel_name(kernel);
+    test::context = std::string("huge and tiny, ") + isa_name(kernel);
     test::Random random(test::seed);
     Layer layer(random, {4, 70, 20});
     for (std::int64_t k = 0; k < 70; ++k) {
@@ -254,9 +253,9 @@ void huge_and_tiny_rows() {
 
 void gelu_everywhere() {
   // One input, of which one step is the whole value: y = scale * 127 * x / 127 is known, so GELU alone is tested.
-  for (const LinearKernel kernel : kKernels) {
+  for (const Isa kernel : kKernels) {
     if (!has_linear_kernel(kernel)) continue;
-    test::context = std::string("gelu ") + linear_kernel_name(kernel);
+    test::context = std::string("gelu ") + isa_name(kernel);
     test::Random random(test::seed);
     Layer layer(random, {1, 1, 4000});
     layer.row(0)[0] = 0.0f;
@@ -307,16 +306,16 @@ void refusals() {
   CHECK(multiplied({nullptr, layer.scales.data(), layer.sums.data(), nullptr}, 0, 1, out.data()) == LinearStatus::kNullPointer);
   CHECK(multiplied(layer.weights(true, false), 0, 0, nullptr) == LinearStatus::kOk);
   CHECK(multiplied(layer.weights(false, false), 0, 1, out.data()) == LinearStatus::kOk);
-  CHECK(spartan::linear_kernel_named("amx") == LinearKernel::kAmx);
-  CHECK(spartan::linear_kernel_named("no such") == LinearKernel::kBest);
+  CHECK(spartan::isa_named("amx") == Isa::kAmx);
+  CHECK(spartan::isa_named("no such") == Isa::kBest);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   test::read_arguments(argc, argv);
-  for (const LinearKernel kernel : kKernels) {
-    std::printf("linear_int8 %s: %s\n", linear_kernel_name(kernel), has_linear_kernel(kernel) ? "tested" : "not on this machine");
+  for (const Isa kernel : kKernels) {
+    std::printf("linear_int8 %s: %s\n", isa_name(kernel), has_linear_kernel(kernel) ? "tested" : "not on this machine");
   }
   shapes();
   extremes();

@@ -59,8 +59,8 @@ int main(int argc, char** argv) {
   // What the definition needs: parents, and keys and values of the chosen cells.
   const double macs = static_cast<double>(positions * h) *
                       static_cast<double>(shape.parents + 2 * shape.top_k * (shape.cells / shape.parents));
-#define SPARTAN_F32(enumerator, suffix, needed)                                                                      \
-  if ((spartan::cpu_features() & (needed)) == (needed)) {                                                            \
+#define SPARTAN_F32(enumerator, suffix)                                                                      \
+  if (spartan::has_isa(spartan::Isa::enumerator)) {                                                            \
     const spartan::Isa isa = spartan::Isa::enumerator;                                                               \
     report("f32_" #suffix " rows", macs, [&] {                                                                       \
       memory_lookup_rows_f32(shape, {parents.data(), keys.data(), values.data(), 1.6f}, epilogue, x.data(), 0,       \
@@ -90,8 +90,8 @@ int main(int argc, char** argv) {
   const auto* value_nibbles = reinterpret_cast<const std::uint8_t*>(value_cells.data());
   std::vector<char> scratch8(scratch_bytes(shape, spartan::Cells::kInt8));
   std::vector<char> scratch4(scratch_bytes(shape, spartan::Cells::kInt4));
-#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed)                                                        \
-  if ((spartan::cpu_features() & (needed)) == (needed)) {                                                             \
+#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix)                                                        \
+  if (spartan::has_isa(spartan::Isa::enumerator)) {                                                             \
     const spartan::Isa isa = spartan::Isa::enumerator;                                                                \
     for (const bool rows : {false, true}) {                                                                           \
       report(rows ? "int8_" #suffix " rows" : "int8_" #suffix " packed", macs, [&] {                                  \

@@ -383,8 +383,8 @@ int main(int argc, char** argv) {
   test::read_arguments(argc, argv);
   test_wrong_calls();
   int vector_kernels = 0;
-#define SPARTAN_F32(enumerator, suffix, needed)                                     \
-  if ((spartan::cpu_features() & (needed)) == (needed)) {                           \
+#define SPARTAN_F32(enumerator, suffix)                                     \
+  if (spartan::has_isa(spartan::Isa::enumerator)) {                           \
     test_exp(Isa::enumerator);                                                      \
     test_level_rows(Isa::enumerator);                                               \
     test_selection(Isa::enumerator);                                                \

@@ -456,8 +456,8 @@ void test_wrong_calls() {
 int main(int argc, char** argv) {
   test::read_arguments(argc, argv);
   test_wrong_calls();
-#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix, needed)                             \
-  if ((spartan::cpu_features() & (needed)) == (needed)) {                                  \
+#define SPARTAN_QUANTIZED(enumerator, f32_isa, suffix)                             \
+  if (spartan::has_isa(spartan::Isa::enumerator)) {                                  \
     test_integers(Isa::enumerator);                                                        \
     test_level_rows(Isa::enumerator);                                                      \
     test_shapes(Isa::enumerator);                                                          \

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "cpu/features.h"
-#include "spartan/memory_lookup.h"  // Isa
+#include "spartan/isa.h"
 
 namespace test {
 

@@ -13,16 +13,34 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "spartan/memory_lookup.h"  // Status, Isa
+#include "spartan/isa.h"
 
 namespace spartan {
 
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 20;
+constexpr std::int64_t kMaxHeads = 65536;
+constexpr std::int64_t kMaxHeadSize = 1024;
+
+enum class AttentionStatus : std::int32_t {
+  kOk = 0,
+  kBadQueries,
+  kBadPositions,
+  kBadHeads,
+  kBadHeadSize,
+  kBadRange,
+  kNullPointer,
+  kScratchTooSmall,
+  kNoSuchKernel,
+};
+const char* describe(AttentionStatus status);
+
 struct AttentionShape {
   std::int64_t queries;    // rows of q and out
-  std::int64_t positions;  // rows of k and v, numbers of mask
-  std::int64_t heads;
-  std::int64_t head_size;  // D, 1 to 1024
+  std::int64_t positions;  // rows of k and v, numbers of mask; 1 to kMaxPositions
+  std::int64_t heads;      // 1 to kMaxHeads
+  std::int64_t head_size;  // D, 1 to kMaxHeadSize
 };
+AttentionStatus check(const AttentionShape& shape);
 
 struct AttentionRows {
   const float* q;
@@ -33,14 +51,13 @@ struct AttentionRows {
   const float* mask;  // [positions], or null
 };
 
-constexpr std::int64_t kMaxHeadSize = 1024;
-
 // Bytes of scratch that one thread needs, of any alignment; 0 for a shape that is not valid.
 std::size_t attention_scratch_bytes(const AttentionShape& shape);
 
 // out is [queries, heads * D], dense, and overlaps no input.
-Status attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
-                     std::int64_t end_head, float* out, void* scratch, std::size_t scratch_size, Isa isa = Isa::kBest);
+AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                              std::int64_t end_head, float* out, void* scratch, std::size_t scratch_size,
+                              Isa isa = Isa::kBest);
 // What kBest stands for on this machine.
 Isa best_isa_attention();
 

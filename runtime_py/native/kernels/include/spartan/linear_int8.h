@@ -18,6 +18,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "spartan/isa.h"
+
 namespace spartan {
 
 enum class LinearStatus : int {
@@ -30,14 +32,9 @@ enum class LinearStatus : int {
 };
 const char* describe(LinearStatus status);
 
-enum class LinearKernel : int { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512Vnni, kAmx, kNeon, kNeonDot };
-const char* linear_kernel_name(LinearKernel kernel);
-// kBest where no kernel is called so.
-LinearKernel linear_kernel_named(const char* name);
-// The first use asks Linux for the tile registers, once a process; where it refuses there is no kAmx.
-bool has_linear_kernel(LinearKernel kernel);
+bool has_linear_kernel(Isa isa);
 // What kBest stands for on this machine.
-LinearKernel best_linear_kernel();
+Isa best_isa_linear();
 
 constexpr std::int64_t kMaxLinearRows = std::int64_t{1} << 20;
 constexpr std::int64_t kMaxLinearInputs = 65536;  // 255 * 128 * 65536 < 2^31: no sum overflows
@@ -69,7 +66,7 @@ std::size_t linear_int8_scratch_bytes(const LinearShape& shape);
 
 // Quantises rows [begin, end) into the scratch.
 LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std::int64_t begin, std::int64_t end,
-                                  void* scratch, std::size_t scratch_size, LinearKernel kernel = LinearKernel::kBest);
+                                  void* scratch, std::size_t scratch_size, Isa isa = Isa::kBest);
 
 // How many units there are. Those of one panel of 32 outputs follow each other.
 std::int64_t linear_int8_units(const LinearShape& shape);
@@ -77,6 +74,6 @@ std::int64_t linear_int8_units(const LinearShape& shape);
 // Computes the outputs of units [begin, end). All rows lie in the scratch by now, from the same kernel.
 LinearStatus linear_int8_multiply(const LinearShape& shape, const LinearInt8Weights& weights, const void* scratch,
                                   std::size_t scratch_size, std::int64_t begin, std::int64_t end, float* out,
-                                  LinearKernel kernel = LinearKernel::kBest);
+                                  Isa isa = Isa::kBest);
 
 }  // namespace spartan

@@ -24,6 +24,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "spartan/isa.h"
+
 namespace spartan {
 
 enum class Status : std::int32_t {
@@ -69,13 +71,6 @@ struct Epilogue {
   float norm_eps = 1e-5f;
 };
 
-// Instruction sets, from plain to best; not every one has loops of its own for fp32 and for integers. `kBest` is the
-// best one of this machine that has.
-enum class Isa : std::int32_t {
-  kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot, kNeonI8mm
-};
-
-const char* isa_name(Isa isa);
 // The ones that kBest stands for on this machine.
 Isa best_isa_f32();
 Isa best_isa_quantized();
