@@ -47,7 +47,7 @@ precision_option = click.option(
     type=click.Choice(["fp32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Of products with frozen weights in training; bf16 is faster where the processor has it.",
+    help="Precision of the frozen layers in training; bf16 is faster if the processor supports it.",
 )
 pooling_option = click.option(
     "--pooling",
@@ -61,7 +61,7 @@ signature_option = click.option(
     "--require-signature",
     type=click.Path(path_type=Path),
     metavar="PUB",
-    help="Refuse a bundle that is not signed with the other half of this key.",
+    help="Refuse a bundle that was not signed with the private half of this key.",
 )
 sign_option = click.option(
     "--sign", type=click.Path(path_type=Path), metavar="KEY", help="Sign the bundle; `spartanc keygen` makes keys."
@@ -72,7 +72,7 @@ problem_option = click.option(
     type=click.Choice(["auto", "classification", "regression"]),
     default="auto",
     show_default=True,
-    help="What labels are; auto takes plain decimals for numbers where they can't well be classes.",
+    help="The task type; auto takes plain decimals for numbers if they can hardly be classes.",
 )
 
 
@@ -133,7 +133,7 @@ def main() -> None:
 
     \b
     Exit codes: 0 done; 2 wrong use, unreadable or altered input; 3 model not supported; 4 a compile stage
-    failed; 5 target, toolchain or device missing; 6 it ran and missed what was asked.
+    failed; 5 target, toolchain or device missing; 6 it ran and missed a gate.
     """
     hush()
     escape_what_cannot_be_shown()
@@ -144,7 +144,7 @@ def main() -> None:
 @json_option
 @reports_errors
 def setup(target: str, as_json: bool) -> None:
-    """Fetch what TARGET needs, once a user.
+    """Download what TARGET needs, once per user.
 
     It goes into the per-user cache; no other command downloads anything.
     """
@@ -169,7 +169,7 @@ def targets(as_json: bool) -> None:
 @json_option
 @reports_errors
 def doctor(as_json: bool) -> None:
-    """Say what is installed and what is missing.
+    """Report what is installed and what is missing.
 
     For what is missing it says what to do.
     """
@@ -201,25 +201,40 @@ def keygen(key: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows: .jsonl, .csv, .parquet …")
-@click.option("--eval", "eval_", type=click.Path(path_type=Path), help="Development rows; a tenth of --data if absent.")
+@click.option(
+    "--eval",
+    "eval_",
+    type=click.Path(path_type=Path),
+    help="Development rows; without it a tenth of --data is held out.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The model to write.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="3 by default, with few rows more.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--no-samples", is_flag=True, help="Keep no evaluation texts in the model, which are up to 1,000.")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    help="Passes over the rows; 3 by default, more if there are few rows.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
+@click.option("--no-samples", is_flag=True, help="Do not keep evaluation texts (up to 1,000) in the model.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of the memories.")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
-@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
 @precision_option
 @click.option("--parents", type=int, default=16, show_default=True, help="Parent cells (E).")
-@click.option("--cells", type=int, default=48, show_default=True, help="Cells in all (M).")
+@click.option("--cells", type=int, default=48, show_default=True, help="Cells in total (M).")
 @click.option("--top-k", type=int, default=8, show_default=True, help="Parents chosen (K).")
-@click.option("--temperature", type=float, default=1.6, show_default=True)
-@click.option("--layer-norm", type=click.Choice(["none", "post"]), default="none", show_default=True)
-@click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@click.option("--temperature", type=float, default=1.6, show_default=True, help="Divides the logits of keys (T).")
+@click.option(
+    "--layer-norm",
+    type=click.Choice(["none", "post"]),
+    default="none",
+    show_default=True,
+    help="LayerNorm after a memory's residual.",
+)
+@click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
-@click.option("--resume", is_flag=True, help="Go on where an interrupted training of the same --out stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace a model at --out, when the new one is complete.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training of the same --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the model at --out once the new one is complete.")
 @problem_option
 @json_option
 @reports_errors
@@ -256,12 +271,25 @@ def train(
 @click.option("--target", required=True, help="`spartanc targets` lists them.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty.")
 @click.option("--quantize", help=f"{', '.join(QUANTIZATIONS)}; the target's default if absent.")
-@click.option("--lowering", type=click.Choice(["fused", "portable"]), help="fused by default.")
-@click.option("--format", "format_", type=click.Choice(["executorch", "torchscript"]), default="executorch")
+@click.option(
+    "--lowering",
+    type=click.Choice(["fused", "portable"]),
+    help="fused: our operators; portable: stock operators only. The target decides by default.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["executorch", "torchscript"]),
+    default="executorch",
+    show_default=True,
+    help="torchscript: a file for runtimes without ExecuTorch.",
+)
 @click.option("--max-length", type=int, default=128, show_default=True, help="Longest input in tokens.")
-@click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the result on, in place of the model's.")
-@click.option("--shared-backbone", is_flag=True, help="One program for all models, and a small file for each task.")
-@click.option("--no-runtime", is_flag=True, help="Leave the native runtime of a device target out.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Texts to validate the result on, instead of the model's own."
+)
+@click.option("--shared-backbone", is_flag=True, help="One program for all models and a small file per task.")
+@click.option("--no-runtime", is_flag=True, help="Leave out the native runtime of a device target.")
 @click.option("--check-reproducible", is_flag=True, help="Compile twice; write nothing unless every byte is the same.")
 @sign_option
 @json_option
@@ -271,7 +299,7 @@ def compile_command(
     as_json: bool, models: tuple[Path, ...], format_: str, no_runtime: bool, check_reproducible: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Compile MODELS to a proved bundle."""
+    """Compile MODELS to a bundle, validated against eager PyTorch."""
     from spartanc.runtime_py.build import require_runtime
 
     if not no_runtime and format_ == "executorch":
@@ -291,7 +319,9 @@ def compile_command(
 @click.option("--text-pair", help="The second text of a two-sentence task.")
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to classify: .jsonl, .csv, .parquet …")
 @click.option("--ids", type=click.Path(path_type=Path), help="safetensors with input_ids and attention_mask.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the answers to this .csv, .jsonl or .parquet too.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write the answers to this .csv, .jsonl or .parquet file."
+)
 @click.option("--task", help="The task of a bundle with a shared backbone.")
 @device_option
 @threads_option
@@ -322,10 +352,10 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled rows: .jsonl, .csv, .parquet …")
 @click.option("--expected", type=click.Path(path_type=Path), help="safetensors with input_ids, attention_mask, logits.")
 @click.option("--task", help="The task of a bundle with a shared backbone.")
-@click.option("--limit", type=click.IntRange(1), help="Take the first N rows only.")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of equal labels asked for.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N rows.")
+@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Required share of equal labels.")
 @click.option("--max-diff", type=click.FloatRange(0), help="Largest logit difference allowed.")
-@click.option("--stages", is_flag=True, help="Compile again stage by stage, and say what each stage costs.")
+@click.option("--stages", is_flag=True, help="Compile again stage by stage and report what each stage costs.")
 @device_option
 @threads_option
 @signature_option
@@ -350,7 +380,9 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
 @click.argument("fleet", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--name", help="The task's name; the model's file name without `.pt` if absent.")
-@click.option("--data", type=click.Path(path_type=Path), help="Texts to prove the task on, in place of the model's.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Texts to validate the task on, instead of the model's own."
+)
 @sign_option
 @signature_option
 @json_option
@@ -400,12 +432,14 @@ def list_command(fleet: Path, as_json: bool, require_signature: Path | None) -> 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--length", type=int, help="Tokens of the input; 128, or the bundle's maximum if that is less.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Another bundle, run in turn with this one.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a report of one page.")
-@click.option("--seconds", type=float, default=20.0, show_default=True, help="Limit of the measured runs.")
-@click.option("--lengths", callback=_numbers, help="Lengths to measure beside, as in `16,32,64`.")
-@click.option("--sweep-threads", callback=_numbers, help="Thread counts to measure beside, as in `1,2,4`.")
-@click.option("--operators", is_flag=True, help="Take the time of every operator too; `--html` does.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Another bundle to compare with, in alternating runs."
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Write a one-page report.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Time limit of the measured runs.")
+@click.option("--lengths", callback=_numbers, help="More lengths to measure, for example `16,32,64`.")
+@click.option("--sweep-threads", callback=_numbers, help="More thread counts to measure, for example `1,2,4`.")
+@click.option("--operators", is_flag=True, help="Also time every operator; implied by `--html`.")
 @click.option("--weight-cache", is_flag=True, help="Switch XNNPACK's weight cache on.")
 @device_option
 @threads_option
@@ -457,7 +491,7 @@ def inspect(path: Path, as_json: bool, require_signature: Path | None) -> None:
 @main.command("android-assets")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The app's assets directory.")
-@click.option("--name", help="What the app calls it; the bundle's directory name by default.")
+@click.option("--name", help="Its name in the app; the bundle's directory name by default.")
 @signature_option
 @json_option
 @reports_errors
@@ -493,16 +527,27 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @click.option(
     "--data", required=True, multiple=True, type=click.Path(path_type=Path), help="Its train, dev and test files."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the runs; kept and added to.")
-@click.option("--methods", default="spartan,houlsby,pfeiffer,lora,head,full", show_default=True)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Directory of the runs; existing runs are kept."
+)
+@click.option(
+    "--methods", default="spartan,houlsby,pfeiffer,lora,head,full", show_default=True, help="What to compare."
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds 0 to N-1.")
-@click.option("--shots", default="all", show_default=True, help="Training rows, as in all,200,32.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True)
-@click.option("--rates", default="1", show_default=True, help="Multiples of the learning rates to choose from.")
-@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Tokens a text.")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows a step.")
+@click.option("--shots", default="all", show_default=True, help="Numbers of training rows, for example `all,200,32`.")
+@click.option(
+    "--epochs", type=click.FloatRange(0, min_open=True), default=3, show_default=True, help="Passes over the rows."
+)
+@click.option(
+    "--rates",
+    default="1",
+    show_default=True,
+    help="Factors of the learning rate to choose from, for example `0.3,1,3`.",
+)
+@click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @precision_option
-@click.option("--layers", type=click.IntRange(1), help="Keep the first N layers of the encoder only.")
+@click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
 @problem_option

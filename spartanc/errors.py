@@ -5,7 +5,7 @@
     ├── UnsupportedModelError 3  a model that spartanc does not know how to compile
     ├── CompileError          4  a stage of the pipeline failed
     ├── MissingToolError      5  a target, toolchain or device is missing
-    └── GateError             6  it ran, and missed what was asked (parity, accuracy, latency, size)
+    └── GateError             6  it ran and missed a gate (parity, accuracy, latency, size)
 
 A message says what was wrong and where, with values in backticks; `hint` says what to do next.
 
