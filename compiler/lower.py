@@ -47,7 +47,7 @@ def xnnpack_partitioner() -> XnnpackPartitioner:
 class Lowered:
     """The bytes of a `.pte` and what became of its operators.
 
-    delegated_nodes: operators inside XNNPACK; delegates: how many pieces they form;
+    delegated_nodes: operators inside XNNPACK; delegates: how many subgraphs they form;
     fallback_ops: operators outside, by name, with their count (ours among them);
     costs: what every operator costs, by its length (spartanc.compiler.costs);
     operators, backends: what a runtime must have to load the program, by ExecuTorch's names.

@@ -62,7 +62,7 @@ def print_targets(rows: list[dict[str, Any]]) -> None:
 
 
 def print_doctor(checks: list[dict[str, Any]]) -> None:
-    table = _table("", "what", "found", "to mend it")
+    table = _table("", "what", "found", "fix")
     for check in checks:
         mark = "[green]ok[/green]" if check["ok"] else "[yellow]--[/yellow]"
         table.add_row(mark, check["name"], escape(check["detail"]), escape(check["hint"] or ""))
@@ -144,28 +144,37 @@ def print_compile(result: dict[str, Any]) -> None:
     parity = result["parity"]
     console.print(f"[bold]{escape(result['bundle'])}[/bold]  for {result['target']}, {result['seconds']:.1f} s")
     table = _table("file", "bytes")
-    for name, count in result["files"].items():
+    for name, count in by_folder(result["files"]).items():
         table.add_row(escape(name), size(count))
     console.print(table)
     console.print(
         f"memories fused    {result['fused_memories']}"
-        + (f", {len(result['skipped'])} left alone" if result["skipped"] else "")
+        + (f", {len(result['skipped'])} skipped" if result["skipped"] else "")
     )
     for each in result["passes"]:
         for skipped in each["skipped"]:
             said = f"{each['name']}: {skipped['node']}, {skipped['reason']}"
-            console.print(f"  left alone      {escape(said)}")
-    console.print(f"in XNNPACK        {result['delegated_nodes']} operators in {result['delegates']} pieces")
-    console.print(f"linears           {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
+            console.print(f"  skipped         {escape(said)}")
+    console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
+    console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     fallback = result["fallback_ops"]
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)
-    console.print(f"outside           {escape(', '.join(shown))}" + (f", and {rest} kinds more" if rest else ""))
+    console.print(f"not delegated     {escape(', '.join(shown))}" + (f", and {rest} more kinds" if rest else ""))
     console.print(f"against eager     {against_eager(parity)}")
     if "backbone_bytes" in result:
         print_fleet(result)
     if result["truncated"]:
-        console.print(f"truncated         {result['truncated']} of the texts were longer than the program takes")
+        console.print(f"truncated         {result['truncated']} texts were longer than the longest input")
+
+
+def by_folder(files: dict[str, int]) -> dict[str, int]:
+    """Bytes of each file at the top, and of each folder with the number of its files."""
+    shown: dict[str, int] = {}
+    for folder in dict.fromkeys(name.partition("/")[0] for name in files):
+        inside = [count for name, count in files.items() if name.startswith(f"{folder}/")]
+        shown[f"{folder}/ ({len(inside)} files)" if inside else folder] = sum(inside) if inside else files[folder]
+    return shown
 
 
 def against_eager(parity: dict[str, Any]) -> str:
