@@ -32,7 +32,10 @@ def model_with_equal_parents(parents: int, top_k: int):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("parents", "top_k"), [(16, 8), (5, 2), (3, 3)])
+@pytest.mark.parametrize(
+    ("parents", "top_k"),
+    [(5, 2), pytest.param(16, 8, marks=pytest.mark.long), pytest.param(3, 3, marks=pytest.mark.long)],
+)
 def test_equal_parents_are_chosen_as_in_eager(parents, top_k, form, tmp_path):
     if parents == 3 and form not in ("fused", "portable"):
         pytest.skip("all parents are chosen: nothing to choose between")
