@@ -91,7 +91,7 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     assert model.labels == ("negative", "positive")
     assert model.problem == "classification"
     assert model.module.segment_separator is None
-    assert len(model.eval_examples) == 32
+    assert len(model.eval_examples) == 40
     assert set(model.eval_examples) <= set(read_examples(files[2]))
     encoder = model.text_encoder(40)
     ids = torch.tensor([encoder.encode("this film was great").ids])
