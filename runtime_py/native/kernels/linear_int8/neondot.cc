@@ -3,6 +3,7 @@
 
 namespace spartan {
 namespace {
+namespace dotprod {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
 struct Strip {
   template <bool kGelu, std::size_t kRows>
@@ -54,8 +55,9 @@ struct Strip {
   }
 };
 
+}  // namespace dotprod
 }  // namespace
 
-const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<Strip>, kByteOfZero};
+const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<dotprod::Strip>, kByteOfZero};
 
 }  // namespace spartan
