@@ -101,8 +101,12 @@ void check_digest(const MappedFile& file, const std::string& what) {
   hash.update(std::string(kDigits, '0').data(), kDigits);
   hash.update(all.data() + kDigestAt + kDigits, all.size() - kDigestAt - kDigits);
   const std::string digest = hash.hex();
-  if (all.substr(kDigestAt, kDigits) != digest) {
-    throw CommandError(what + " has digest `" + digest + "`, its header says another");
+  const std::string_view recorded = all.substr(kDigestAt, kDigits);
+  if (recorded != digest) {
+    // What stands there is shown only if it could be a digest: it may be any bytes.
+    const bool is_hex = recorded.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    const std::string said = is_hex ? "`" + std::string(recorded) + "`" : "another";
+    throw CommandError(what + " has digest `" + digest + "`, its header says " + said);
   }
 }
 
