@@ -432,7 +432,8 @@ def test_int8_tasks_bring_int8_cells_and_an_int8_head(tmp_path):
         assert np.abs(got - expected).max() < 0.1 * float(np.ptp(expected))
 
 
-@pytest.mark.parametrize(("quantize", "tasks"), [("int8", ("three", "pair")), ("int4", ("pair", "score"))])
+# In int4 the random regression `score` keeps a correlation of 0.994 with eager: its gate, 0.999, refuses it.
+@pytest.mark.parametrize(("quantize", "tasks"), [("int8", ("three", "pair")), ("int4", ("pair",))])
 def test_a_quantised_fleet_answers_as_its_tasks_own_bundles(tmp_path, quantize, tasks):
     paths = save_tasks(tiny_tasks("bert"), tmp_path)
     _compile([paths[name] for name in tasks], tmp_path / "fleet", quantize=quantize)
