@@ -35,10 +35,13 @@ def _compile_apart(request: CompileRequest, out: Path) -> None:
     words = [sys.executable, "-m", "spartanc", "compile", *map(str, request.models), "--json"]
     for field in fields(request):
         value = getattr(request, field.name)
-        if field.name in ("models", "twin", "runtime", "out") or value is None or value is False:
+        if field.name in ("models", "twin", "runtime", "out", "columns") or value is None or value is False:
             continue
         option = "--" + field.name.replace("_", "-")
         words += [option] if value is True else [option, str(value)]
+    if request.columns is not None:
+        named = {each.name: getattr(request.columns, each.name) for each in fields(request.columns)}
+        words += [f"--{name}-column={column}" for name, column in named.items() if column is not None]
     words += ["--out", str(out), *([] if request.runtime else ["--no-runtime"])]
 
     environment = os.environ | {"PYTHONHASHSEED": _HASH_SEED}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spartanc.compiler import sealing
+from spartanc.compiler import reproducible
 from spartanc.compiler.sealing import require_identical
 from spartanc.errors import GateError
 from spartanc.models.checkpoint import save_model
@@ -35,7 +35,7 @@ def test_two_compiles_of_one_model_are_byte_identical_and_signed(tmp_path, key):
 
 def test_a_difference_is_named_and_nothing_is_written(tmp_path, monkeypatch):
     save_model(tiny_model(layers=1), tmp_path / "model.pt")
-    monkeypatch.setattr(sealing, "_compile_apart", lambda request, out: write_bundle(out))
+    monkeypatch.setattr(reproducible, "_compile_apart", lambda request, out: write_bundle(out))
     words = ["compile", tmp_path / "model.pt", "--target", "host", "--out", tmp_path / "out", "--max-length", 16]
     result = spartanc(*words, "--check-reproducible")
     assert result.exit_code == 6
