@@ -15,6 +15,7 @@ from spartanc.passes.pipelines import exact_passes
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.stock import StockDevice
+from spartanc.runtime_py.task_file import open_task
 from support.fleets import on_backbone_of
 from support.models import ARCHITECTURES, tiny_model
 
@@ -59,8 +60,10 @@ def require_close(got, expected, tolerance):
 
 
 def answers(bundle, pooled_rows, task=None):
-    device = StockDevice() if bundle.manifest["lowering"] == "portable" else LocalDevice()
-    return device.run(bundle.path, bundle.program, pooled_rows, task=task, keep_padding=True)
+    if bundle.manifest["lowering"] != "portable":
+        return LocalDevice().run(bundle.path, bundle.program, pooled_rows, task=task, keep_padding=True)
+    inputs = open_task(bundle.path / "tasks" / f"{task}.safetensors").tensors if task else None
+    return StockDevice().run(bundle.path, bundle.program, pooled_rows, inputs=inputs, keep_padding=True)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def tiny_tasks(architecture: str) -> dict[str, TrainedModel]:
     models = {
         "three": first,
         "pair": tiny_model(architecture, labels=("x", "y"), spartan=shapes["pair"], seed=5),
-        "score": tiny_model(architecture, problem="regression", spartan=shapes["score"], seed=6),
+        # Of this seed texts differ enough in their scores for int8's noise to be small beside that.
+        "score": tiny_model(architecture, problem="regression", spartan=shapes["score"], seed=20),
     }
     for model in models.values():
         model.eval_examples = tuple(Example(text) for text in TEXTS)
