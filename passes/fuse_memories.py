@@ -13,7 +13,7 @@ from spartanc.passes.dataflow import RULES, SMALLEST, THRESHOLD, Dataflow, leads
 from spartanc.passes.index_notation import Dim, Leaf, Product, Selection, Tensor, selections
 from spartanc.passes.memory_formula import Mismatch, Site, match
 from spartanc.passes.memory_rewrite import refused, replace_by_operator
-from spartanc.passes.program import copy_program, finish
+from spartanc.passes.program import copy_program, finish, functional
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 
@@ -56,8 +56,7 @@ class FuseMemories(GraphPass):
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, FusionReport]:
-        with torch.no_grad():
-            program = copy_program(program.run_decompositions({}))
+        program = copy_program(functional(program))
         matcher = _Matcher(program)
         for site in matcher.sites:
             site.same_x = matcher.rearranged(site.x)

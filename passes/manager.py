@@ -41,10 +41,9 @@ def run_passes(
     """Run `passes` over `program`, comparing the outputs on `rows` before and after each.
 
     given: what holds of `program` already; it is checked again after every pass, as what the passes provide is.
-    scale: the size of outputs below which tolerances are absolute, 1 for logits, ten deviations of a
-    regression's scores. Raises
-    CompileError if the order is wrong, if a property does not hold, or if a pass moved a result by more than its
-    tolerance.
+    scale: the size of outputs below which tolerances are absolute, 1 for logits, ten deviations of a regression's
+    scores. Raises CompileError if the order is wrong, if a property does not hold, or if a pass moved a result by more
+    than its tolerance.
     """
     check_order(passes, given)
     promised = dict(given or {})

@@ -32,6 +32,17 @@ def copy_program(program: ExportedProgram) -> ExportedProgram:
     )
 
 
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """`program` in ATen's functional operators, as passes expect it: as torch.export leaves it, it may write in place.
+
+    One that is functional already is given back as it is: tracing it anew costs seconds and changes nothing.
+    """
+    if program.dialect != "TRAINING":
+        return program
+    with torch.no_grad():
+        return program.run_decompositions({})
+
+
 def constant_tensor(program: ExportedProgram, node: Node) -> torch.Tensor | None:
     """The tensor that a placeholder stands for, or None where `node` is no constant of the program."""
     if node.op != "placeholder":
