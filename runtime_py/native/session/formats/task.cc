@@ -254,8 +254,7 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
   }
   word(metadata, "format", [](std::string_view each) { return each == "spartanc-task"; }, what);
   word(metadata, "format_version", [](std::string_view each) { return each == "1"; }, what);
-  description_ = metadata.find("task")->string();
-  const Json task = Json::parse(description_, what + ": its `task`");
+  const Json task = Json::parse(metadata.find("task")->string(), what + ": its `task`");
   require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"},
                   what + ": its `task`", "pairs");
   if (!is_pairs(task.find("pairs"))) {

@@ -25,7 +25,6 @@ class TaskFile {
   const std::string& name() const { return name_; }
   const std::string& problem() const { return problem_; }
   const std::vector<std::string>& labels() const { return labels_; }
-  const std::string& description() const { return description_; }  // the JSON of the task
   const Probe& probe() const { return *probe_; }
   // Views of the mapped file, in the program's order.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
@@ -35,7 +34,6 @@ class TaskFile {
   std::string name_;
   std::string problem_;
   std::vector<std::string> labels_;
-  std::string description_;
   std::vector<spartan_tensor> tensors_;
   std::optional<Probe> probe_;
 };

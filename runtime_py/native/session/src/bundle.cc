@@ -2,18 +2,10 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
-
 #include "error.h"
 #include "program.h"
 
 namespace spartan {
-
-namespace {
-
-constexpr size_t kMessageSize = 2048;
-
-}  // namespace
 
 Bundle open_bundle(const std::string& path, const std::string& key) {
   struct stat status {};
@@ -37,14 +29,9 @@ Bundle open_bundle(const std::string& path, const std::string& key) {
   bundle.program = spartan_bundle_program(opened);
   size_t bytes = 0;
   const char* text = spartan_bundle_manifest(opened, &bytes);
-  const std::string what = "bundle `" + path + "`";
-  bundle.manifest = Json::parse({text, bytes}, what);
+  bundle.manifest = Json::parse({text, bytes}, "bundle `" + path + "`");
   for (size_t i = 0; i < spartan_bundle_label_count(opened); ++i) {
     bundle.labels.push_back(spartan_bundle_label(opened, i));
-  }
-  if (!is_fleet(bundle)) {
-    const auto longest = static_cast<uint64_t>(spartan_bundle_max_length(opened));
-    bundle.probe.emplace(*bundle.manifest.find("probe"), std::max<size_t>(bundle.labels.size(), 1), longest, what);
   }
   return bundle;
 }

@@ -3,12 +3,10 @@
 #define SPARTAN_SESSION_BUNDLE_H
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "json.h"
-#include "probe.h"
 #include "spartan/bundle.h"
 
 namespace spartan {
@@ -18,7 +16,6 @@ struct Bundle {
   std::string program;                           // path of the program
   Json manifest;                                 // null for a program without a bundle
   std::vector<std::string> labels;               // empty if the manifest names none
-  std::optional<Probe> probe;                    // none of a fleet, whose tasks bring their own, nor of a bare program
 };
 
 // `path` is a bundle's directory or a program's file; with a `key` it must be a bundle that is signed. CommandError if it

@@ -12,6 +12,7 @@
 #include "formats/bundle.h"
 #include "formats/task.h"
 #include "guard.h"
+#include "rows.h"
 
 struct spartan_bundle {
   spartan::BundleFiles files;
@@ -79,23 +80,14 @@ void check_needs(const std::vector<std::string>& names, int32_t (*has)(const cha
   }
 }
 
-spartan_tensor row_of(const std::vector<int64_t>& values) {
-  spartan_tensor tensor{};
-  tensor.dtype = SPARTAN_INT64;
-  tensor.rank = 2;
-  tensor.sizes[0] = 1;
-  tensor.sizes[1] = static_cast<int64_t>(values.size());
-  tensor.data = values.data();
-  tensor.bytes = values.size() * sizeof(int64_t);
-  return tensor;
-}
-
 void run_probe(const spartan::Probe& probe, const std::vector<spartan_tensor>& tensors, spartan_session* session) {
-  std::vector<spartan_tensor> inputs = {row_of(probe.ids()), row_of(probe.mask())};
+  std::vector<spartan_tensor> inputs = {spartan::row_tensor(probe.ids()), spartan::row_tensor(probe.mask())};
   inputs.insert(inputs.end(), tensors.begin(), tensors.end());
   char message[kMessageSize];
   const int32_t status = spartan_run(session, inputs.data(), inputs.size(), message, sizeof message);
-  check(status, (std::string("the probe cannot be run: ") + message).c_str());
+  if (status != SPARTAN_OK) {  // whatever it was, it is the bundle that is refused
+    throw Failure{SPARTAN_REFUSED, std::string("the probe cannot be run: ") + message};
+  }
   spartan_tensor output{};
   check(spartan_output(session, 0, &output), "the program has no output");
   if (output.dtype != SPARTAN_FLOAT32) {
@@ -215,13 +207,6 @@ int32_t spartan_task_tensor(const spartan_task* task, size_t index, spartan_tens
   }
   *tensor = task->file.tensors()[index];
   return SPARTAN_OK;
-}
-
-const char* spartan_task_description(const spartan_task* task, size_t* bytes) {
-  if (bytes != nullptr) {
-    *bytes = task == nullptr ? 0 : task->file.description().size();
-  }
-  return task == nullptr ? nullptr : task->file.description().c_str();
 }
 
 int32_t spartan_open_program(const spartan_bundle* bundle, const spartan_options* options, spartan_session** session,

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "json.h"
+#include "rows.h"
 
 namespace spartan {
 
@@ -20,17 +21,6 @@ std::vector<int64_t> int64_values(const TensorView& tensor) {
     memcpy(values.data(), tensor.data, tensor.bytes);
   }
   return values;
-}
-
-spartan_tensor row_tensor(const std::vector<int64_t>& values) {
-  spartan_tensor tensor{};
-  tensor.dtype = SPARTAN_INT64;
-  tensor.rank = 2;
-  tensor.sizes[0] = 1;
-  tensor.sizes[1] = static_cast<int64_t>(values.size());
-  tensor.data = values.data();
-  tensor.bytes = values.size() * sizeof(int64_t);
-  return tensor;
 }
 
 }  // namespace
@@ -148,16 +138,14 @@ MoreInputs::MoreInputs(const Bundle& bundle, const Options& options) : extra_(op
 }
 
 void MoreInputs::check_probe(Program& program, const Bundle& bundle) const {
-  if (!task_ && (!bundle.probe || extra_.given())) {
+  // Neither a bare program nor a fleet has one, and tensors of a file may be anything.
+  const bool has_none = bundle.handle == nullptr || is_fleet(bundle) || extra_.given();
+  if (!task_ && has_none) {
     return;
   }
-  const Probe& probe = task_ ? task_->probe() : *bundle.probe;
-  try {
-    program.run(inputs_of({probe.ids(), probe.mask()}, tensors()));
-  } catch (const CommandError& error) {
-    throw CommandError(std::string("the probe cannot be run: ") + error.what());
-  }
-  probe.check(program.logits());
+  char message[kMessageSize];
+  const spartan_task* task = task_ ? task_->get() : nullptr;
+  check(spartan_check_probe(bundle.handle.get(), task, program.get(), message, sizeof message), message);
 }
 
 }  // namespace spartan

@@ -8,8 +8,6 @@ namespace spartan {
 
 namespace {
 
-constexpr size_t kMessageSize = 1024;
-
 int exit_code_of(int32_t status) {
   const bool users = status == SPARTAN_BAD_ARGUMENT || status == SPARTAN_BAD_FILE || status == SPARTAN_BAD_PROGRAM ||
                      status == SPARTAN_BAD_INPUT || status == SPARTAN_REFUSED;

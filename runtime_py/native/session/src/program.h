@@ -13,6 +13,8 @@
 
 namespace spartan {
 
+constexpr size_t kMessageSize = 2048;  // of libspartan's messages
+
 // Throws CommandError with `message` for anything but SPARTAN_OK, with the exit code that goes with the status.
 void check(int32_t status, const char* message);
 

@@ -1,18 +1,9 @@
 #include "task.h"
 
-#include <algorithm>
-
 #include "error.h"
-#include "json.h"
 #include "program.h"
 
 namespace spartan {
-
-namespace {
-
-constexpr size_t kMessageSize = 2048;
-
-}  // namespace
 
 Task::Task(const Bundle& bundle, const std::string& name_or_path) {
   if (!is_fleet(bundle)) {
@@ -29,12 +20,6 @@ Task::Task(const Bundle& bundle, const std::string& name_or_path) {
   for (size_t i = 0; i < tensors_.size(); ++i) {
     check(spartan_task_tensor(opened, i, &tensors_[i]), "a task has fewer tensors than it says");
   }
-  size_t bytes = 0;
-  const char* text = spartan_task_description(opened, &bytes);
-  const std::string what = "task `" + name_or_path + "`";
-  const Json task = Json::parse({text, bytes}, what);
-  const auto longest = static_cast<uint64_t>(spartan_bundle_max_length(bundle.handle.get()));
-  probe_.emplace(*task.find("probe"), std::max<size_t>(labels_.size(), 1), longest, what);
 }
 
 }  // namespace spartan

@@ -3,12 +3,10 @@
 #define SPARTAN_SESSION_TASK_H
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "bundle.h"
-#include "probe.h"
 #include "spartan/bundle.h"
 
 namespace spartan {
@@ -22,7 +20,6 @@ class Task {
   // Views of the mapped file, in the program's order.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
   const std::vector<std::string>& labels() const { return labels_; }
-  const Probe& probe() const { return *probe_; }
 
  private:
   struct Close {
@@ -31,7 +28,6 @@ class Task {
   std::unique_ptr<spartan_task, Close> handle_;
   std::vector<spartan_tensor> tensors_;
   std::vector<std::string> labels_;
-  std::optional<Probe> probe_;
 };
 
 }  // namespace spartan

@@ -67,8 +67,6 @@ SPARTAN_API const char* spartan_task_label(const spartan_task* task, size_t inde
 // The inputs of the program after ids and mask, in its order: views of the mapped file.
 SPARTAN_API size_t spartan_task_tensor_count(const spartan_task* task);
 SPARTAN_API int32_t spartan_task_tensor(const spartan_task* task, size_t index, spartan_tensor* tensor);
-// What the file says of itself: JSON text of `bytes` bytes.
-SPARTAN_API const char* spartan_task_description(const spartan_task* task, size_t* bytes);
 
 // Opens the bundle's program as spartan_open does, and holds its inputs to what the manifest says of them: a program
 // states upper bounds only. SPARTAN_BAD_PROGRAM if it needs operators that this library does not have, or if it is not
