@@ -368,12 +368,12 @@ def verify(bundle: Path, as_json: bool, **options: Any) -> None:
     The bundle answers on --device, the model here: labels, logits, accuracy.
     """
     from spartanc.compiler.present import print_verification
-    from spartanc.compiler.verify import verify_bundle
+    from spartanc.compiler.verify import VerifyRequest, verify_bundle
 
-    result = verify_bundle(bundle, **options)
-    print_json(result) if as_json else print_verification(result)
-    if not result["passed"]:
-        raise GateError(f"`{bundle}` on `{options['device']}` missed its gates: {'; '.join(result['reasons'])}")
+    result = verify_bundle(VerifyRequest(bundle=bundle, **options))
+    print_json(result.as_json()) if as_json else print_verification(result.as_json())
+    if not result.passed:
+        raise GateError(f"`{bundle}` on `{options['device']}` missed its gates: {'; '.join(result.reasons)}")
 
 
 @main.command("add-task")

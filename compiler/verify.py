@@ -13,6 +13,7 @@ from spartanc.compiler.proof import DEFAULT_GATES, Gates, eager_logits, missed, 
 from spartanc.compiler.quality import measures
 from spartanc.compiler.run import choose_task, name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
+from spartanc.compiler.verify_result import VerifyResult
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
@@ -22,61 +23,89 @@ from spartanc.runtime_py.devices.catalogue import device_for
 WORST_ROWS = 5
 
 
-def verify_bundle(
-    path: Path,
-    *,
-    model: Path | None = None,
-    data: Path | None = None,
-    columns: Columns | None = None,
-    expected: Path | None = None,
-    task: str | None = None,
-    limit: int | None = None,
-    min_agreement: float | None = None,
-    max_diff: float | None = None,
-    device: str = "local",
-    threads: int | None = None,
-    stages: bool = False,
-    require_signature: Path | None = None,
-) -> dict[str, Any]:
-    """The JSON of `spartanc verify`; `passed` says whether the gates were met.
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """What to verify, against what, and where.
 
+    model, data: the model that the bundle was made of, and labelled rows; or expected: recorded ids and logits.
+    limit: rows to take. min_agreement (0 to 1), max_diff (of logits): asked in place of the scheme's own gates.
     stages: also walk the pipeline, see `spartanc.compiler.stages`; needs `model` and `data`.
+    require_signature: a public key. Raises UsageError where these don't go together.
     """
-    if (expected is None) == (model is None or data is None):
-        raise UsageError("give either `--model` and `--data`, or `--expected`")
-    if stages and expected is not None:
-        raise UsageError("`--stages` compiles the model again stage by stage", hint="give `--model` and `--data`")
-    bundle = open_bundle(path, require_signature=require_signature, recheck=True)
-    if stages:
-        # Lowering takes seconds to import, and only this part of the command needs it.
-        from spartanc.compiler.stages import require_stages, walk_stages
 
-        require_stages(bundle)
-    of_task = choose_task(bundle, task)
-    if of_task is not None:
-        bundle = bundle.for_task(of_task.problem, of_task.labels, of_task.pairs)
-    gates = _gates(DEFAULT_GATES[bundle.quantization], min_agreement, max_diff)
-    if expected is not None:
-        compared = _recorded(expected, bundle.vocabulary_size, limit)
-    else:
-        assert model is not None and data is not None
-        compared = _computed(bundle, model, data, columns, limit)
-    chosen = device_for(bundle, device)
-    got = chosen.run(bundle.path, bundle.program, compared.rows, threads=threads, task=name_or_path(bundle, task))
+    bundle: Path
+    model: Path | None = None
+    data: Path | None = None
+    columns: Columns | None = None
+    expected: Path | None = None
+    task: str | None = None
+    limit: int | None = None
+    min_agreement: float | None = None
+    max_diff: float | None = None
+    device: str = "local"
+    threads: int | None = None
+    stages: bool = False
+    require_signature: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.expected is None) == (self.model is None or self.data is None):
+            raise UsageError("give either `--model` and `--data`, or `--expected`")
+        if self.stages and self.expected is not None:
+            raise UsageError("`--stages` compiles the model again stage by stage", hint="give `--model` and `--data`")
+
+    def gates(self, defaults: Gates) -> Gates:
+        """What is asked by hand takes the place of the default."""
+        if self.min_agreement is not None:
+            defaults = replace(defaults, label_agreement=self.min_agreement, agreement_asked=True)
+        return defaults if self.max_diff is None else replace(defaults, max_abs_diff=self.max_diff, diff_asked=True)
+
+
+def verify_bundle(request: VerifyRequest) -> VerifyResult:
+    """What `spartanc verify` gives; `passed` says whether the gates were met.
+
+    Raises UsageError for wrong input or an altered bundle, MissingToolError where the device can't be reached.
+    """
+    bundle = _opened(request)
+    gates = request.gates(DEFAULT_GATES[bundle.quantization])
+    compared = _compared(bundle, request)
+    device = device_for(bundle, request.device)
+    task = name_or_path(bundle, request.task)
+    got = device.run(bundle.path, bundle.program, compared.rows, threads=request.threads, task=task)
     if len(got[0]) != len(compared.reference[0]):
-        raise UsageError(f"`{path}` gives {len(got[0])} logits, the reference has {len(compared.reference[0])}")
+        raise UsageError(f"`{bundle.path}` gives {len(got[0])} logits, the reference has {len(compared.reference[0])}")
     result = {
-        "bundle": str(path),
-        "device": device,
-        "emulated": chosen.emulated,
+        "bundle": str(bundle.path),
+        "device": request.device,
+        "emulated": device.emulated,
         **_judged(bundle, compared, got, gates),
     }
-    if stages:
+    if request.stages:
+        # Lowering takes seconds to import, and only this part of the command needs it.
+        from spartanc.compiler.stages import walk_stages
+
         assert compared.model is not None
         result |= walk_stages(
-            bundle, compared.model, compared.examples, compared.rows, got, gates=gates, device=chosen, threads=threads
+            bundle,
+            compared.model,
+            compared.examples,
+            compared.rows,
+            got,
+            gates=gates,
+            device=device,
+            threads=request.threads,
         )
-    return result
+    return VerifyResult.of(result)
+
+
+def _opened(request: VerifyRequest) -> Bundle:
+    """The bundle, as one of the chosen task's kind."""
+    bundle = open_bundle(request.bundle, require_signature=request.require_signature, recheck=True)
+    if request.stages:
+        from spartanc.compiler.stages import require_stages
+
+        require_stages(bundle)
+    task = choose_task(bundle, request.task)
+    return bundle if task is None else bundle.for_task(task.problem, task.labels, task.pairs)
 
 
 @dataclass(frozen=True)
@@ -88,6 +117,13 @@ class _Compared:
     examples: list[Example] = field(default_factory=list)
     truncated: int = 0
     model: TrainedModel | None = None
+
+
+def _compared(bundle: Bundle, request: VerifyRequest) -> _Compared:
+    if request.expected is not None:
+        return _recorded(request.expected, bundle.vocabulary_size, request.limit)
+    assert request.model is not None and request.data is not None
+    return _computed(bundle, request.model, request.data, request.columns, request.limit)
 
 
 def _computed(bundle: Bundle, model: Path, data: Path, columns: Columns | None, limit: int | None) -> _Compared:
@@ -138,13 +174,6 @@ def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list
     """What both sides make of the labels, as in `accuracy_eager`; recorded logits come without any."""
     sides = {side: measures(bundle, examples, logits) for side, logits in (("eager", reference), ("device", got))}
     return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
-
-
-def _gates(defaults: Gates, min_agreement: float | None, max_diff: float | None) -> Gates:
-    """What is asked by hand takes the place of the default."""
-    if min_agreement is not None:
-        defaults = replace(defaults, label_agreement=min_agreement, agreement_asked=True)
-    return defaults if max_diff is None else replace(defaults, max_abs_diff=max_diff, diff_asked=True)
 
 
 def _comparison(parity: Parity) -> dict[str, Any]:

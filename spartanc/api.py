@@ -131,26 +131,26 @@ def verify(
     or an altered bundle, MissingToolError if the device can't be reached.
     """
     with _as_library(progress):
-        from spartanc.compiler.verify import verify_bundle
-        from spartanc.compiler.verify_result import VerifyResult
+        from spartanc.compiler.verify import VerifyRequest, verify_bundle
         from spartanc.runtime_py.data import Columns
 
-        found = verify_bundle(
-            Path(bundle),
-            model=_path(model),
-            data=_path(data),
-            columns=Columns(text_column, pair_column, label_column),
-            expected=_path(expected),
-            task=task,
-            limit=limit,
-            min_agreement=min_agreement,
-            max_diff=max_diff,
-            device=device,
-            threads=threads,
-            stages=stages,
-            require_signature=_path(require_signature),
+        return verify_bundle(
+            VerifyRequest(
+                bundle=Path(bundle),
+                model=_path(model),
+                data=_path(data),
+                columns=Columns(text_column, pair_column, label_column),
+                expected=_path(expected),
+                task=task,
+                limit=limit,
+                min_agreement=min_agreement,
+                max_diff=max_diff,
+                device=device,
+                threads=threads,
+                stages=stages,
+                require_signature=_path(require_signature),
+            )
         )
-        return VerifyResult.of(found)
 
 
 def bench(
@@ -288,15 +288,11 @@ def train(
             resume=resume,
             overwrite=overwrite,
         )
-        return train_model(request, None if progress else _say_nothing)
+        return train_model(request)
 
 
 def _path(path: StrPath | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _say_nothing(_line: str) -> None:
-    pass
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.proof import eager_logits
 from spartanc.compiler.run import run_bundle
 from spartanc.compiler.samples import random_rows
-from spartanc.compiler.verify import verify_bundle
+from spartanc.compiler.verify import VerifyRequest, verify_bundle
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
@@ -131,7 +131,11 @@ def test_a_task_keeps_how_many_texts_it_takes(made, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps(two | {"label": "a"}) + "\n")
     _refused("line 1: a second text", run_bundle, fleet, data=rows, task="three")
-    _refused("line 1: a second text", verify_bundle, fleet, model=made[1]["three"], data=rows, task="three")
+    _refused(
+        "line 1: a second text",
+        verify_bundle,
+        VerifyRequest(bundle=fleet, model=made[1]["three"], data=rows, task="three"),
+    )
 
 
 def test_classify_takes_a_list_of_texts_and_names_the_row_that_it_cannot_answer(made):
