@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.files import file_digest
 from spartanc.errors import UsageError
-from spartanc.runtime_py.bundle import MANIFEST, MANIFEST_DIGEST, TOKENIZER, Bundle, file_digest, open_bundle
+from spartanc.runtime_py.bundle import MANIFEST, MANIFEST_DIGEST, TOKENIZER, Bundle, open_bundle
 from spartanc.runtime_py.signature import SIGNATURE
 
 FOLDER = "bundles"

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.files import file_digest
 from spartanc.base.locks import claimed
 from spartanc.errors import CompileError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import (
@@ -28,7 +29,6 @@ from spartanc.runtime_py.bundle import (
     FORMAT_VERSION,
     MANIFEST,
     MANIFEST_DIGEST,
-    file_digest,
     manifest_digest_line,
 )
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key

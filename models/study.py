@@ -26,7 +26,9 @@ from typing import Any
 
 import torch
 
+from spartanc.base.files import write_whole
 from spartanc.base.quiet import hush
+from spartanc.base.results import Result
 from spartanc.errors import CompileError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
@@ -133,7 +135,7 @@ class StudyPlan:
 
 
 @dataclass(frozen=True)
-class StudyResult:
+class StudyResult(Result):
     """complete: whether every run is done; runs: how many are. table, means: rows as `study_table` makes them."""
 
     out: str
@@ -141,9 +143,6 @@ class StudyResult:
     runs: int
     table: list[dict[str, Any]]
     means: list[dict[str, Any]]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> StudyResult:
@@ -163,7 +162,7 @@ def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> Study
     table = summarise(done, steps)
     result = StudyResult(str(plan.out), complete, len(done), table, means(table))
     if plan.page is not None and rank == 0:
-        plan.page.write_text(render(result.as_json(), done), encoding="utf-8")
+        write_whole(plan.page, render(result.as_json(), done))
     return result
 
 

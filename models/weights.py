@@ -5,7 +5,6 @@ Nothing but weights is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -26,13 +25,9 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
     Raises UsageError where a file or a tensor of the index is missing, or cannot be read.
     """
-    for name in _WEIGHTS:
-        if (directory / name).exists():
-            return read_tensors(directory / name)
-    for name in _WEIGHTS:
-        index = directory / f"{name}.index.json"
-        if index.exists():
-            return _read_shards(index)
+    found = _weights_or_index(directory)
+    if found is not None:
+        return _read_shards(found) if found.suffix == ".json" else read_tensors(found)
     explain_directory(directory)
     raise UsageError(
         f"`{directory}` holds neither model.safetensors nor pytorch_model.bin",
@@ -40,22 +35,18 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
     )
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def weight_files(directory: Path) -> list[Path]:
     """The files that `read_weights` reads, the index of shards first."""
-    for name in _WEIGHTS:
-        if (directory / name).exists():
-            return [directory / name]
-    for name in _WEIGHTS:
-        index = directory / f"{name}.index.json"
-        if index.exists():
-            return [index, *(directory / shard for shard in sorted(set(_weight_map(index).values())))]
-    return []
+    found = _weights_or_index(directory)
+    if found is None or found.suffix != ".json":
+        return [] if found is None else [found]
+    return [found, *(directory / shard for shard in sorted(set(_weight_map(found).values())))]
+
+
+def _weights_or_index(directory: Path) -> Path | None:
+    """The file of all weights, else the index of their shards."""
+    names = (*_WEIGHTS, *(f"{name}.index.json" for name in _WEIGHTS))
+    return next((directory / name for name in names if (directory / name).exists()), None)
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory, locked
+from spartanc.base.files import write_whole
 from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
 from spartanc.errors import CompileError, MissingToolError
@@ -185,9 +186,7 @@ def _note_sources(finished: Path) -> None:
     """Beside the runtime: what it was built from, for processes that lack the rest of its key."""
     note = finished.with_name(finished.name + _NOTE)
     if finished.name.startswith("host-") and not note.is_file():
-        scratch = note.with_name(f"{note.name}.{os.getpid()}")
-        scratch.write_text(_sources_digest().hexdigest())
-        scratch.replace(note)
+        write_whole(note, _sources_digest().hexdigest())
 
 
 def _sources_digest() -> hashlib._Hash:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory
+from spartanc.base.files import whole_path
 from spartanc.errors import CompileError
 from spartanc.runtime_py.board_model.blocks import Counts, difference, read_counts
 from spartanc.runtime_py.board_model.tools import EMULATOR, fixed_addresses, missing_to_count, require
@@ -84,12 +85,9 @@ def blocks_plugin() -> Path:
     finished = cache_directory() / "emulation" / f"blocks-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if finished.is_file():
         return finished
-    finished.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=finished.parent) as scratch:
-        made = Path(scratch) / finished.name
+    with whole_path(finished) as made:
         words = [require_compiler(), "-x", "c", "-O2", "-shared", "-fPIC", "-fvisibility=hidden"]
         done = subprocess.run([*words, "-o", str(made), str(_SOURCE)], capture_output=True, text=True)
         if done.returncode != 0:
             raise CompileError(f"the block counter could not be built: {done.stderr.strip()[-300:]}")
-        os.replace(made, finished)
     return finished

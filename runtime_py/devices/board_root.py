@@ -7,12 +7,10 @@ take every Arm core for an unknown one, so that what runs is not what the board 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory, locked
+from spartanc.base.files import whole_folder
 from spartanc.base.targets.cpuinfo import board_files
 from spartanc.base.targets.target import Target
 from spartanc.base.toolchain import AARCH64
@@ -34,19 +32,12 @@ def board_root(target: Target, libraries: Path = AARCH64.sysroot) -> Path:
         return root
     with locked("boards"):
         if not root.is_dir():
-            root.parent.mkdir(exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix="board-", dir=root.parent))
-            try:
+            with whole_folder(root) as made:
                 _fill(made, files, {name: libraries / name for name in links})
-                os.rename(made, root)
-            except BaseException:
-                shutil.rmtree(made, ignore_errors=True)
-                raise
     return root
 
 
 def _fill(root: Path, files: dict[str, str], links: dict[str, Path]) -> None:
-    root.chmod(0o755)
     for path, text in files.items():
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ The device needs a POSIX shell and the usual small commands (ls, ln, find, sha25
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import secrets
 import shlex
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from spartanc.base.files import file_digest
 from spartanc.errors import SpartancError
 from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, board_runtime_files
@@ -85,7 +85,7 @@ class RemotePlace(Place):
 
     def put_files(self, files: dict[str, Path]) -> None:
         """Make local files available as `job`/name; sends what the device does not hold yet."""
-        digests = {name: _digest(path) for name, path in files.items()}
+        digests = {name: file_digest(path) for name, path in files.items()}
         missing = {digest: files[name] for name, digest in digests.items() if digest not in self._present}
         if missing:
             self._send(missing)
@@ -181,8 +181,3 @@ def _runtime_files(bundle: Path, machine: str, device: str) -> dict[str, Path]:
 def _quoted(word: str) -> str:
     """For the device's shell; a leading $HOME is the device's."""
     return f'"$HOME"{shlex.quote(word[5:])}' if word.startswith("$HOME") else shlex.quote(word)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from spartanc.base.files import file_digest
 from spartanc.errors import MissingToolError
 
 
@@ -37,7 +37,7 @@ def download(requirement: str, sha256: str, folder: Path, *, what: str, hint: st
     if done.returncode != 0 or len(wheels) != 1:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise MissingToolError(f"pip could not bring {what}: {said[-1] if said else 'it said nothing'}", hint=hint)
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    digest = file_digest(wheels[0])
     if digest != sha256:
         raise MissingToolError(f"`{wheels[0].name}` has digest `{digest}`, not the pinned `{sha256}`; it was not used")
     return wheels[0]

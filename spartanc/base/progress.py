@@ -23,10 +23,15 @@ def silenced() -> Iterator[None]:
         _is_silenced.reset(token)
 
 
+def is_silenced() -> bool:
+    """Whether progress is not to be shown in this thread."""
+    return _is_silenced.get()
+
+
 def say(text: str) -> None:
     """One line for the reader; never results."""
     if not _is_silenced.get():
-        _console.print(text, markup=False)
+        _console.print(text, markup=False, soft_wrap=True)  # a log's lines are as long as they are
 
 
 @contextmanager

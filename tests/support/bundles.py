@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.files import file_digest
 from spartanc.runtime_py.bundle import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
     MANIFEST_DIGEST,
-    file_digest,
     manifest_digest_line,
 )
 from spartanc.runtime_py.devices.local import LocalDevice

@@ -19,7 +19,6 @@ ANDROID_ARM64 = Target(
     clock_mhz=2000,
     cache=Cache(l1d=32 << 10, l2=256 << 10, l2_shared=False),
     qemu_cpu="cortex-a76",
-    mca_cpu="neoverse-n1",
     oldest_glibc=None,
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 8, "int8": 32},

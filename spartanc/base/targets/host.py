@@ -64,7 +64,6 @@ def host() -> Target:
             l2_shared=False,
         ),
         qemu_cpu=None,
-        mca_cpu=None,
         oldest_glibc=None,
         default_quantization="none",
         peak_macs_per_cycle={"fp32": 16, "int8": 64},

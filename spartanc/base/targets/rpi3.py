@@ -15,7 +15,6 @@ RPI3 = Target(
     clock_mhz=1200,
     cache=Cache(l1d=32 << 10, l2=512 << 10, l2_shared=True),
     qemu_cpu="cortex-a53",
-    mca_cpu="cortex-a53",
     oldest_glibc=RASPBERRY_PI_OS_GLIBC,
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 4, "int8": 8},

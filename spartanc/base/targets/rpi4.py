@@ -15,7 +15,6 @@ RPI4 = Target(
     clock_mhz=1500,
     cache=Cache(l1d=32 << 10, l2=1 << 20, l2_shared=True),
     qemu_cpu="cortex-a72",
-    mca_cpu="cortex-a72",
     oldest_glibc=RASPBERRY_PI_OS_GLIBC,
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 4, "int8": 8},

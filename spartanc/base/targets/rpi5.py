@@ -15,7 +15,6 @@ RPI5 = Target(
     clock_mhz=2400,
     cache=Cache(l1d=64 << 10, l2=512 << 10, l2_shared=False),
     qemu_cpu="cortex-a76",
-    mca_cpu="neoverse-n1",
     oldest_glibc=RASPBERRY_PI_OS_GLIBC,
     default_quantization="int8",
     peak_macs_per_cycle={"fp32": 8, "int8": 32},

@@ -51,7 +51,6 @@ class Target:
     clock_mhz: int
     cache: Cache
     qemu_cpu: str | None
-    mca_cpu: str | None
     oldest_glibc: tuple[int, int] | None
     default_quantization: str
     peak_macs_per_cycle: dict[str, float]
