@@ -11,7 +11,6 @@ import numpy as np
 from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.samples import read_ids, row
 from spartanc.errors import UsageError
-from spartanc.runtime_py.answer import answer
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Columns, Example, read_examples, require_texts
 from spartanc.runtime_py.data.example import make_example
@@ -76,7 +75,7 @@ def answer_rows(
         bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task)
     )
     if ids is not None:
-        return _finished([{"text": None} | answer(bundle, each) for each in logits], [], out)
+        return _finished([{"text": None} | bundle.answer(each) for each in logits], [], out)
     answers = [_answer(bundle, *each) for each in zip(examples, encoded, logits, strict=True)]
     return _finished(answers, _notes(bundle, examples, encoded, logits), out)
 
@@ -91,7 +90,7 @@ def _finished(answers: list[dict[str, Any]], notes: list[str], out: Path | None)
 def _answer(bundle: Bundle, example: Example, encoded: Encoded, logits: np.ndarray) -> dict[str, Any]:
     texts = {"text": example.text} | ({} if example.text_pair is None else {"text_pair": example.text_pair})
     expected = {} if example.label is None else {"expected": example.label}
-    return texts | answer(bundle, logits) | expected | {"truncated": encoded.truncated}
+    return texts | bundle.answer(logits) | expected | {"truncated": encoded.truncated}
 
 
 def _notes(bundle: Bundle, examples: list[Example], encoded: list[Encoded], logits: list[np.ndarray]) -> list[str]:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from spartanc.base.files import file_digest
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
 from spartanc.runtime_py.fleet_interface import HEX_DIGEST, read_interface
@@ -42,7 +45,6 @@ _INPUTS = ("input_ids", "attention_mask")
 LONGEST_NAME = 512  # bytes of UTF-8
 DEEPEST_FOLDER = 16
 TOKENIZER_LIMIT = 64 << 20  # bytes
-_CHUNK = 1 << 20
 _RESERVED = (MANIFEST, MANIFEST_DIGEST, SIGNATURE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _REQUIRED = {
@@ -84,6 +86,10 @@ class Bundle:
         """Of a bundle with one task, or of a fleet's `for_task`."""
         return find_task_type(self.manifest["problem"])
 
+    def answer(self, logits_C: np.ndarray) -> dict[str, Any]:
+        """What the bundle's task says of one row's logits, see `TaskType.answer`."""
+        return self.task_type.answer(logits_C, self.labels)
+
     @property
     def is_fleet(self) -> bool:
         """Whether the program takes the tensors of a task, of which the bundle holds several."""
@@ -124,14 +130,6 @@ class Bundle:
     @property
     def quantization(self) -> str:
         return self.manifest["quantization"]
-
-
-def file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def open_bundle(path: str | Path, *, require_signature: Path | None = None, recheck: bool = False) -> Bundle:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spartanc.errors import UsageError
-from spartanc.runtime_py.answer import answer
-from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.data import Example, as_examples, require_texts
 from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.ids import check_ids
@@ -39,8 +38,6 @@ from spartanc.runtime_py.session_pool import SessionPool
 from spartanc.runtime_py.task_file import TaskFile, check_probe, find_task
 from spartanc.runtime_py.text import TextEncoder
 from spartanc.runtime_py.trial import COMMAND, try_apart
-
-LIBRARY = "libspartan.so"
 
 TaskName = str | os.PathLike[str]  # a task of the fleet, or the path of a task's file
 
@@ -57,49 +54,11 @@ class OpenTask:
     file: TaskFile | None = None
 
     def answer(self, logits_C: np.ndarray) -> dict[str, Any]:
-        return answer(self.bundle, logits_C)
-
-
-def load(
-    bundle: str | os.PathLike[str],
-    *,
-    threads: int | None = None,
-    sessions: int = 1,
-    require_signature: str | os.PathLike[str] | None = None,
-) -> Classifier:
-    """Check the bundle, or fleet, at `bundle` whole and load its program into this process.
-
-    threads: of the pool that all sessions of this process share; one a processor by default.
-    sessions: how many rows may run at once; threads beyond that wait.
-    require_signature: a public key; the bundle must be signed with its other half.
-
-    The bundle's own native runtime is used if it is for this processor, else this machine's, which is built the first
-    time (with a C++ compiler, from an installation with executorch).
-
-    Raises UsageError if the bundle is altered, not signed as required, or can't be loaded; MissingToolError if there is
-    no native runtime for this machine.
-    """
-    from spartanc.runtime_py.local_runtime import local_runtime  # boards, which have a library, have no such module
-
-    key = None if require_signature is None else Path(require_signature)
-    opened = open_bundle(Path(bundle), require_signature=key)
-    require_native(opened)
-    opened = replace(opened, path=opened.path.absolute())  # tasks are opened later, wherever the program is by then
-    library = local_runtime(opened.path) / LIBRARY
-    return Classifier(opened, library=library, threads=threads, sessions=sessions)
-
-
-def require_native(bundle: Bundle) -> None:
-    """Raise UsageError if the program of `bundle` is none that a session can run."""
-    if bundle.manifest.get("program_format", "executorch") != "executorch":
-        raise UsageError(
-            f"`{bundle.path}` holds a TorchScript program, which spartanc's runtime doesn't run",
-            hint="load it with torch.jit.load, or compile with `--format executorch`",
-        )
+        return self.bundle.answer(logits_C)
 
 
 class Classifier:
-    """A loaded bundle; `load` makes one. Use as a context manager, or call `close`."""
+    """A loaded bundle; `spartanc.load` makes one. Use as a context manager, or call `close`."""
 
     def __init__(self, bundle: Bundle, *, library: Path, threads: int | None = None, sessions: int = 1) -> None:
         """Load the program of `bundle`, which was checked, with the native library at `library`.

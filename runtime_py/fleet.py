@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from spartanc.errors import UsageError
+from spartanc.runtime_py.build import LIBRARY
 from spartanc.runtime_py.bundle import open_bundle
-from spartanc.runtime_py.classifier import LIBRARY, Classifier, OpenTask, TaskName, as_texts
+from spartanc.runtime_py.classifier import Classifier, OpenTask, TaskName, as_texts
+from spartanc.runtime_py.local_runtime import local_runtime
 from spartanc.runtime_py.prediction import Text
 from spartanc.runtime_py.session import Session
 
@@ -48,7 +50,7 @@ class Fleet:
         self.bundle = open_bundle(path, require_signature=require_signature)
         if not self.bundle.is_fleet:
             raise UsageError(f"`{path}` holds one task over a backbone of its own, so it is no fleet")
-        where = _local_library(self.bundle.path) if library is None else Path(library)
+        where = local_runtime(self.bundle.path) / LIBRARY if library is None else Path(library)
         self._model = Classifier(self.bundle, library=where, threads=threads, sessions=sessions)
 
     def __enter__(self) -> Fleet:
@@ -86,9 +88,3 @@ class Fleet:
     def logits(self, rows: Sequence[Row], task: TaskName | Sequence[TaskName]) -> list[np.ndarray]:
         """Logits float32 [C] of every row of ids and mask, in order; task as for `classify`."""
         return self._model.rows(rows, task)
-
-
-def _local_library(bundle: Path) -> Path:
-    from spartanc.runtime_py.local_runtime import local_runtime  # boards, which give `library`, have no such module
-
-    return local_runtime(bundle) / LIBRARY

@@ -20,7 +20,7 @@ from spartanc.errors import SpartancError
 if TYPE_CHECKING:
     from spartanc.api import bench, compile, train, verify
     from spartanc.passes.fuse_memories import fuse_memories
-    from spartanc.runtime_py.classifier import load
+    from spartanc.runtime_py.loading import load
     from spartanc.runtime_py.prediction import Prediction
 
 __all__ = [
@@ -41,7 +41,7 @@ _HOMES = {
     "bench": "spartanc.api",
     "compile": "spartanc.api",
     "fuse_memories": "spartanc.passes.fuse_memories",
-    "load": "spartanc.runtime_py.classifier",
+    "load": "spartanc.runtime_py.loading",
     "train": "spartanc.api",
     "verify": "spartanc.api",
 }

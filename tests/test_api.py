@@ -234,7 +234,14 @@ def test_verify_and_bench_give_typed_results(program, tmp_path):
 def test_the_interface_is_typed():
     """`mypy --strict` takes the public modules and a program that uses them; wrong uses are errors."""
     pytest.importorskip("mypy")
-    public = ["__init__.py", "api.py", "errors.py", "runtime_py/classifier.py", "runtime_py/prediction.py"]
+    public = [
+        "__init__.py",
+        "api.py",
+        "errors.py",
+        "runtime_py/classifier.py",
+        "runtime_py/loading.py",
+        "runtime_py/prediction.py",
+    ]
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file", "pyproject.toml"]
     command += [f"spartanc/{name}" for name in public] + ["tests/typing/api_user.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

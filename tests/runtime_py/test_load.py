@@ -16,8 +16,8 @@ import torch
 
 from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import save_model
-from spartanc.runtime_py.classifier import load
 from spartanc.runtime_py.fleet import Fleet
+from spartanc.runtime_py.loading import load
 from spartanc.runtime_py.prediction import Prediction
 from support.compiled import MAX_LENGTH, TEXTS, compile_both, eager_of, softmax
 from support.models import tiny_model
@@ -398,7 +398,8 @@ for step in steps:
         from pathlib import Path
         from spartanc.errors import SpartancError
         from spartanc.runtime_py.bundle import open_bundle
-        from spartanc.runtime_py.classifier import Classifier, load
+        from spartanc.runtime_py.classifier import Classifier
+        from spartanc.runtime_py.loading import load
         if step == "load":
             model = load(bundle, threads=1)
         if step == "copy":

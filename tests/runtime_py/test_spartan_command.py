@@ -245,7 +245,8 @@ def test_a_bundle_answers_with_its_labels(bundle, spartan, ids):
     "change", ["program", "manifest", "other-file", "missing", "too-many", "link", "no-digest", "escape", "own"]
 )
 def test_an_altered_bundle_is_not_loaded(bundle, spartan, ids, change):
-    from spartanc.runtime_py.bundle import file_digest, manifest_digest_line
+    from spartanc.base.files import file_digest
+    from spartanc.runtime_py.bundle import manifest_digest_line
 
     if change == "program":
         data = bytearray((bundle / "model.pte").read_bytes())
