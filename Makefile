@@ -13,7 +13,7 @@ HARNESS_SECONDS ?= 60
 
 # command or file that shows a package is there = the Debian package that brings it
 SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-static=qemu-user-static
-TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless llvm-mca=llvm \
+TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless \
   qemu-aarch64=qemu-user llvm-mca-19=llvm-19
 LONG := chromium=chromium debootstrap=debootstrap
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
