@@ -183,7 +183,7 @@ def against_eager(parity: dict[str, Any]) -> str:
     if parity.get("interval") and parity["label_agreement"] is not None:
         low, high = parity["interval"]
         said.insert(0, f"labels agree on {parity['label_agreement']:.2%} of {parity['texts']} texts")
-        said.append(f"true share {low:.1%} to {high:.1%}")
+        said.append(f"95% interval {low:.1%} to {high:.1%}")
     elif parity["label_agreement"] is not None:
         said.insert(0, f"labels agree on {parity['label_agreement']:.2%}")
     if parity.get("correlation") is not None:
@@ -223,7 +223,7 @@ def print_verification(result: dict[str, Any]) -> None:
         if value is not None and (name in _SHOWN or name.endswith(("_eager", "_device"))):
             table.add_row(name.replace("_", " "), f"{value:.5g}" if isinstance(value, float) else str(value))
     if result["interval"] is not None:
-        table.add_row("true value, 95% sure", " to ".join(f"{bound:.4f}" for bound in result["interval"]))
+        table.add_row("95% interval", " to ".join(f"{bound:.4f}" for bound in result["interval"]))
     for name, each in _below(result):
         table.add_row(f"of class {escape(name)}", f"{each['label_agreement']:.4f} of {each['texts']}")
     console = _console()

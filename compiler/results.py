@@ -8,24 +8,16 @@ from typing import Any
 from spartanc.base.results import OPTIONAL, Result
 
 
-@dataclass(frozen=True)
-class CompileResult(Result):
-    """Of `spartanc compile`.
+@dataclass(frozen=True, kw_only=True)
+class WhatWasDone(Result):
+    """What a compile did, and left undone: in its result and in the manifest alike.
 
-    bundle: the directory. files: sizes in bytes. seconds: of the whole compile. truncated: evaluation texts longer than
-    the program takes. fused_memories, skipped: memories found in the model, and those left as they were, with `node`
-    and `reason`. delegated_nodes, delegates: operators that XNNPACK runs, and in how many subgraphs; fallback_ops: the
-    others, with their counts. operators, backends: what a runtime needs. costs: of every operator
-    (`spartanc.compiler.costs`). parity: with eager PyTorch. emulated: device, rows and largest difference of the run on
-    the target's processor under qemu. passes: the report of each. A shared backbone alone has
-    bounds (the sizes that tasks may have), the bytes of backbone, tasks and separate programs, and tasks.
-    reproducible: with `--check-reproducible`.
+    fused_memories, skipped: memories found in the model, and those left as they were, with `node` and `reason`.
+    delegated_nodes, delegates: operators that XNNPACK runs, and in how many subgraphs; fallback_ops: the others, with
+    their counts. operators, backends: what a runtime needs. costs: of every operator (`spartanc.compiler.costs`).
+    parity: with eager PyTorch. passes: the report of each.
     """
 
-    bundle: str
-    files: dict[str, int]
-    seconds: float
-    truncated: int
     target: str
     quantization: str
     lowering: str
@@ -40,6 +32,22 @@ class CompileResult(Result):
     costs: list[dict[str, Any]]
     parity: dict[str, Any]
     passes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileResult(WhatWasDone):
+    """Of `spartanc compile`.
+
+    bundle: the directory. files: sizes in bytes. seconds: of the whole compile. truncated: evaluation texts longer than
+    the program takes. emulated: device, rows and largest difference of the run on the target's processor under qemu.
+    bounds, tasks and the sums of bytes: of a shared backbone alone; bounds are the sizes that tasks may have.
+    reproducible: with `--check-reproducible`.
+    """
+
+    bundle: str
+    files: dict[str, int]
+    seconds: float
+    truncated: int
     emulated: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     bounds: dict[str, list[int]] | None = field(default=None, metadata=OPTIONAL)
     backbone_bytes: int | None = field(default=None, metadata=OPTIONAL)
@@ -49,12 +57,12 @@ class CompileResult(Result):
     reproducible: bool | None = field(default=None, metadata=OPTIONAL)
 
 
-@dataclass(frozen=True)
-class Manifest(Result):
+@dataclass(frozen=True, kw_only=True)
+class Manifest(WhatWasDone):
     """`manifest.json` but for its format and its files, which are added when it is written.
 
-    versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature. The
-    fields from target on are those of `CompileResult`. probe: an input with the logits that the program gives for it.
+    versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature.
+    probe: an input with the logits that the program gives for it.
     pairs: whether a row is two texts, if known. memory: of a bundle of one task; fleet: of a shared backbone.
     """
 
@@ -68,20 +76,6 @@ class Manifest(Result):
     outputs: list[dict[str, Any]]
     max_length: int
     vocabulary_size: int
-    target: str
-    quantization: str
-    lowering: str
-    linears: dict[str, str]
-    fused_memories: int
-    skipped: list[dict[str, str]]
-    delegated_nodes: int
-    delegates: int
-    fallback_ops: dict[str, int]
-    operators: list[str]
-    backends: list[str]
-    costs: list[dict[str, Any]]
-    parity: dict[str, Any]
-    passes: list[dict[str, Any]]
     probe: dict[str, Any]
     pairs: bool | None = field(default=None, metadata=OPTIONAL)
     memory: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

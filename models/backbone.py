@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spartanc.base.files import file_digest
 from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import find_segment_separator
 from spartanc.models.classifier import SpartanClassifier
@@ -19,7 +20,7 @@ from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_of
 from spartanc.models.foreign import explain_file, explain_missing
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.weights import file_digest, listed, read_config, read_tokenizer, read_weights, weight_files
+from spartanc.models.weights import listed, read_config, read_tokenizer, read_weights, weight_files
 
 # What an encoder's own state dict begins with when it was saved without a head.
 _BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")

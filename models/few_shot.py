@@ -11,7 +11,7 @@
                  class, where rows share nothing and the head has to learn them one by one
     load balance none: so few texts hold no balance to keep to
 
-CONTRIBUTING.md has what each is worth.
+docs/training-notes.md has what each is worth.
 """
 
 from __future__ import annotations

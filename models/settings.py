@@ -20,8 +20,8 @@ class TrainSettings:
     """How to train.
 
     Defaults were chosen on development splits (MiniLM, up to 2,000 training rows, 3 epochs), the memories' rate and the
-    batch size with memories that were still drawn at random; CONTRIBUTING.md has what was tried since. Lower rates
-    suit many classes with few examples each (Banking77: 0.882 at 1e-3 and 2e-3, 0.872 at 3e-3), higher ones suit
+    batch size with memories that were still drawn at random; docs/training-notes.md has what was tried since. Lower
+    rates suit many classes with few examples each (Banking77: 0.882 at 1e-3 and 2e-3, 0.872 at 3e-3), higher ones suit
     what the encoder does not separate by itself (TREC: 0.88 at 1e-3, 0.94 at 3e-3). Batches of 8 beat 16 with a
     random head (SMS spam: 0.989 against 0.976). A fitted head is no better, and where the encoder's pooled output
     hardly varies its weights run to thousands: logits of hundreds follow, which fp32 can't hold to 1e-4.

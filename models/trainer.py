@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spartanc.base.progress import is_silenced
 from spartanc.errors import GateError, UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
@@ -175,8 +176,9 @@ def _progress(metric: str, say: Callable[[str], None], main: bool) -> Any:
     class ShowProgress(TrainerCallback):
         def __init__(self):
             console = Console(stderr=True)
+            shown = main and console.is_terminal and not is_silenced()
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=console, transient=True, disable=not (main and console.is_terminal))
+            self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
             self.moments: list[float] = []
             self.task = self.bar.add_task("training", start=False)
 

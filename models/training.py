@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from spartanc.base.files import file_digest
+from spartanc.base.progress import say as say_on_stderr
+from spartanc.base.results import Result
 from spartanc.errors import GateError, Interrupted, UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
 from spartanc.models.checkpoint import TrainedModel, check_vocabulary, load_model, save_model
@@ -31,14 +34,14 @@ from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.trainer import TrainerRun, run_trainer
 from spartanc.models.training_data import Say, TaskData, read_task
 from spartanc.models.training_work import claimed_work, is_first_process, last_checkpoint, work_of
-from spartanc.models.weights import file_digest, read_json
+from spartanc.models.weights import read_json
 from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.data.reading import data_digest
 from spartanc.runtime_py.text import TextEncoder
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Result):
     """What `spartanc train` did.
 
     why: what the labels were taken for. pairs: whether a row has two texts. rows: odd rows of each file. held_out: what
@@ -67,9 +70,6 @@ class TrainResult:
     best: dict[str, float]
     majority_accuracy: float | None
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"labels": list(self.labels), "history": list(self.history)}
-
 
 def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     """Train a SPARTAN classifier and write it to `request.out`.
@@ -80,7 +80,7 @@ def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
     training diverged, Interrupted (a KeyboardInterrupt) with what is there to go on from.
     """
     try:
-        return _train(request, report or _say_on_stderr)
+        return _train(request, report or (say_on_stderr if is_first_process() else say_nothing))
     except Interrupted:
         raise
     except KeyboardInterrupt as interruption:  # before the training began
@@ -251,7 +251,7 @@ def trained_model(
     run: TrainerRun,
 ) -> TrainedModel:
     """What is saved: the classifier with up to 1,000 evaluation texts and what is known of its training."""
-    strata = data.task_type.strata(data.eval_examples, data.labels, request.eval)
+    strata = data.task_type.strata(data.eval_examples, data.labels, data.eval_source)
     chosen = draw_by_class(strata.indices, seed=settings.seed)
     kept = tuple(data.eval_examples[index] for index in chosen) if request.samples else ()
     results = {
@@ -324,8 +324,5 @@ def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) 
         linear.bias.mul_(deviation).add_(mean)
 
 
-def _say_on_stderr(line: str) -> None:
-    from rich.console import Console
-
-    if is_first_process():
-        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+def say_nothing(_line: str) -> None:
+    """Of several processes of one training only the first one speaks."""
