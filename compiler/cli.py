@@ -69,10 +69,10 @@ sign_option = click.option(
 
 problem_option = click.option(
     "--problem",
-    type=click.Choice(["auto", "classification", "regression"]),
+    metavar="TYPE",
     default="auto",
     show_default=True,
-    help="The task type; auto takes plain decimals for numbers if they can hardly be classes.",
+    help="classification, regression or auto: plain decimals are numbers if they can hardly be classes.",
 )
 
 

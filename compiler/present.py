@@ -11,6 +11,7 @@ from rich.table import Table
 
 from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.data.counting import oddities
+from spartanc.runtime_py.prediction import Prediction
 
 SHOWN_FALLBACKS = 12
 SHOWN_CHARACTERS = 100  # of a text
@@ -204,14 +205,18 @@ def _below(parity: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def print_predictions(predictions: list[dict[str, Any]]) -> None:
-    is_regression = bool(predictions) and predictions[0]["label"] is None
-    table = _table("" if is_regression else "label", "score", "text")
-    for each in predictions:
-        label = each["label"]
-        score = each["score"] if label is None else each["scores"][label]
-        texts = (shortened(each[name]) for name in ("text", "text_pair") if each.get(name))
-        table.add_row(escape(label or ""), f"{score:.3f}", escape(" | ".join(texts)))
+    shown = [Prediction.of(each["text"] or "", each) for each in predictions]
+    names = [_names(each) for each in shown]
+    table = _table("label" if any(names) else "", "score", "text")
+    for each, answer, name in zip(predictions, shown, names, strict=True):
+        texts = (shortened(each[key]) for key in ("text", "text_pair") if each.get(key))
+        table.add_row(escape(name), f"{answer.score:.3f}", escape(" | ".join(texts)))
     _console().print(table)
+
+
+def _names(answer: Prediction) -> str:
+    """Of the class, or of all that a text was given; a number has none."""
+    return answer.label or ", ".join(answer.labels or ())
 
 
 _SHOWN = ("samples", "truncated", "label_agreement", "max_abs_diff", "max_diff_over_std", "evidence")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -144,10 +143,10 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
 
 def tell_majority(data: TaskData, run: TrainerRun, say: Say) -> float | None:
     """Say what one answer to everything would reach on the evaluation rows, and warn where that is as good."""
-    if not data.labels:
+    always = data.task_type.constant_answer(data.eval_targets, data.labels)
+    if always is None:
         return None
-    index, count = Counter(data.eval_targets).most_common(1)[0]
-    share, label = count / len(data.eval_targets), data.labels[int(index)]
+    label, share = always
     best = run.best[data.task_type.metric]
     if best > share:
         say(f"always `{label}`: {data.task_type.metric} {share:.4f}")

@@ -229,7 +229,7 @@ def train(
     layer_norm: Literal["none", "post"] = "none",
     layers: int | None = None,
     pooling: Literal["auto", "pooler", "cls", "mean"] = "auto",
-    problem: Literal["auto", "classification", "regression"] = "auto",
+    problem: str = "auto",
     init_from: StrPath | None = None,
     samples: bool = True,
     resume: bool = False,

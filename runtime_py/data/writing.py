@@ -11,6 +11,7 @@ from typing import Any
 
 from spartanc.base.files import whole_path
 from spartanc.errors import MissingToolError, UsageError
+from spartanc.runtime_py.prediction import Prediction
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -74,11 +75,14 @@ def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """An answer as one row of a table: the score of every class in a column of its own."""
-    plain = {name: value for name, value in row.items() if name != "scores"}
+    """An answer as one row of a table: the score of every class in a column of its own, several labels in one cell."""
+    plain = {name: value for name, value in row.items() if name not in ("scores", "labels")}
+    if "labels" in row:
+        plain["label"] = "|".join(row["labels"])
     if "scores" not in row:
         return plain
-    return plain | {"score": row["scores"][row["label"]]} | {f"score {k}": v for k, v in row["scores"].items()}
+    score = Prediction.of(row.get("text") or "", row).score
+    return plain | {"score": score} | {f"score {k}": v for k, v in row["scores"].items()}
 
 
 _WRITERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ class Classification(TaskType):
 
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         return float(np.mean(logits_NC.argmax(1) == np.asarray(targets))) if len(logits_NC) else None
+
+    def constant_answer(self, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]) -> tuple[str, float] | None:
+        index, count = Counter(targets).most_common(1)[0]
+        return labels[int(index)], count / len(targets)
 
 
 CLASSIFICATION = Classification(

@@ -60,7 +60,11 @@ class TaskType(ABC):
 
     @abstractmethod
     def answer(self, logits_C: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-        """What a user is told: `label` and `scores`, or whatever stands for them."""
+        """What a user is told, as JSON and for `Prediction.of`.
+
+        `label` and `scores` by class; a number: `label` None and `score`; any number of classes: `label` None, `labels`
+        and `scores`.
+        """
 
     @abstractmethod
     def decide(self, logits_NC: np.ndarray) -> np.ndarray | None:
@@ -69,6 +73,10 @@ class TaskType(ABC):
     @abstractmethod
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         """`metric` of the logits against `targets`; None where it has no meaning (no rows, nothing that varies)."""
+
+    def constant_answer(self, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]) -> tuple[str, float] | None:
+        """The best answer that is the same for every row, and its `metric`; None where that says nothing of a model."""
+        return None
 
     def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
         """All that is worth reporting of logits against `targets`, `metric` first."""

@@ -50,6 +50,11 @@ def test_accuracy_is_the_share_of_right_rows():
     assert CLASSIFICATION.score(np.zeros((0, 3)), []) is None
 
 
+def test_the_best_constant_answer_is_the_commonest_class_and_a_number_has_none():
+    assert CLASSIFICATION.constant_answer([1, 0, 1, 2], CLASSES) == ("good", 0.5)
+    assert REGRESSION.constant_answer([1.0, 1.0], ()) is None
+
+
 def test_correlation_is_pearsons_and_none_where_nothing_varies():
     predicted, truth = np.array([1.0, 2, 3, 5]), np.array([2.0, 1, 4, 8])
     expected = np.mean((predicted - predicted.mean()) * (truth - truth.mean())) / (predicted.std() * truth.std())

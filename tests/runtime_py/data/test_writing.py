@@ -13,6 +13,7 @@ CLASSES = [
     {"text": 'a, "b"\né', "label": "x", "scores": {"x": 0.75, "007": 0.25}, "expected": "007", "truncated": False},
     {"text": "c", "text_pair": "d", "label": "007", "scores": {"x": 0.25, "007": 0.75}, "truncated": True},
 ]
+SEVERAL = [{"text": "e", "label": None, "labels": ["x", "y"], "scores": {"x": 0.75, "y": 0.875, "z": 0.125}}]
 NUMBERS = [{"text": None, "label": None, "score": -2.5}]
 
 
@@ -35,6 +36,15 @@ def test_parquet_has_types(tmp_path):
     first, second = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert first["score"] == 0.75 and first["label"] == "x" and first["text_pair"] is None
     assert second["truncated"] is True and second["score x"] == 0.25
+
+
+def test_several_labels_of_one_text_share_a_cell(tmp_path):
+    write_answers(tmp_path / "a.csv", SEVERAL)
+    assert (tmp_path / "a.csv").read_text() == (
+        "text,label,score,score x,score y,score z\ne,x|y,0.875,0.75,0.875,0.125\n"
+    )
+    write_answers(tmp_path / "a.parquet", SEVERAL)
+    assert parquet.read_table(tmp_path / "a.parquet").to_pylist()[0]["label"] == "x|y"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
