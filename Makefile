@@ -1,4 +1,4 @@
-# `make demo` shows the whole way from a pretrained encoder to a proved program; `make test` runs all tests.
+# `make demo` shows the whole way from a pretrained encoder to a validated program; `make test` runs all but the slow tests.
 # Both set up what they need: Debian packages (as root or with sudo), a virtual environment, the Arm wheel.
 
 PYTHON ?= python3
@@ -55,7 +55,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-#: make test    set up and run all tests
+#: make test    set up, lint, and run all tests but those of test-long
 test: lint
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS)"
 	$(BIN)/spartanc setup rpi4

@@ -1,1 +1,1 @@
-"""The command line and the pipeline: load, capture, passes, quantise, lower, emit, verify."""
+"""The command line and the pipeline: load, capture, passes, lift, quantise, lower, emit, validate, seal."""

@@ -86,7 +86,7 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, columns=Columns(text_column, pair_column, label_column), **rest)
 
     for name, usual in (("label", "label"), ("pair", "text_pair"), ("text", "text")):
-        help_text = f"What the data calls its column `{usual}`."
+        help_text = f"Name of the column with the data's `{usual}`."
         wrapped = click.option(f"--{name}-column", metavar="NAME", help=help_text)(wrapped)
     return wrapped
 
@@ -171,7 +171,7 @@ def targets(as_json: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Report what is installed and what is missing.
 
-    For what is missing it says what to do.
+    Each missing item comes with a hint on how to get it.
     """
     from spartanc.compiler.doctor import examine
     from spartanc.compiler.present import print_doctor
@@ -235,6 +235,23 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training of the same --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the model at --out once the new one is complete.")
+@click.option(
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="The measure that chooses the epoch: accuracy, macro_f1, r2 … auto: macro_f1 if a class has most of the rows.",
+)
+@click.option("--patience", type=click.IntRange(1), help="Stop after so many evaluations without a better one.")
+@click.option(
+    "--class-weights",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="balanced: every class counts alike in the loss.",
+)
+@click.option(
+    "--require-learning", is_flag=True, help="Write no model that is no better than one answer to everything."
+)
 @problem_option
 @json_option
 @reports_errors
@@ -256,7 +273,10 @@ def train(
 
     memory = ("parents", "cells", "top_k", "temperature", "layer_norm")
     spartan = SpartanConfig(**{name: options.pop(name) for name in memory})
-    how = ("epochs", "seed", "learning_rate", "batch_size", "max_length", "precision")
+    how = (
+        "epochs", "seed", "learning_rate", "batch_size", "max_length", "precision", "metric", "patience",
+        "class_weights",
+    )  # fmt: skip
     adapt = options["epochs"] is None
     settings = TrainSettings().changed(**{name: options.pop(name) for name in how})
     request = TrainRequest(
@@ -365,7 +385,7 @@ def run(bundle: Path, as_json: bool, **options: Any) -> None:
 def verify(bundle: Path, as_json: bool, **options: Any) -> None:
     """Compare a bundle with eager PyTorch.
 
-    The bundle answers on --device, the model here: labels, logits, accuracy.
+    Runs the bundle on --device and the model here; compares labels, logits and accuracy.
     """
     from spartanc.compiler.present import print_verification
     from spartanc.compiler.verify import VerifyRequest, verify_bundle
@@ -525,7 +545,11 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @main.command()
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option(
-    "--data", required=True, multiple=True, type=click.Path(path_type=Path), help="Its train, dev and test files."
+    "--data",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory with train, dev and test files; may be repeated.",
 )
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Directory of the runs; existing runs are kept."

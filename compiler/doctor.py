@@ -16,7 +16,7 @@ from spartanc.runtime_py.setup_target import is_ready
 
 
 def examine() -> list[dict[str, Any]]:
-    """One row a thing: name, ok, detail, needed_for, and the hint that mends it (None where ok)."""
+    """One row per item: name, ok, detail, needed_for, and a hint on how to fix it (None if ok)."""
     return [*_packages(), *_programs(), *_targets()]
 
 

@@ -31,14 +31,14 @@ def clopper_pearson(agreeing: int, texts: int) -> Interval:
 
 
 def share_is_refused(agreeing: int, texts: int, gate: float) -> bool:
-    """Whether so many texts show that the true share is below `gate`, or observed it below on enough of them."""
+    """Whether the observed share misses `gate` on ENOUGH_TEXTS or more, or the 95% upper bound is below `gate`."""
     if texts >= ENOUGH_TEXTS and agreeing < gate * texts:
         return True
     return clopper_pearson(agreeing, texts)[1] < gate
 
 
 def class_is_refused(agreeing: int, texts: int, gate: float) -> bool:
-    """The same for the texts of one class; few of them refuse only what is plainly broken."""
+    """The same for one class; below FEW_TEXTS its gate is FEW_TEXTS_GATE at most."""
     return share_is_refused(agreeing, texts, gate if texts >= FEW_TEXTS else min(gate, FEW_TEXTS_GATE))
 
 

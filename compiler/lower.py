@@ -1,6 +1,6 @@
 """Lowering: an exported program becomes an ExecuTorch program, XNNPACK taking all that it can.
 
-What XNNPACK leaves runs on ExecuTorch's optimised kernels and on our operator; the report names every one of them.
+What XNNPACK leaves runs on ExecuTorch's optimised kernels and on our own operators; the report names every one of them.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str,
     """
     emulated = []
     for member in members:
-        what = f"prove {member.name} on" if member.tensors else "prove on"
+        what = f"validate {member.name} on" if member.tensors else "validate on"
         with stage(f"{what} {len(member.samples.rows)} inputs"):
             member.prove(plan.backend.device(), program, plan.scheme)
         if plan.is_emulated_too:

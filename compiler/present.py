@@ -70,6 +70,9 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
     _console().print(table)
 
 
+_PER_CLASS = ("precision", "recall", "f1")
+
+
 def print_training(result: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{escape(result['model'])}[/bold]  {result['trainable_parameters']:,} parameters trained")
@@ -80,11 +83,21 @@ def print_training(result: dict[str, Any]) -> None:
     if result["held_out"]:
         console.print(f"held out: {result['held_out']}")
     table = _table("epoch", "on the development rows")
+    classes = _table("class", "rows", "given", *_PER_CLASS)
     for epoch in result["history"]:
         table.add_row(str(epoch.get("epoch")), ", ".join(f"{k} {v:.4f}" for k, v in epoch.items() if k != "epoch"))
     console.print(table)
+    console.print(f"kept: the best by {result['metric']}, {result['best'][result['metric']]:.4f}")
     if result["majority_accuracy"] is not None:
         console.print(f"always the most frequent class: accuracy {result['majority_accuracy']:.4f}")
+    for name, each in result["details"].get("classes", {}).items():
+        classes.add_row(
+            escape(name), str(each["rows"]), str(each["given"]), *(f"{each[key]:.3f}" for key in _PER_CLASS)
+        )
+    if classes.row_count:
+        console.print(classes)
+    if result["learned"] is False:
+        console.print("[bold]no better than one answer to everything[/bold]")
 
 
 def print_topics(result: dict[str, Any]) -> None:

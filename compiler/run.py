@@ -122,9 +122,9 @@ def _is_known(bundle: Bundle, example: Example) -> bool:
 
 
 def choose_task(bundle: Bundle, task: str | None) -> TaskFile | None:
-    """The task called or at `task`, checked against the bundle but for its probe; None where a bundle is one task's.
+    """The fleet's task with that name or file, checked except for its self-test; None for a bundle of one task.
 
-    Raises UsageError where the bundle has one task, or several and none was named.
+    Raises UsageError if `task` is given for a bundle of one task, or missing for a fleet.
     """
     if not bundle.is_fleet:
         if task is not None:

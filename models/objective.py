@@ -24,8 +24,16 @@ from spartanc.runtime_py.task_types.task_type import TaskType
 class TrainingModule(nn.Module):
     """What the Trainer trains: a classifier with its loss; `labels` are the targets of its task type."""
 
-    def __init__(self, classifier: SpartanClassifier, task_type: TaskType, load_balance: float, dropout: bool):
+    def __init__(
+        self,
+        classifier: SpartanClassifier,
+        task_type: TaskType,
+        load_balance: float,
+        dropout: bool,
+        class_weights: Tensor | None = None,
+    ):
         super().__init__()
+        self.class_weights = class_weights
         self.classifier = classifier
         self.task_type = task_type
         self.load_balance = load_balance
@@ -50,7 +58,7 @@ class TrainingModule(nn.Module):
         logits_BC = self.classifier(input_ids, attention_mask)
         if labels is None:
             return {"logits": logits_BC}
-        loss = loss_of(self.task_type, logits_BC, labels)
+        loss = loss_of(self.task_type, logits_BC, labels, self.class_weights)
         if self._weights:
             loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
             self._weights.clear()

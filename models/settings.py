@@ -13,6 +13,7 @@ from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.task_types.decision import AUTO
 
 MAX_LENGTH = 128
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class TrainSettings:
     parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
+    metric: which measure on the development rows chooses the epoch that is kept; `auto` is the task type's own choice.
+    patience: stop after so many evaluations without a better one; None never does.
+    class_weights: `balanced` lets every class count alike in the loss, however many rows it has; `none`.
     """
 
     epochs: float = 3
@@ -52,9 +56,12 @@ class TrainSettings:
     key_scale: float = 2.0
     value_std: float = 0.02
     precision: str = "fp32"
+    metric: str = AUTO
+    patience: int | None = None
+    class_weights: str = "none"
 
     def __post_init__(self):
-        for name in ("batch_size", "max_length"):
+        for name in ("batch_size", "max_length", *(() if self.patience is None else ("patience",))):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UsageError(f"training: {name} must be a whole number of at least 1, got `{value}`")
@@ -69,6 +76,10 @@ class TrainSettings:
             raise UsageError(f"training: warmup is a share of all steps, got `{self.warmup}`")
         if self.precision not in PRECISIONS:
             raise UsageError(f"training: precision `{self.precision}` is not one of {', '.join(PRECISIONS)}")
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise UsageError(
+                f"training: class weights `{self.class_weights}` are not one of {', '.join(CLASS_WEIGHTS)}"
+            )
 
     def changed(
         self,
@@ -79,6 +90,9 @@ class TrainSettings:
         learning_rate: float | None = None,
         batch_size: int | None = None,
         precision: str = "fp32",
+        metric: str = AUTO,
+        patience: int | None = None,
+        class_weights: str = "none",
     ) -> TrainSettings:
         """These settings with a command's options; a learning rate scales those of all groups alike."""
         scaled = self if learning_rate is None or not self.lr else self.scaled(learning_rate / self.lr)
@@ -90,6 +104,9 @@ class TrainSettings:
             max_length=max_length,
             batch_size=self.batch_size if batch_size is None else batch_size,
             precision=precision,
+            metric=metric,
+            patience=patience,
+            class_weights=class_weights,
         )
 
     def scaled(self, factor: float) -> TrainSettings:
@@ -117,6 +134,7 @@ class TrainRequest:
     samples: whether evaluation examples go into the model, for `compile` to prove its result on.
     resume: go on from the last checkpoint beside `out`, which an interrupted training left.
     overwrite: whether a file at `out` may be replaced.
+    require_learning: refuse to write a model that is no better than one answer to everything, see `learning.py`.
     """
 
     backbone: Path
@@ -134,3 +152,4 @@ class TrainRequest:
     samples: bool = True
     resume: bool = False
     overwrite: bool = False
+    require_learning: bool = False

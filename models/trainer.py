@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,29 @@ from spartanc.models.faster import faster
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import TrainSettings
 from spartanc.models.training_work import prepare_work
+from spartanc.runtime_py.task_types.decision import AUTO
 from spartanc.runtime_py.task_types.task_type import TaskType
+
+LESS_IS_BETTER = ("loss", "rmse", "mae")
 
 
 @dataclass(frozen=True)
 class TrainerRun:
-    """One training. history, best: every evaluation, and the metric of the best one; seconds: of the training alone."""
+    """One training, numbers in the labels' unit.
+
+    history: every evaluation's epoch, measures, loss and seconds from the start. metric: the measure that chose the
+    best of them; best: the measures of that one. logits float [N, C], targets: of the development rows, in an order of
+    their own, at the best. seconds: of the training alone.
+    """
 
     main_process: bool
     seconds: float
     steps: int
     history: tuple[dict[str, float], ...]
+    metric: str
     best: dict[str, float]
+    logits: np.ndarray
+    targets: np.ndarray
 
 
 def run_trainer(
@@ -48,31 +59,37 @@ def run_trainer(
     identity: dict[str, Any],
     say: Callable[[str], None],
     resume: bool = False,
+    unit: tuple[float, float] = (0.0, 1.0),
 ) -> TrainerRun:
     """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`.
+
+    unit: mean and deviation of the labels that targets were standardised by.
 
     Raises GateError where loss or weights are no longer finite, UsageError where a checkpoint cannot be written.
     """
     import transformers
-    from transformers import PrinterCallback, ProgressCallback
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
-    metric = module.task_type.metric
+    judge = Judge(module.task_type, unit)
+    metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
     checkpoint = prepare_work(work, identity, resume, say)
     pad_id = module.classifier.config.pad_token_id or 0
-    trainer = _trainer_class()(
+    trainer: Any = _trainer_class()(
         model=module,
         args=_arguments(settings, len(train_rows), metric, work),
         data_collator=lambda rows: pad_rows(rows, pad_id),
         train_dataset=train_rows,
         eval_dataset=eval_rows.by_length(),  # batches of like lengths: the score does not depend on the order
-        compute_metrics=lambda prediction: {
-            metric: score(module.task_type, np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
-        },
+        compute_metrics=lambda prediction: judge(
+            trainer.state.global_step, np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        ),
         optimizers=(make_optimizer(module, settings), None),
     )
     for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
         trainer.remove_callback(callback)
+    if settings.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(settings.patience))
     main = trainer.is_world_process_zero()
     progress = _progress(metric, say, main)
     trainer.add_callback(progress)
@@ -84,14 +101,61 @@ def run_trainer(
         progress.bar.stop()
     seconds = time.perf_counter() - started
     trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
+    step = trainer.state.best_global_step
+    if step not in judge.answers:  # of a training that this one went on with
+        judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
+    logits, targets = judge.answers[step]
+    names = [*judge.names, "loss"]
     history = [
-        {"epoch": round(entry["epoch"], 4), metric: entry[f"eval_{metric}"], "loss": entry["eval_loss"]}
+        {"epoch": round(entry["epoch"], 4), **{name: entry[f"eval_{name}"] for name in names}}
         for entry in trainer.state.log_history
         if f"eval_{metric}" in entry
     ]
     for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
         entry["seconds"] = moment - started
-    return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), {metric: trainer.state.best_metric})
+    best = judge.measures(logits, targets)
+    return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), metric, best, logits, targets)
+
+
+class Judge:
+    """Measures of every evaluation, which it keeps the answers of; what has no meaning counts as 0."""
+
+    def __init__(self, task_type: TaskType, unit: tuple[float, float]):
+        self.task_type = task_type
+        self.mean, self.deviation = unit
+        self.names = measure_names(task_type)
+        self.answers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __call__(self, step: int, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        self.answers[step] = self._in_unit(logits, targets)
+        return self.measures(*self.answers[step])
+
+    def of(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
+        return self._in_unit(np.asarray(output.predictions), np.asarray(output.label_ids))
+
+    def measures(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        return {name: value or 0.0 for name, value in self.task_type.measures(logits, targets).items()}
+
+    def _in_unit(self, logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not self.task_type.standardised:
+            return logits, targets
+        one, other = (each.astype(np.float64) * self.deviation + self.mean for each in (logits, targets))
+        return one, other
+
+
+def measure_names(task_type: TaskType) -> list[str]:
+    """Of the measures that a task type reports."""
+    return list(task_type.measures(np.zeros((0, 1), np.float32), []))
+
+
+def metric_of(task_type: TaskType, asked: str, targets: Sequence[Any]) -> str:
+    """The measure that chooses the epoch; UsageError where there is none of the name `asked`."""
+    if asked == AUTO:
+        return task_type.metric_of_epochs(targets)
+    names = [*measure_names(task_type), "loss"]
+    if asked not in names:
+        raise UsageError(f"metric `{asked}` is not one of {', '.join((AUTO, *names))}, those of a {task_type.name}")
+    return asked
 
 
 def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> Any:
@@ -117,7 +181,7 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         save_total_limit=1,
         load_best_model_at_end=True,
         metric_for_best_model=metric,
-        greater_is_better=True,
+        greater_is_better=metric not in LESS_IS_BETTER,
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         label_names=["labels"],

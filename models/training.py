@@ -27,6 +27,7 @@ from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.few_shot import are_few, for_few_rows
 from spartanc.models.kept_texts import draw_by_class
+from spartanc.models.learning import Learning, judge_learning
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
@@ -46,9 +47,12 @@ class TrainResult(Result):
     why: what the labels were taken for. pairs: whether a row has two texts. rows: odd rows of each file. held_out: what
     was taken of the training rows where there was no development file, in words.
     pooling: which vector of a text the classifier reads, one of `pooling.POOLINGS`.
-    history: every evaluation's epoch, metric, loss, and seconds from the start. best: the metric of the one that was
-    saved. seconds: of the training alone.
+    history: every evaluation's epoch, measures, loss, and seconds from the start. metric: the measure that chose the
+    one that was saved. best, details: its measures, and what is no single figure (`TaskType.details`). seconds: of the
+    training alone.
     majority_accuracy: on the evaluation rows, of always the class that most of them have; None for a regression.
+    learned: whether the model is better than one answer to everything beyond doubt, with `p_values` by `learning.py`;
+    None for a task type without a test.
     """
 
     model: str
@@ -66,8 +70,12 @@ class TrainResult(Result):
     seconds: float
     steps: int
     history: tuple[dict[str, float], ...]
+    metric: str
     best: dict[str, float]
+    details: dict[str, Any]
     majority_accuracy: float | None
+    learned: bool | None
+    p_values: dict[str, float]
 
 
 def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
@@ -103,23 +111,28 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         start(classifier, train_rows, settings)
     else:
         copy_task(source, classifier, data.labels)
-    module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout)
+    weights = class_weights(data, settings)
+    module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout, weights)
     identity = identity_of(request, settings, data, backbone, classifier)
     work = work_of(request.out)
     with claimed_work(work, request.out):
         try:
-            run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume)
+            unit = (data.mean, data.deviation)
+            run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume, unit)
+            learning = tell_learning(request, data, run, say)
         except KeyboardInterrupt as interruption:
             raise _interrupted(request) from interruption
         except GateError:
-            shutil.rmtree(work, ignore_errors=True)  # going on would diverge again
+            shutil.rmtree(work, ignore_errors=True)  # going on would end in the same way
             raise
         if data.task_type.standardised:
             restore_scale(classifier, data.mean, data.deviation)
         classifier.eval()
         if run.main_process:
-            save_model(trained_model(request, settings, data, backbone, classifier, identity, run), request.out)
+            model = trained_model(request, settings, data, backbone, classifier, identity, run, learning)
+            save_model(model, request.out)
             shutil.rmtree(work, ignore_errors=True)
+    always = data.task_type.constant_answer(run.targets.tolist(), data.labels)
     return TrainResult(
         model=str(request.out),
         problem=data.task_type.name,
@@ -136,23 +149,37 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         seconds=run.seconds,
         steps=run.steps,
         history=run.history,
+        metric=run.metric,
         best=run.best,
-        majority_accuracy=tell_majority(data, run, say),
+        details=data.task_type.details(run.logits, run.targets, data.labels),
+        majority_accuracy=None if always is None else always[1],
+        learned=None if learning is None else learning.learned,
+        p_values={} if learning is None else learning.p_values,
     )
 
 
-def tell_majority(data: TaskData, run: TrainerRun, say: Say) -> float | None:
-    """Say what one answer to everything would reach on the evaluation rows, and warn where that is as good."""
-    always = data.task_type.constant_answer(data.eval_targets, data.labels)
-    if always is None:
+def tell_learning(request: TrainRequest, data: TaskData, run: TrainerRun, say: Say) -> Learning | None:
+    """Say whether anything was learned; GateError where it was not and that is required."""
+    learning = judge_learning(data.task_type, run.logits, run.targets.tolist(), data.labels, len(run.history))
+    if learning is None:
         return None
-    label, share = always
-    best = run.best[data.task_type.metric]
-    if best > share:
-        say(f"always `{label}`: {data.task_type.metric} {share:.4f}")
-    else:
-        say(f"warning: the model is no better than always `{label}` ({data.task_type.metric} {share:.4f})")
-    return share
+    if not learning.learned and request.require_learning:
+        raise GateError(
+            f"{learning.line}; no model was written",
+            hint="more rows, another --learning-rate, --layers or --class-weights balanced may help",
+        )
+    say(learning.line if learning.learned else f"warning: {learning.line}")
+    return learning
+
+
+def class_weights(data: TaskData, settings: TrainSettings) -> torch.Tensor | None:
+    """float32 [C], by which every class counts alike in the loss; None where each row counts alike."""
+    if settings.class_weights == "none":
+        return None
+    if not data.task_type.has_classes:
+        raise UsageError(f"--class-weights needs classes, and a {data.task_type.name} has none")
+    counts = torch.bincount(torch.tensor(data.train_targets), minlength=data.outputs)
+    return counts.sum() / (len(counts) * counts.clamp(min=1).float())
 
 
 def _interrupted(request: TrainRequest) -> Interrupted:
@@ -248,6 +275,7 @@ def trained_model(
     classifier: SpartanClassifier,
     identity: dict[str, Any],
     run: TrainerRun,
+    learning: Learning | None,
 ) -> TrainedModel:
     """What is saved: the classifier with up to 1,000 evaluation texts and what is known of its training."""
     strata = data.task_type.strata(data.eval_examples, data.labels, data.eval_source)
@@ -258,7 +286,10 @@ def trained_model(
         "eval_rows": len(data.eval_examples),
         "rows": data.counts,
         "held_out": data.held_out,
+        "metric": run.metric,
         "best": run.best,
+        "details": data.task_type.details(run.logits, run.targets, data.labels),
+        "learned": None if learning is None else learning.learned,
         "history": list(run.history),
     }
     return TrainedModel(

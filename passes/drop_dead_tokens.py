@@ -103,7 +103,7 @@ def _needs(graph: Graph) -> dict[Node, int | str]:
 
 
 def _pooled_dimension(node: Node) -> int | None:
-    """The dimension of its input of which a node reads position 0 only."""
+    """The dimension of which `node` reads only position 0 of its input; None if there is none."""
     if node.target is aten.select.int and node.args[2] == 0:
         rank = len(shape_of(node.args[0]))
         dim = node.args[1] % rank

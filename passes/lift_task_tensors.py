@@ -233,7 +233,7 @@ def _computation(
             if node in names:
                 number[node] = f"task:{names[node]}:{constants[node].dtype}"
             elif constants[node] is not None:
-                # Of what the model's code writes out there is no name that tells it apart.
+                # A constant written out in the model's code has no name that identifies it: its digest does.
                 target = targets[node.name]
                 number[node] = f"backbone:{target}" if target in backbone else tensor_digest(constants[node])
             else:

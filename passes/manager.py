@@ -1,4 +1,4 @@
-"""Runs passes in order, and believes none of them: order, promises and numerics are checked every time."""
+"""Runs passes in order and checks each one: order, properties and numerics."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Site:
 
 
 class Mismatch(Exception):
-    """Why a finished formula is no memory."""
+    """The reason why a complete formula is not a memory."""
 
 
 def match(node: Node, tensor: Tensor, flow: Dataflow | None = None) -> Site | None:

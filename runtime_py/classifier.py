@@ -63,7 +63,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, *, library: Path, threads: int | None = None, sessions: int = 1) -> None:
         """Load the program of `bundle`, which was checked, with the native library at `library`.
 
-        The first time, a process apart tries the program; then its self-test must give the recorded logits. Raises
+        A program not seen before is first loaded in a separate process; then its self-test must pass. Raises
         UsageError if either fails.
         """
         self.bundle = bundle
@@ -185,7 +185,7 @@ class Classifier:
     def open(self, task: TaskName | None = None) -> OpenTask:
         """Map a task of a fleet, check it and run its probe; at once if it is open already.
 
-        Raises UsageError if anything of it disagrees with this fleet, and for the absence of a name that is needed.
+        Raises UsageError if anything of it disagrees with this fleet, or if a fleet is given no task name.
         """
         if self._only is not None:
             if task is not None:

@@ -130,8 +130,8 @@ class BoundInputs:
 
     def __init__(self, arrays: Iterable[np.ndarray]):
         self._arrays = [np.ascontiguousarray(array) for array in arrays]
-        # As bytes, and not as an array of structs: ctypes would keep every struct that it was filled from, which for
-        # a small task are as many bytes again as all else of it but its tensors.
+        # As bytes, and not as an array of structs: a ctypes array keeps every struct assigned
+        # to it alive, which would double what a small task takes beside its tensors.
         self._tensors = bytes(2 * ctypes.sizeof(_Tensor)) + b"".join(bytes(_as_tensor(each)) for each in self._arrays)
         self._type = _Tensor * (2 + len(self._arrays))
 

@@ -1,4 +1,4 @@
-"""`spartanc setup TARGET`: brings what a target needs into the cache. Nothing else ever downloads.
+"""`spartanc setup TARGET`: brings what a target needs into the cache. No other command downloads anything.
 
 Boards need ExecuTorch's libraries for their architecture. They are in the wheel of the very version that is
 installed here; one of its builds serves, whatever Python runs spartanc, since only headers and libraries are

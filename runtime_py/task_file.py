@@ -132,7 +132,7 @@ def reseal(data: bytearray) -> str:
 
 
 def open_task(path: str | Path) -> TaskFile:
-    """Map `path` and check it in itself (1. and the last part of 3. above); UsageError where it is not sound."""
+    """Map `path` and check it in itself (checks 1, 2 and half of 4 in docs/formats/task.md); UsageError if unsound."""
     path = Path(path)
     try:
         return _read(path, _map(path))
@@ -141,7 +141,7 @@ def open_task(path: str | Path) -> TaskFile:
 
 
 def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
-    """The bundle's task of that name, or the file at that path; all of the checks but the probe (4)."""
+    """The bundle's task of that name, or the file at that path; checked except for its self-test."""
     tasks = bundle.manifest["fleet"]["tasks"]
     if name_or_path in tasks:
         path = bundle.path / tasks[name_or_path]["file"]
@@ -156,7 +156,7 @@ def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
 
 
 def check_task(task: TaskFile, fleet: FleetInterface) -> None:
-    """Checks 2 and 3; UsageError with both sides of whatever disagrees."""
+    """Check the task against the fleet (3 and `.layout` of 4 in docs/formats/task.md); UsageError names both sides."""
     where = f"task file `{task.path}`"
     if task.backbone != fleet.backbone:
         raise UsageError(
@@ -199,7 +199,7 @@ def check_task(task: TaskFile, fleet: FleetInterface) -> None:
 
 
 def check_probe(task: TaskFile, logits: np.ndarray) -> None:
-    """Check 4: UsageError unless `logits`, of the probe's input, are the expected ones."""
+    """Check 5 of docs/formats/task.md: UsageError unless `logits`, of the probe's input, are the expected ones."""
     wrong = task.probe.misses(logits)
     if wrong is not None:
         raise UsageError(

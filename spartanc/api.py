@@ -51,7 +51,7 @@ def compile(
     out: the bundle's directory; absent or empty. It is written whole or not at all.
     quantize: "none", "int8" or "int4"; the target's default if None.
     lowering: "fused" (our kernels) or "portable" (stock ExecuTorch operators); the target's default if None.
-    format: of the program; TorchScript is for runtimes of old.
+    format: "torchscript" writes a file for runtimes without ExecuTorch.
     max_length: the longest input in tokens; longer texts are cut.
     data: labelled texts to validate the program on, instead of those that the model brings.
     text_column, pair_column, label_column: what `data` calls its columns `text`, `text_pair` and `label`.
@@ -171,7 +171,7 @@ def bench(
 ) -> BenchResult:
     """Measure a bundle's latency, load time and memory, and how far to trust each figure (`trustworthy`, `reasons`).
 
-    device: as for `verify`; what is emulated has no speed.
+    device: as for `verify`; times on an emulated device say nothing about speed.
     baseline: another bundle, run interleaved with this one.
     length: of the input in tokens; 128 or the bundle's maximum, whichever is less.
     seconds: limit of the measured runs.
@@ -234,28 +234,38 @@ def train(
     samples: bool = True,
     resume: bool = False,
     overwrite: bool = False,
+    metric: str = "auto",
+    patience: int | None = None,
+    class_weights: Literal["none", "balanced"] = "none",
+    require_learning: bool = False,
     progress: bool = True,
 ) -> TrainResult:
     """Train SPARTAN memories and a classifier over a frozen encoder, and write the model to `out`.
 
     backbone: a Hugging Face encoder's directory, of which `layers` keeps the first so many layers.
-    data, eval: labelled rows; the epoch that is best on `eval` is kept, a tenth of `data` by default.
+    data, eval: labelled rows; the epoch that is best on `eval` is kept. Without `eval` a tenth of `data` is held out.
     text_column, pair_column, label_column: what they call their columns `text`, `text_pair` and `label`.
-    epochs: 3 by default; with few rows more.
+    epochs: passes over the rows; 3 by default, more if there are few rows.
     learning_rate: of the memories; the classifier's and the LayerNorms' keep their ratio to it.
-    seed: of every draw. batch_size: rows of a step. max_length: tokens of a text. precision: of products with frozen
-    weights.
+    seed: of all random choices. batch_size: rows per step. max_length: longest text in tokens. precision: of the frozen
+    layers in training; "bf16" is faster if the processor supports it.
     parents, cells, top_k, temperature, layer_norm: the shape of every memory (E, M, K, T of the paper).
     pooling: what the classifier reads; "auto" is the encoder's trained pooler, else what its sentence-transformers
     files say, else the mean of all tokens.
-    problem: what the labels are; "auto" takes plain decimals for numbers where they can't well be classes.
+    problem: "classification", "regression", or "auto": plain decimals are numbers if they can hardly be classes.
     init_from: a model over the same encoder to start from.
     samples: whether evaluation texts are kept in the model, for `compile` to validate on.
     resume: go on where an interrupted training of the same `out` stopped.
     overwrite: replace a model at `out`, when the new one is complete.
+    metric: which measure chooses the epoch; "auto" is accuracy, or macro_f1 if one class has most of the rows;
+    r2 for numbers.
+    patience: stop after so many evaluations without a better one.
+    class_weights: "balanced" lets every class count alike in the loss.
+    require_learning: raise GateError, and write nothing, if the model is no better than one answer to everything.
     progress: whether to report epochs on stderr.
 
-    Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported.
+    Raises UsageError for wrong input, UnsupportedModelError for an encoder that is not supported, GateError if the
+    training diverges or `require_learning` is not met, and Interrupted (a KeyboardInterrupt) on Ctrl-C.
     """
     with _as_library(progress):
         from spartanc.models.memory import SpartanConfig
@@ -270,6 +280,9 @@ def train(
             learning_rate=learning_rate,
             batch_size=batch_size,
             precision=precision,
+            metric=metric,
+            patience=patience,
+            class_weights=class_weights,
         )
         request = TrainRequest(
             Path(backbone),
@@ -287,6 +300,7 @@ def train(
             samples=samples,
             resume=resume,
             overwrite=overwrite,
+            require_learning=require_learning,
         )
         return train_model(request)
 

@@ -41,7 +41,7 @@ class Dataflow:
     """Formulas of all tensors of a program's graph.
 
     values: per node its `Value`; for nodes with several outputs, those stand at their `getitem`s.
-    anchors: the nodes that select rows, with their selection, or with why it is none.
+    anchors: the nodes that select rows, each with its selection or the reason why it was rejected.
     """
 
     def __init__(

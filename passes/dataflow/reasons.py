@@ -1,4 +1,4 @@
-"""Why a memory lookup is none, where more than one module may find it out."""
+"""Reasons to reject a memory lookup that several modules give."""
 
 THRESHOLD = "a threshold in place of a top-K: ties would choose more than K"
 NOT_NORMALISED = "the parents' weights are not normalised over the chosen parents only"

@@ -13,6 +13,8 @@ from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example, label_indices
 from spartanc.runtime_py.task_types.task_type import Strata, TaskType
 
+MOST_ROWS = 1.5
+
 
 class Classification(TaskType):
     """Targets are class indices; answers are the class with the largest logit, the first of equal ones."""
@@ -57,6 +59,50 @@ class Classification(TaskType):
     def constant_answer(self, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]) -> tuple[str, float] | None:
         index, count = Counter(targets).most_common(1)[0]
         return labels[int(index)], count / len(targets)
+
+    def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
+        """accuracy; macro_f1, weighted_f1: of the F1 of each class, the mean and the mean by rows; matthews: Matthews'
+        correlation coefficient, 0 where only one class is given."""
+        if not len(logits_NC):
+            return dict.fromkeys(("accuracy", "macro_f1", "weighted_f1", "matthews"))
+        from sklearn.metrics import f1_score, matthews_corrcoef  # boards have none, and need the accuracy alone
+
+        truth, given = np.asarray(targets, int), logits_NC.argmax(1)
+        means = {
+            f"{mean}_f1": float(f1_score(truth, given, average=mean, zero_division=0)) for mean in ("macro", "weighted")
+        }
+        found = {self.metric: self.score(logits_NC, truth), **means}
+        return found | {"matthews": float(matthews_corrcoef(truth, given)) if len(set(truth) | set(given)) > 1 else 0.0}
+
+    def metric_of_epochs(self, targets: Sequence[Any] | np.ndarray) -> str:
+        """Accuracy, unless a class has over `MOST_ROWS` times the rows of an even share: it would hide the others."""
+        counts = np.unique(np.asarray(targets, int), return_counts=True)[1]
+        return "macro_f1" if counts.max() > MOST_ROWS * counts.mean() else self.metric
+
+    def details(
+        self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """classes: precision, recall, f1, rows (of the class) and given (how often it was the answer), by class;
+        confusion: rows by true class (outer) and answer (inner), in the order of `labels`."""
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+        truth, given = np.asarray(targets, int), logits_NC.argmax(1)
+        which = list(range(len(labels)))
+        columns = precision_recall_fscore_support(truth, given, labels=which, zero_division=0)
+        counts = np.bincount(given, minlength=len(labels))
+        return {
+            "classes": {
+                label: {
+                    "precision": float(precision),
+                    "recall": float(recall),
+                    "f1": float(f1),
+                    "rows": int(rows),
+                    "given": int(count),
+                }
+                for label, precision, recall, f1, rows, count in zip(labels, *columns, counts, strict=True)
+            },
+            "confusion": confusion_matrix(truth, given, labels=which).tolist(),
+        }
 
 
 CLASSIFICATION = Classification(

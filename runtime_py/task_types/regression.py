@@ -47,14 +47,34 @@ class Regression(TaskType):
         return correlation(logits_NC.reshape(-1), np.asarray(targets))
 
     def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
-        """correlation; r2: 1 - squared errors over the targets' squared deviations; rmse: root mean squared error."""
+        """correlation: Pearson's; spearman: of the ranks; mae, rmse: mean and root mean squared error, in the labels'
+        unit; r2: 1 - squared errors over the targets' squared deviations. None where it has no meaning."""
         truth, found = np.asarray(targets, np.float64), logits_NC.reshape(-1).astype(np.float64)
-        squared = float(np.square(truth - found).sum())
-        variance = float(np.square(truth - truth.mean()).sum()) if len(truth) else 0.0
+        if not len(truth):
+            return dict.fromkeys((self.metric, "spearman", "r2", "rmse", "mae"))
+        from scipy.stats import rankdata  # boards have neither, and need the correlation alone
+        from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
         return {
             self.metric: self.score(logits_NC, truth),
-            "r2": 1 - squared / variance if variance else None,
-            "rmse": (squared / len(truth)) ** 0.5 if len(truth) else None,
+            "spearman": correlation(rankdata(found), rankdata(truth)),
+            "r2": float(r2_score(truth, found)) if np.ptp(truth) else None,
+            "rmse": float(root_mean_squared_error(truth, found)),
+            "mae": float(mean_absolute_error(truth, found)),
+        }
+
+    def metric_of_epochs(self, targets: Sequence[Any] | np.ndarray) -> str:
+        """R²: a correlation may be high where all predictions are nearly one number."""
+        return "r2"
+
+    def details(
+        self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """mean and deviation of the answers and of the targets, in the labels' unit."""
+        sides = {"answers": logits_NC, "targets": np.asarray(targets)}
+        return {
+            side: {"mean": float(np.mean(numbers, dtype=np.float64)), "std": float(np.std(numbers, dtype=np.float64))}
+            for side, numbers in sides.items()
         }
 
 

@@ -79,8 +79,18 @@ class TaskType(ABC):
         return None
 
     def measures(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> dict[str, float | None]:
-        """All that is worth reporting of logits against `targets`, `metric` first."""
+        """All that is worth reporting of logits against `targets`, `metric` first. May need scikit-learn."""
         return {self.metric: self.score(logits_NC, targets)}
+
+    def metric_of_epochs(self, targets: Sequence[Any] | np.ndarray) -> str:
+        """Which of `measures` to compare epochs by, on rows with these targets."""
+        return self.metric
+
+    def details(
+        self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """What is no single figure, as JSON: each class by its name, the spread of numbers. May need scikit-learn."""
+        return {}
 
 
 @dataclass(frozen=True)

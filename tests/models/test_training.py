@@ -1,13 +1,16 @@
 """Training: learns, repeats, resumes, and says what is wrong with its input."""
 
+import random
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertForMaskedLM, BertModel
 
-from spartanc.errors import SpartancError
+from spartanc.errors import GateError, SpartancError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import load_model
 from spartanc.models.memory import SpartanConfig
@@ -17,6 +20,7 @@ from spartanc.models.training import train
 from spartanc.runtime_py.data import read_examples
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import sentiment, write_encoder, write_examples
+from support.models import tiny_model
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
@@ -85,7 +89,12 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     labels = [example.label for example in read_examples(files[2])]
     majority = max(labels.count(name) for name in set(labels)) / len(labels)
     assert result.majority_accuracy == majority
-    assert f": accuracy {majority:.4f}" in lines[-1]
+    assert f", {majority:.4f} by always" in lines[-1] and "warning" not in lines[-1]
+    assert result.learned is True and result.metric == "accuracy"
+    assert set(result.best) == {"accuracy", "macro_f1", "weighted_f1", "matthews"} <= set(result.history[0])
+    assert result.best["accuracy"] == max(entry["accuracy"] for entry in result.history)
+    assert np.sum(result.details["confusion"]) == 40
+    assert np.trace(result.details["confusion"]) == result.best["accuracy"] * 40
     assert capfd.readouterr().out == ""
     model = load_model(tmp_path / "model.pt")
     assert model.labels == ("negative", "positive")
@@ -111,7 +120,62 @@ def test_a_model_that_is_no_better_than_one_answer_is_called_so(files, tmp_path)
     lines = []
     result = quick((*files[:2], dev), tmp_path / "model.pt", report=lines.append)
     assert result.best["accuracy"] <= result.majority_accuracy == 39 / 40
-    assert lines[-1] == "warning: the model is no better than always `positive` (accuracy 0.9750)"
+    assert lines[-1].startswith("warning: the model is no better than always `positive`: accuracy 0.")
+    assert ", 0.9750 by always `positive`; answers: `positive` " in lines[-1]
+    assert result.learned is False and result.metric == "macro_f1"
+    with pytest.raises(GateError, match=r"no better than always `positive`.*no model was written") as caught:
+        quick((*files[:2], dev), tmp_path / "other.pt", require_learning=True)
+    assert caught.value.exit_code == 6
+    assert not list(tmp_path.glob("*other.pt*"))
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_labels_in_any_order_teach_nothing(files, tmp_path, scores):
+    """Classes and numbers that have nothing to do with their texts."""
+    rows = list(sentiment(200, 1, scores=scores))
+    labels = [row["label"] for row in rows]
+    random.Random(0).shuffle(labels)
+    shuffled = [row | {"label": label} for row, label in zip(rows, labels, strict=True)]
+    data = write_examples(tmp_path / "shuffled.jsonl", shuffled[:100])
+    dev = write_examples(tmp_path / "other.jsonl", shuffled[100:])
+    lines = []
+    result = quick((files[0], data, dev), tmp_path / "model.pt", report=lines.append)
+    assert result.learned is False
+    assert lines[-1].startswith("warning: the model is no better than always")
+
+
+def test_the_epoch_is_chosen_by_the_measure_that_is_asked_for(files, tmp_path):
+    result = quick(files, tmp_path / "model.pt", settings=replace(LEARNS, metric="loss"))
+    assert result.metric == "loss"
+    losses = [entry["loss"] for entry in result.history]
+    assert result.best["accuracy"] == result.history[losses.index(min(losses))]["accuracy"]
+    with pytest.raises(UsageError, match="metric `r2` is not one of auto, accuracy, macro_f1"):
+        quick(files, tmp_path / "other.pt", settings=replace(LEARNS, metric="r2"))
+
+
+def test_patience_ends_a_training_that_gets_no_better(files, tmp_path):
+    still = TrainSettings(epochs=9, lr=0, values_lr=0, head_lr=0, norm_lr=0, patience=2)
+    assert len(quick(files, tmp_path / "model.pt", settings=still).history) == 3
+
+
+def test_balanced_classes_count_alike_in_the_loss():
+    classifier = tiny_model(labels=("a", "b")).module
+    rows = {"input_ids": torch.tensor([[4, 5], [6, 7]]), "attention_mask": torch.ones(2, 2, dtype=torch.long)}
+    given = {}
+    for weights in (None, torch.tensor([0.25, 1.0])):
+        module = TrainingModule(classifier, CLASSIFICATION, 0.0, dropout=False, class_weights=weights)
+        with torch.no_grad():
+            given[weights is None] = module(**rows, labels=torch.tensor([0, 1]))["loss"].item()
+            logits = classifier(rows["input_ids"], rows["attention_mask"])
+    each = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1]), reduction="none")
+    assert given[True] == pytest.approx(each.mean().item())
+    assert given[False] == pytest.approx(((0.25 * each[0] + each[1]) / 1.25).item())
+
+
+def test_class_weights_need_classes(files, tmp_path):
+    data = write_examples(tmp_path / "scores.jsonl", sentiment(16, 1, scores=True))
+    with pytest.raises(UsageError, match="a regression has none"):
+        quick((files[0], data, data), tmp_path / "model.pt", settings=replace(LEARNS, class_weights="balanced"))
 
 
 def test_only_the_task_is_trained(files, tmp_path):
@@ -191,6 +255,8 @@ def test_regression_scores_are_on_the_labels_scale(files, tmp_path):
     result = quick((files[0], data, data), tmp_path / "model.pt", settings=LEARNS)
     assert result.problem == "regression"
     assert result.best["correlation"] > 0.9
+    assert result.metric == "r2" and result.learned is True
+    assert result.best["rmse"] ** 2 == pytest.approx((1 - result.best["r2"]) * result.details["targets"]["std"] ** 2)
     model = load_model(tmp_path / "model.pt")
     assert model.labels == ()
     encoder = model.text_encoder(40)

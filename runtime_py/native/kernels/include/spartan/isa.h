@@ -9,10 +9,10 @@ namespace spartan {
 enum class Isa : std::int32_t { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot };
 
 const char* isa_name(Isa isa);
-// kBest where none is called so.
+// The instruction set called `name`; kBest if there is none.
 Isa isa_named(const char* name);
-// Whether this processor has it. Whoever asks first asks Linux for the tile registers, once a process; where it refuses
-// there is no kAmx.
+// Whether this processor has it. The first call requests the AMX tile registers from Linux, once per process; if
+// Linux refuses, kAmx is unavailable.
 bool has_isa(Isa isa);
 
 }  // namespace spartan

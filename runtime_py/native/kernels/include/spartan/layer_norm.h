@@ -5,7 +5,7 @@
 //
 // Tensors are dense [rows, H], weight and bias [H]; all need the alignment of their element only, and nothing is read
 // or written outside the sizes stated. `out` may be `x` or `residual` itself; no other overlap of `out` is allowed.
-// A level row, all of whose sums are one number, gives exactly the bias, at any eps above 0; a large mean costs no digits.
+// A constant row (all sums equal) gives exactly the bias, at any eps above 0; a large mean costs no precision.
 // Every call works on the rows [begin, end) alone; the result of a row does not depend on how rows are split.
 #pragma once
 
@@ -22,6 +22,7 @@ struct LayerNorm {
   float eps;            // finite, not negative
 };
 
+// x, residual (or null) and out are [rows, H]; rows [begin, end) are read and written.
 Status add_layer_norm_f32(const LayerNorm& norm, const float* x, const float* residual, std::int64_t begin,
                           std::int64_t end, float* out, Isa isa = Isa::kBest);
 // What kBest stands for on this machine.

@@ -71,7 +71,8 @@ LinearStatus linear_int8_quantize(const LinearShape& shape, const float* x, std:
 // How many units there are. Those of one panel of 32 outputs follow each other.
 std::int64_t linear_int8_units(const LinearShape& shape);
 
-// Computes the outputs of units [begin, end). All rows lie in the scratch by now, from the same kernel.
+// Computes the outputs of units [begin, end) into out [rows, outputs]. `scratch` must hold all rows, quantised with
+// the same `isa`.
 LinearStatus linear_int8_multiply(const LinearShape& shape, const LinearInt8Weights& weights, const void* scratch,
                                   std::size_t scratch_size, std::int64_t begin, std::int64_t end, float* out,
                                   Isa isa = Isa::kBest);

@@ -33,7 +33,7 @@ typedef enum spartan_status {
   SPARTAN_RUN_FAILED = 5,    // the program failed while it ran
   SPARTAN_NO_MEMORY = 6,
   SPARTAN_INTERNAL = 7,
-  SPARTAN_REFUSED = 8,    // bundle.h: it breaks a rule of its format, was altered, or is not signed as required
+  SPARTAN_REFUSED = 8,    // bundle.h: breaks its format, was altered, is not signed as required, or fails its probe
   SPARTAN_NO_CRYPTO = 9,  // bundle.h: there is no libcrypto to check a signature with
 } spartan_status;
 
