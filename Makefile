@@ -90,7 +90,7 @@ lock:
 demo: setup
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/python -m spartanc.models.datasets $(DEMO)/data --task trec --encoder minilm
-	$(BIN)/python -m spartanc.models.datasets $(DEMO)/few --task sms --task film --train-rows 2000
+	$(BIN)/python -m spartanc.models.datasets $(DEMO)/few --task sms --train-rows 1000
 	BIN=$(BIN) DEMO=$(DEMO) sh benchmarks/demo.sh
 
 #: make clean   remove what make made

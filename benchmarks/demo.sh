@@ -28,17 +28,16 @@ show "$BIN/spartanc" verify "$DEMO/host" --model "$DEMO/trec.pt" --data "$questi
 show "$BIN/spartanc" verify "$DEMO/rpi4" --model "$DEMO/trec.pt" --data "$questions/test.jsonl" \
   --limit 50 --device qemu
 
-# Two tasks on the encoder's first three layers as one fleet: one program, a file for each task.
-for task in sms film; do
-  if [ ! -f "$DEMO/$task.pt" ]; then
-    show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --layers 3 --epochs 3 --max-length 64 \
-      --data "$DEMO/few/$task/train.jsonl" --eval "$DEMO/few/$task/dev.jsonl" --out "$DEMO/$task.pt"
-  fi
-done
-rm -rf "$DEMO/fleet"
-show "$BIN/spartanc" compile "$DEMO/sms.pt" "$DEMO/film.pt" --shared-backbone --target host \
+# A second task on the same encoder, and both as one fleet: one program, a file for each task.
+if [ ! -f "$DEMO/sms.pt" ]; then
+  show "$BIN/spartanc" train --backbone "$DEMO/data/encoder" --epochs 2 --max-length 64 \
+    --data "$DEMO/few/sms/train.jsonl" --eval "$DEMO/few/sms/dev.jsonl" --out "$DEMO/sms.pt"
+fi
+rm -rf "$DEMO/sms" "$DEMO/fleet"
+show "$BIN/spartanc" compile "$DEMO/sms.pt" --target rpi4 --max-length 64 --out "$DEMO/sms"
+show "$BIN/spartanc" compile "$DEMO/trec.pt" "$DEMO/sms.pt" --shared-backbone --target host \
   --quantize int8 --max-length 64 --out "$DEMO/fleet"
-show "$BIN/python" benchmarks/demo_fleet.py "$DEMO/fleet" "What is a wonderful film to see tonight ?" \
+show "$BIN/python" benchmarks/demo_fleet.py "$DEMO/fleet" "How far is it from Denver to Aspen ?" \
   "You have won a free ticket, text WIN to 80082 now"
 
 show "$BIN/spartanc" bench "$DEMO/host" --length 16 --seconds 10 --html "$DEMO/report.html"

@@ -249,6 +249,7 @@ def keygen(key: Path, as_json: bool) -> None:
     show_default=True,
     help="balanced: every class counts alike in the loss.",
 )
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page about the training.")
 @click.option(
     "--require-learning", is_flag=True, help="Write no model that is no better than one answer to everything."
 )

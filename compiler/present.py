@@ -96,6 +96,8 @@ def print_training(result: dict[str, Any]) -> None:
         )
     if classes.row_count:
         console.print(classes)
+    if result["html"]:
+        console.print(f"page: {escape(result['html'])}")
     if result["learned"] is False:
         console.print("[bold]no better than one answer to everything[/bold]")
 

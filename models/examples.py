@@ -37,6 +37,10 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
 
+    def order_by_length(self) -> list[int]:
+        """Which row comes where in `by_length`."""
+        return sorted(range(len(self.rows)), key=lambda index: len(self.rows[index]["input_ids"]))
+
     def by_length(self, indices: Sequence[int] | None = None) -> EncodedExamples:
         """The same rows, or those of `indices`, shortest first."""
         other = copy.copy(self)

@@ -134,6 +134,7 @@ class TrainRequest:
     samples: whether evaluation examples go into the model, for `compile` to prove its result on.
     resume: go on from the last checkpoint beside `out`, which an interrupted training left.
     overwrite: whether a file at `out` may be replaced.
+    html: where to write a page about the training.
     require_learning: refuse to write a model that is no better than one answer to everything, see `learning.py`.
     """
 
@@ -152,4 +153,5 @@ class TrainRequest:
     samples: bool = True
     resume: bool = False
     overwrite: bool = False
+    html: Path | None = None
     require_learning: bool = False

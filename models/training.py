@@ -33,6 +33,7 @@ from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.trainer import TrainerRun, run_trainer
 from spartanc.models.training_data import Say, TaskData, read_task
+from spartanc.models.training_page import write_training_page
 from spartanc.models.training_work import claimed_work, is_first_process, last_checkpoint, work_of
 from spartanc.models.weights import read_json
 from spartanc.runtime_py.data import Columns
@@ -52,7 +53,7 @@ class TrainResult(Result):
     training alone.
     majority_accuracy: on the evaluation rows, of always the class that most of them have; None for a regression.
     learned: whether the model is better than one answer to everything beyond doubt, with `p_values` by `learning.py`;
-    None for a task type without a test.
+    None for a task type without a test. html: the page, if one was written.
     """
 
     model: str
@@ -76,6 +77,7 @@ class TrainResult(Result):
     majority_accuracy: float | None
     learned: bool | None
     p_values: dict[str, float]
+    html: str | None
 
 
 def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
@@ -133,7 +135,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
             save_model(model, request.out)
             shutil.rmtree(work, ignore_errors=True)
     always = data.task_type.constant_answer(run.targets.tolist(), data.labels)
-    return TrainResult(
+    result = TrainResult(
         model=str(request.out),
         problem=data.task_type.name,
         why=data.decision.why,
@@ -155,7 +157,12 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         majority_accuracy=None if always is None else always[1],
         learned=None if learning is None else learning.learned,
         p_values={} if learning is None else learning.p_values,
+        html=None if request.html is None else str(request.html),
     )
+    if request.html is not None and run.main_process:
+        told = asdict(settings) | {f"memory {name}": value for name, value in asdict(request.spartan).items()}
+        write_training_page(request.html, result.as_json(), told, data, run, classifier, eval_rows, learning)
+    return result
 
 
 def tell_learning(request: TrainRequest, data: TaskData, run: TrainerRun, say: Say) -> Learning | None:
@@ -200,6 +207,10 @@ def check_output(request: TrainRequest) -> None:
         raise UsageError(f"`{request.out}` is a directory", hint="give the name of a file: --out model.pt")
     if request.out.exists() and not request.overwrite:
         raise UsageError(f"`{request.out}` exists", hint="--overwrite replaces it when the training has ended well")
+    if request.html is not None and (request.html.is_dir() or not request.html.parent.is_dir()):
+        raise UsageError(f"cannot write `{request.html}`: it is a folder, or its folder is missing", hint="--html FILE")
+    if request.html is not None and request.html.absolute() == request.out.absolute():
+        raise UsageError(f"`{request.html}` is the model's own place", hint="give --html another name")
 
 
 def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:

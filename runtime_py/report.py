@@ -13,40 +13,11 @@ from typing import Any
 import numpy as np
 
 from spartanc.base.files import write_whole
-from spartanc.base.pages import page
+from spartanc.base.pages import STYLE, page
 
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 40
 _BAR_HEIGHT, _MOST_BARS, _MOST_BINS = 26, 14, 30
-
-_STYLE = """
-:root { --ink: #1d2330; --soft: #5c6675; --line: #d5dae2; --paper: #ffffff; --fill: #2f6fb2; --warn: #a4460b; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ee; --soft: #a3adba; --line: #3a4250; --paper: #14181f; --fill: #6aa7e8; --warn: #f0a45d; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 760px; padding: 16px; font: 16px/1.5 system-ui, sans-serif;
-       color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.4rem; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 32px 0 8px; }
-p { margin: 8px 0; }
-.soft { color: var(--soft); }
-.verdict { border-left: 4px solid var(--fill); padding: 4px 12px; }
-.verdict.no { border-color: var(--warn); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 12px; margin: 16px 0; }
-.figures div { border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; }
-.figures b { display: block; font-size: 1.25rem; }
-svg { width: 100%; height: auto; display: block; }
-svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
-svg .name { fill: var(--ink); }
-svg .axis { stroke: var(--line); stroke-width: 1; }
-svg .bar { fill: var(--fill); }
-svg .curve { stroke: var(--fill); stroke-width: 2; fill: none; }
-svg .mark { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 4 3; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-td, th { text-align: right; padding: 4px 6px; border-bottom: 1px solid var(--line); }
-td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
-"""
 
 
 def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any] | None = None) -> None:
@@ -107,7 +78,7 @@ def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -
         f" {result['threads']} thread{'s' if result['threads'] != 1 else ''}</p>\n"
         + "\n".join(section for section in sections if section)
     )
-    return page(title, _STYLE, body)
+    return page(title, STYLE, body)
 
 
 def _section(title: str, body: str) -> str:

@@ -237,6 +237,7 @@ def train(
     metric: str = "auto",
     patience: int | None = None,
     class_weights: Literal["none", "balanced"] = "none",
+    html: StrPath | None = None,
     require_learning: bool = False,
     progress: bool = True,
 ) -> TrainResult:
@@ -261,6 +262,7 @@ def train(
     r2 for numbers.
     patience: stop after so many evaluations without a better one.
     class_weights: "balanced" lets every class count alike in the loss.
+    html: where to write a page about the training.
     require_learning: raise GateError, and write nothing, if the model is no better than one answer to everything.
     progress: whether to report epochs on stderr.
 
@@ -300,6 +302,7 @@ def train(
             samples=samples,
             resume=resume,
             overwrite=overwrite,
+            html=_path(html),
             require_learning=require_learning,
         )
         return train_model(request)
