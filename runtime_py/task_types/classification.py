@@ -13,8 +13,6 @@ from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example, label_indices
 from spartanc.runtime_py.task_types.task_type import Strata, TaskType
 
-MOST_ROWS = 1.5
-
 
 class Classification(TaskType):
     """Targets are class indices; answers are the class with the largest logit, the first of equal ones."""
@@ -75,9 +73,9 @@ class Classification(TaskType):
         return found | {"matthews": float(matthews_corrcoef(truth, given)) if len(set(truth) | set(given)) > 1 else 0.0}
 
     def metric_of_epochs(self, targets: Sequence[Any] | np.ndarray) -> str:
-        """Accuracy, unless a class has over `MOST_ROWS` times the rows of an even share: it would hide the others."""
+        """Accuracy; macro-F1 if the commonest class would hide the others, with a share nearer to all than to even."""
         counts = np.unique(np.asarray(targets, int), return_counts=True)[1]
-        return "macro_f1" if counts.max() > MOST_ROWS * counts.mean() else self.metric
+        return "macro_f1" if counts.max() / counts.sum() > (1 + 1 / len(counts)) / 2 else self.metric
 
     def details(
         self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray, labels: Sequence[str]

@@ -55,6 +55,14 @@ def test_the_best_constant_answer_is_the_commonest_class_and_a_number_has_none()
     assert REGRESSION.constant_answer([1.0, 1.0], ()) is None
 
 
+def test_epochs_are_compared_by_what_the_commonest_class_cannot_hide():
+    for counts, expected in (([75, 25], "accuracy"), ([76, 24], "macro_f1"), ([56, 20, 20], "accuracy"),
+                             ([70, 20, 10], "macro_f1")):  # fmt: skip
+        targets = [index for index, count in enumerate(counts) for _ in range(count)]
+        assert CLASSIFICATION.metric_of_epochs(targets) == expected
+    assert REGRESSION.metric_of_epochs([1.0, 2.0]) == "r2"
+
+
 def test_correlation_is_pearsons_and_none_where_nothing_varies():
     predicted, truth = np.array([1.0, 2, 3, 5]), np.array([2.0, 1, 4, 8])
     expected = np.mean((predicted - predicted.mean()) * (truth - truth.mean())) / (predicted.std() * truth.std())
