@@ -301,7 +301,8 @@ def trained_model(
         "best": run.best,
         "details": data.task_type.details(run.logits, run.targets, data.labels),
         "learned": None if learning is None else learning.learned,
-        "history": list(run.history),
+        # Without times: the same training gives the same bytes.
+        "history": [{name: value for name, value in each.items() if name != "seconds"} for each in run.history],
     }
     return TrainedModel(
         classifier,

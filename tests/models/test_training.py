@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,13 +191,14 @@ def test_only_the_task_is_trained(files, tmp_path):
     assert not torch.equal(norm, torch.ones_like(norm))
 
 
-def test_same_seed_gives_the_same_numbers(files, tmp_path):
+def test_same_seed_gives_the_same_bytes(files, tmp_path):
     settings = TrainSettings(epochs=1, batch_size=8, seed=3)
-    first = quick(files, tmp_path / "a.pt", settings=settings)
-    second = quick(files, tmp_path / "b.pt", settings=settings)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    first = quick(files, tmp_path / "one" / "a.pt", settings=settings)
+    second = quick(files, tmp_path / "two" / "a.pt", settings=settings)
     assert plain_history(first) == plain_history(second)
-    a, b = (load_model(tmp_path / name).module.state_dict() for name in ("a.pt", "b.pt"))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert Path(first.model).read_bytes() == Path(second.model).read_bytes()
     other = quick(files, tmp_path / "c.pt", settings=TrainSettings(epochs=1, batch_size=8, seed=4))
     assert plain_history(other) != plain_history(first)
 
