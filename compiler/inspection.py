@@ -11,7 +11,7 @@ from spartanc.runtime_py.bundle import MANIFEST, open_bundle
 
 
 def inspect_path(path: Path, require_signature: Path | None = None) -> dict[str, Any]:
-    """The manifest of a bundle (its files checked), or the shape of a model."""
+    """The manifest of a bundle (its files checked), or the shape of a model and how it was trained, if known."""
     if (path / MANIFEST).exists():
         bundle = open_bundle(path, require_signature=require_signature)
         signature = "none" if not bundle.is_signed else "not checked" if require_signature is None else "good"
@@ -37,4 +37,5 @@ def inspect_path(path: Path, require_signature: Path | None = None) -> dict[str,
         "evaluation_texts": len(model.eval_examples),
         "task_parameters": task,
         "backbone_parameters": backbone,
+        "training": model.training,
     }

@@ -294,12 +294,28 @@ def print_stages(result: dict[str, Any]) -> None:
     console.print(f"first stage that moved results too far: {result['first_moved'] or 'none'}")
 
 
+def _training(known: dict[str, Any] | None) -> dict[str, Any]:
+    """The rows about a model's training: its settings, its data by digest, and what it came to."""
+    if not known:
+        return {}
+    results = known.get("results", {})
+    told = {
+        "trained with": known.get("settings"),
+        "training data": known.get("data"),
+        "encoder": known.get("encoder"),
+        "rows": {name: results[name] for name in ("train_rows", "eval_rows") if name in results},
+        "kept": results.get("best"),
+        "learned": results.get("learned"),
+    }
+    return {name: value for name, value in told.items() if value not in (None, {})}
+
+
 def print_inspection(found: dict[str, Any]) -> None:
     console = _console()
     console.print(f"[bold]{escape(found['path'])}[/bold]  {found['kind']}")
     table = _table("", "")
-    for name, value in found.items():
-        if name in ("kind", "path", "probe", "passes"):
+    for name, value in (found | _training(found.get("training"))).items():
+        if name in ("kind", "path", "probe", "passes", "training"):
             continue
         if name == "files":
             value = ", ".join(f"{file} {size(entry['bytes'])}" for file, entry in value.items())

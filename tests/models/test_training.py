@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertModel
 
+from spartanc.compiler.inspection import inspect_path
 from spartanc.errors import GateError, SpartancError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.checkpoint import load_model
@@ -98,6 +99,9 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     assert np.trace(result.details["confusion"]) == result.best["accuracy"] * 40
     assert capfd.readouterr().out == ""
     model = load_model(tmp_path / "model.pt")
+    shown = inspect_path(tmp_path / "model.pt")["training"]
+    assert shown["settings"]["epochs"] == 5 and set(shown["data"]) == {"train", "eval"}
+    assert shown["results"]["best"] == result.best and shown["results"]["learned"] is True
     assert model.labels == ("negative", "positive")
     assert model.problem == "classification"
     assert model.module.segment_separator is None
