@@ -42,7 +42,7 @@ def of_every_length(count: int, seed: int):
     return of_all_lengths(count, LONGEST - 2, seed)
 
 
-def compiled(out: Path, *models: Path, texts: Path, **options):
+def compiled(out: Path, *models: Path, texts: Path | None, **options):
     request = {"target": "host", "max_length": LONGEST, "data": texts, "runtime": False} | options
     return compile_model(CompileRequest(models=models, out=out, **request))
 
@@ -73,12 +73,12 @@ def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
         assert result.parity["label_agreement"] >= (1.0 if exact else 0.99), form
         assert not exact or result.parity["max_abs_diff"] <= 1e-4, form
         if options.get("target", "host") == "host" and form != "torchscript":
-            verified = verify_bundle(VerifyRequest(out, model=model, data=texts))
+            verified = verify_bundle(VerifyRequest(bundle=out, model=model, data=texts))
             assert verified.passed, form
     other, _, _ = trained(tmp_path, architecture, sentiment, seed=1, epochs=8)
     for quantize in ("none", "int8"):
         fleet = tmp_path / f"fleet-{quantize}"
-        compiled(fleet, model, other, texts=texts, quantize=quantize, shared_backbone=True)
+        compiled(fleet, model, other, texts=None, quantize=quantize, shared_backbone=True)
         for each in (model, other):
-            verified = verify_bundle(VerifyRequest(fleet, model=each, data=texts, task=each.stem))
+            verified = verify_bundle(VerifyRequest(bundle=fleet, model=each, data=texts, task=each.stem))
             assert verified.passed, quantize
