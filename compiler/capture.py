@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from spartanc.compiler.canonical_order import in_canonical_order
 from spartanc.errors import CompileError, UsageError
 
 SHORTEST_LIMIT = 2  # a dimension that can only be 1 would be a constant, not a length
@@ -44,7 +45,7 @@ def capture(module: nn.Module, max_length: int) -> ExportedProgram:
             f"torch.export could not capture the model: {_first_line(error)}",
             hint="the classifier's forward must be pure PyTorch with no branch on values",
         ) from error
-    return program.run_decompositions({})
+    return in_canonical_order(program.run_decompositions({}))
 
 
 def _first_line(error: Exception) -> str:

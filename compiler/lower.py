@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, UnsqueezeCopyConfig
+from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, GeluConfig, UnsqueezeCopyConfig
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import (
     EdgeCompileConfig,
@@ -37,9 +37,16 @@ class _UnsqueezeOfOneDynamicSize(UnsqueezeCopyConfig):
         return len(dynamic) <= 1 and super().check_constraints(node, ep)
 
 
+class _ExactGelu(GeluConfig):
+    """XNNPACK's GELU is the exact one; its partitioner takes the one by tanh for it."""
+
+    def check_constraints(self, node: torch.fx.Node, ep: ExportedProgram) -> bool:
+        return node.kwargs.get("approximate", "none") == "none" and super().check_constraints(node, ep)
+
+
 def xnnpack_partitioner() -> XnnpackPartitioner:
     """XNNPACK's own, kept from what it would take and then fail on."""
-    replaced = {UnsqueezeCopyConfig: _UnsqueezeOfOneDynamicSize}
+    replaced = {UnsqueezeCopyConfig: _UnsqueezeOfOneDynamicSize, GeluConfig: _ExactGelu}
     return XnnpackPartitioner(configs=[replaced.get(config, config) for config in ALL_PARTITIONER_CONFIGS])
 
 

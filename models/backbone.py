@@ -181,7 +181,7 @@ def _placed(backbone: Backbone, module: SpartanClassifier) -> dict[str, tuple[st
     adapter, given = module.adapter, {}
     for name, tensor in backbone.tensors.items():
         place = module.place(name)
-        if name.startswith(f"{adapter.base}.pooler.dense.") and not adapter.pooler_is_frozen:
+        if name.startswith(f"{adapter.base}.{adapter.stored_pooler}.") and not adapter.pooler_is_frozen:
             if adapter.pooler is None or not module.has_own_head or not has_trained_pooler(backbone):
                 place = f"unused.{name}"
             else:
@@ -199,9 +199,9 @@ def has_trained_pooler(backbone: Backbone) -> bool:
     by its bias, which starts as zeros: training leaves none where it was. An encoder that is all zeros there was not
     trained at all, and its pooler is as good as the rest.
     """
-    base = backbone.adapter.base
-    bias = backbone.tensors.get(f"{base}.pooler.dense.bias")
-    if bias is None or f"{base}.pooler.dense.weight" not in backbone.tensors:
+    pooler = f"{backbone.adapter.base}.{backbone.adapter.stored_pooler}"
+    bias = backbone.tensors.get(f"{pooler}.bias")
+    if bias is None or f"{pooler}.weight" not in backbone.tensors:
         return False
     if bool(bias.any()):
         return True

@@ -56,7 +56,8 @@ def choose_pooling(backbone: Backbone, asked: str) -> PoolingChoice:
 
 
 def _lack(backbone: Backbone) -> str:
-    if f"{backbone.adapter.base}.pooler.dense.bias" in backbone.tensors:
+    adapter = backbone.adapter
+    if f"{adapter.base}.{adapter.stored_pooler}.bias" in backbone.tensors:
         return "the checkpoint's pooler was never trained, its bias is all zeros"
     return "the checkpoint has no pooler"
 

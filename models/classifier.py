@@ -54,11 +54,20 @@ class Trace:
 
 
 class LayerWithMemory(nn.Module):
-    """Stands in the place of an encoder's layer, takes and gives what that takes and gives."""
+    """Stands in the place of an encoder's layer, takes and gives what that takes and gives.
 
-    def __init__(self, layer: nn.Module, memory: Memory):
+    owns: whether the layer's parameters are this module's; False for all but the first place of a layer that is applied
+    several times, so that they are saved, moved and trained once.
+    """
+
+    layer: nn.Module
+
+    def __init__(self, layer: nn.Module, memory: Memory, owns: bool = True):
         super().__init__()
-        self.layer = layer
+        if owns:
+            self.layer = layer
+        else:
+            object.__setattr__(self, "layer", layer)  # torch would register it
         self.memory = memory
 
     def forward(self, *args, **kwargs):
@@ -99,10 +108,18 @@ class SpartanClassifier(nn.Module):
         if not self.has_own_head:
             put_linear_head(self.network, self.adapter, self.config.hidden_size, self.config.num_labels)
         if spartan is not None:
-            eps = getattr(self.config, "layer_norm_eps", 1e-12)
-            layers = self.layers()
-            for index, layer in enumerate(layers):
-                layers[index] = LayerWithMemory(layer, Memory(spartan, self.config.hidden_size, eps))
+            self._put_memories(spartan)
+
+    def _put_memories(self, spartan: SpartanConfig) -> None:
+        eps = getattr(self.config, "layer_norm_eps", 1e-12)
+        layers = self.layers()
+        repeated = self.adapter.unroll is not None
+        if self.adapter.unroll is not None:
+            self.adapter.unroll(self.network)
+            layers.extend([layers[0]] * (self.config.num_hidden_layers - 1))
+        for index, layer in enumerate(layers):
+            memory = Memory(spartan, self.config.hidden_size, eps)
+            layers[index] = LayerWithMemory(layer, memory, owns=index == 0 or not repeated)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}

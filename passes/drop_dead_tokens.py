@@ -21,7 +21,7 @@ from spartanc.passes.drop_noop_ops import does_nothing
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.rewrite import VIEWS, aten, call, shape_of, transposition
+from spartanc.passes.rewrite import VIEWS, aten, call, same_place, shape_of, transposition
 
 _POINTWISE = {
     aten.add.Tensor,
@@ -150,7 +150,7 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
         if dim == rank - 2 and len(shape_of(source)) == rank and source is not node.args[1]:
             wanted[source] = dim
     elif node.target in VIEWS:
-        place = _same_place(shape_of(source), shape_of(node), dim)
+        place = same_place(shape_of(source), shape_of(node), dim)
         if place is not None:
             wanted[source] = place
     return wanted
@@ -158,18 +158,6 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
 
 def _length(node: Node, dim: int) -> int | torch.SymInt:
     return shape_of(node)[dim]
-
-
-def _same_place(before: list, after: list, dim: int) -> int | None:
-    """Where dimension `dim` of a view stands in its input, if it is a dimension of that as well."""
-
-    def key(shape: list, at: int) -> tuple:
-        product = 1
-        for size in shape[:at]:
-            product = product * size
-        return tuple(getattr(getattr(n, "node", n), "expr", n) for n in (product, shape[at]))
-
-    return next((at for at in range(len(before)) if key(before, at) == key(after, dim)), None)
 
 
 class _Slicer:

@@ -7,8 +7,9 @@ where positions depend on the text (RoBERTa counts them from the padding on) and
 before:  embedding(words, ids) + embedding(types, zeros) + embedding(positions, ids2)
 after:   embedding(words, ids) + embedding(positions + types[0], ids2)
 
-Which addends depend on the text is seen from the graph; what the others hold is found by running them, at the largest
-length and at smaller ones, which must be its beginning. The table stays in fp32 with every quantisation.
+Which addends depend on the text is seen from the graph; which rows of their tables the others read is computed for
+every length: those of a shorter text must be the beginning of those of the longest. The table stays in fp32 with every
+quantisation.
 Left alone, with the reason: segments and positions that depend on the text. Differs by the order of two additions.
 """
 
@@ -27,7 +28,6 @@ from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, shape_of
 
 _EMBEDDING = aten.embedding.default
-_SHORTER = (1, 2, 3, 7)
 
 
 class FoldPositionEmbeddings(GraphPass):
@@ -122,16 +122,26 @@ def _table(program: ExportedProgram, fixed: list[Node], inputs: list[Node], long
     """
     if not fixed:
         return None
+    total = torch.zeros(())
+    for each in fixed:
+        weight = constant_tensor(program, each.args[0])
+        chosen_1L = _rows(program, each, inputs, longest) if weight is not None else None
+        if weight is None or chosen_1L is None:
+            return None
+        total = total + weight.detach()[chosen_1L]
+    return total
 
-    def total(length: int) -> Tensor:
+
+def _rows(program: ExportedProgram, embedding: Node, inputs: list[Node], longest: int) -> Tensor | None:
+    """[1, longest]: the rows of its table that `embedding` reads for the longest text; None if shorter ones differ."""
+
+    def rows(length: int) -> Tensor:
         given = dict.fromkeys(inputs, torch.zeros(1, length, dtype=torch.int64))
-        hidden = shape_of(fixed[0])[-1]
-        parts = [evaluate(program, each, given).expand(1, length, hidden) for each in fixed]
-        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0].clone()
+        return evaluate(program, embedding.args[1], given).expand(1, length)
 
-    whole = total(longest)
-    for length in {each for each in (*_SHORTER, longest - 1) if 0 < each < longest}:
-        if not torch.equal(total(length), whole[:, :length]):
+    whole = rows(longest)
+    for length in range(1, longest):
+        if not torch.equal(rows(length), whole[:, :length]):
             return None
     return whole
 

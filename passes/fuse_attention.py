@@ -8,6 +8,9 @@ after:   y = spartan::attention(None, linear(x, [Wq; Wk; Wv]), mask, heads)     
 after the last layer, whose queries are those of one position:
          y = spartan::attention(linear(x[:, :1], Wq), linear(x, [Wk; Wv]), mask, heads)
 
+in an encoder that applies one layer several times (ALBERT), that form for every application: they read the weights that
+the last one reads, so that a program holds them once.
+
 Left alone, with the reason: scores with more than a mask of columns added (relative positions), projections that
 something else reads, or whose weights are computed. Exact to the order of sums.
 """
@@ -36,6 +39,11 @@ class _Site:
     heads: int
     result: Node
 
+    @property
+    def of_one_input(self) -> bool:
+        """Whether queries are made of all that keys and values are made of."""
+        return self.query.args[0] is self.key.args[0]
+
 
 class _Unfit(Exception):
     """Why a site is left alone, in words for the report."""
@@ -51,15 +59,15 @@ class FuseAttention(GraphPass):
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
-        merged = 0
+        sites = []
         for node in [node for node in program.graph.nodes if _is_attention(node)]:
             try:
-                site = _site(program, node)
+                sites.append(_site(program, node))
             except _Unfit as unfit:
                 report.skipped.append(Skipped(node.name, str(unfit)))
-                continue
-            merged += _replace(program, site)
-            report.changes += 1
+        apart = {site.key.args[1] for site in sites if not site.of_one_input}
+        merged = sum(_replace(program, site, site.of_one_input and site.key.args[1] not in apart) for site in sites)
+        report.changes = len(sites)
         report.notes = {"products merged": merged}
         return finish(program), report
 
@@ -156,16 +164,18 @@ def _only_reader(node: Node) -> None:
         raise _Unfit("a step of it is read by something else too")
 
 
-def _replace(program: ExportedProgram, site: _Site) -> int:
-    """One operator in the site's place; the number of products that were merged into one."""
-    shared = site.query.args[0] is site.key.args[0]
-    linears = [site.query, site.key, site.value] if shared else [site.key, site.value]
+def _replace(program: ExportedProgram, site: _Site, with_query: bool) -> int:
+    """One operator in the site's place; the number of products that were merged into one.
+
+    with_query: whether the query's is among them.
+    """
+    linears = [site.query, site.key, site.value] if with_query else [site.key, site.value]
     graph = program.graph
     weight = _stacked(program, linears, 1, "weight")
     bias = _stacked(program, linears, 2, "bias")
     with graph.inserting_before(site.result):
         packed = call(graph, aten.linear.default, (site.key.args[0], weight, bias))
-        arguments = (None if shared else site.query, packed, site.mask, site.heads)
+        arguments = (None if with_query else site.query, packed, site.mask, site.heads)
         fused = call(graph, torch.ops.spartan.attention.default, arguments)
     site.result.replace_all_uses_with(fused)
     return len(linears)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from spartanc.passes.drop_batch_dimension import DropBatchDimension
 from spartanc.passes.drop_dead_tokens import DropDeadTokens
 from spartanc.passes.drop_noop_ops import DropNoopOps
+from spartanc.passes.expand_powers import ExpandPowers
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
 from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
 from spartanc.passes.fuse_attention import FuseAttention
@@ -37,6 +38,7 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldAttentionScale(),  # before dead tokens go, which takes the last layer's scores apart
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting
         FoldPositionEmbeddings(),
+        ExpandPowers(),  # before dead tokens go: a product treats positions apart
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
         # Last: all before it reads attention as stock operators, which a portable program keeps.
         *([] if stock else [FuseAttention()]),

@@ -11,8 +11,8 @@ import dataclasses
 import torch
 from executorch.backends.transforms.utils import create_constant_placeholder
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
-from torch.fx import GraphModule, Node
+from torch.export.graph_signature import ExportGraphSignature, InputKind
+from torch.fx import Graph, GraphModule, Node
 
 _CONSTANT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -73,15 +73,10 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind
 
 
 def finish(program: ExportedProgram) -> ExportedProgram:
-    """Remove dead nodes and the constants that nothing reads any more; recompile and check the graph.
-
-    The signature names outputs by their nodes, of which a pass may have put others in their place.
-    """
+    """Remove dead nodes and the constants that nothing reads any more; recompile and check the graph."""
     program.graph.eliminate_dead_code()
     signature = program.graph_signature
-    for spec, value in zip(signature.output_specs, program.graph.output_node().args[0], strict=True):
-        if isinstance(value, Node):
-            spec.arg = dataclasses.replace(spec.arg, name=value.name)
+    name_outputs(signature, program.graph)
     for node in [node for node in program.graph.nodes if node.op == "placeholder" and not node.users]:
         spec = next(spec for spec in signature.input_specs if getattr(spec.arg, "name", None) == node.name)
         if spec.kind not in _CONSTANT_KINDS:
@@ -94,3 +89,10 @@ def finish(program: ExportedProgram) -> ExportedProgram:
     program.graph.lint()
     program.graph_module.recompile()
     return program
+
+
+def name_outputs(signature: ExportGraphSignature, graph: Graph) -> None:
+    """Let the signature name outputs by the nodes that now are in their place."""
+    for spec, value in zip(signature.output_specs, graph.output_node().args[0], strict=True):
+        if isinstance(value, Node):
+            spec.arg = dataclasses.replace(spec.arg, name=value.name)

@@ -21,6 +21,7 @@ class Property(PassProperty):
 
     MEMORIES_FUSED = "memories_fused"
     NO_NOOPS = "no_noops"
+    SMALL_POWERS_EXPANDED = "small_powers_expanded"
     ATTENTION_IN_THREE_DIMENSIONS = "attention_in_three_dimensions"
     ATTENTION_SCALE_FOLDED = "attention_scale_folded"
     MASK_OF_COLUMNS = "mask_of_columns"

@@ -60,3 +60,15 @@ def same_shape(a: Node, b: Node) -> bool:
 def size_key(shape: Sequence[int | torch.SymInt]) -> tuple:
     """Sizes in a form that can be compared without asking for the value of a dynamic one."""
     return tuple(size if isinstance(size, int) else size.node.expr for size in shape)
+
+
+def same_place(before: Sequence[int | torch.SymInt], after: Sequence[int | torch.SymInt], dim: int) -> int | None:
+    """Where dimension `dim` of a view's shape `after` stands in its input's `before`; None if it isn't one of them."""
+
+    def key(shape: Sequence[int | torch.SymInt], at: int) -> tuple:
+        elements_before = 1
+        for size in shape[:at]:
+            elements_before = elements_before * size
+        return size_key((elements_before, shape[at]))
+
+    return next((at for at in range(len(before)) if key(before, at) == key(after, dim)), None)

@@ -26,6 +26,9 @@ class EncoderAdapter:
     head: prefixes of the tensors that belong to the classifier, and so to the task.
     pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
     None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
+    stored_pooler: the dense layer of the bare encoder's pooler, by its name there.
+    unroll: of an architecture that applies one layer N times; changes a classifier so that it walks a list of N
+    entries, which `SpartanClassifier` then fills. UnsupportedModelError for other ways of sharing.
     """
 
     model_type: str
@@ -42,3 +45,5 @@ class EncoderAdapter:
     config_layers: str = "num_hidden_layers"
     pooler: str | None = None
     pooler_is_frozen: bool = False
+    stored_pooler: str = "pooler.dense"
+    unroll: Callable[[Any], None] | None = None

@@ -6,13 +6,20 @@ from typing import Any
 
 from spartanc.errors import UnsupportedModelError
 from spartanc.models.encoders.adapter import EncoderAdapter
+from spartanc.models.encoders.albert import ALBERT
 from spartanc.models.encoders.bert import BERT
+from spartanc.models.encoders.camembert import CAMEMBERT
 from spartanc.models.encoders.distilbert import DISTILBERT
 from spartanc.models.encoders.electra import ELECTRA
+from spartanc.models.encoders.ernie import ERNIE
 from spartanc.models.encoders.mpnet import MPNET
 from spartanc.models.encoders.roberta import ROBERTA
+from spartanc.models.encoders.xlm_roberta import XLM_ROBERTA
 
-ADAPTERS = {adapter.model_type: adapter for adapter in (BERT, DISTILBERT, ELECTRA, MPNET, ROBERTA)}
+ADAPTERS = {
+    adapter.model_type: adapter
+    for adapter in (ALBERT, BERT, CAMEMBERT, DISTILBERT, ELECTRA, ERNIE, MPNET, ROBERTA, XLM_ROBERTA)
+}
 
 
 def adapter_for(model_type: object) -> EncoderAdapter:
@@ -44,7 +51,7 @@ def _guess(config: dict[str, Any]) -> str | None:
     architectures = config.get("architectures")
     named = str(architectures[0]).lower() if isinstance(architectures, list) and architectures else ""
     for model_type in ADAPTERS:
-        if named.startswith(model_type):
+        if named.startswith(model_type.replace("-", "")):
             return model_type
     if named:
         return None

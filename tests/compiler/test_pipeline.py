@@ -29,6 +29,7 @@ EXACT = (
     "fold_attention_scale",
     "simplify_attention_mask",
     "fold_position_embeddings",
+    "expand_powers",
     "drop_dead_tokens",
     "fuse_attention",
 )

@@ -17,7 +17,7 @@ from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 from spartanc.runtime_py.task_file import open_task
 from support.fleets import on_backbone_of
-from support.models import ARCHITECTURES, tiny_model
+from support.models import UNLIKE_EACH_OTHER, tiny_model
 
 MAX_LENGTH = 24
 FORMS = {
@@ -105,7 +105,7 @@ def test_tasks_that_pool_differently_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("stock", [False, True])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", UNLIKE_EACH_OTHER)
 def test_the_exact_passes_keep_every_token_that_a_mean_needs(architecture, stock):
     module = tiny_model(architecture, pooling="mean").module
     checked = rows()

@@ -96,9 +96,9 @@ def test_missing_tensors_of_tensorflows_names(encoder):
     [
         ({"architectures": ["BertModel"]}, 'add the line `"model_type": "bert",` to config.json'),
         ({"architectures": ["MPNetForMaskedLM"]}, '"model_type": "mpnet"'),
-        ({"architectures": ["T5Model"]}, "one of bert, distilbert"),
+        ({"architectures": ["T5Model"]}, "one of albert, bert, camembert"),
         ({"dim": 32, "n_layers": 2}, '"model_type": "distilbert"'),
-        ({}, "one of bert, distilbert"),
+        ({}, "one of albert, bert, camembert"),
     ],
 )
 def test_a_config_without_model_type_says_which_line_to_add(encoder, config, said):

@@ -25,7 +25,7 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import sentiment, write_encoder, write_examples
-from support.models import ARCHITECTURES, tiny_encoder_config, tiny_model, tiny_tokenizer
+from support.models import ARCHITECTURES, roberta_like, tiny_encoder_config, tiny_model, tiny_tokenizer
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 MASKED = {"distilbert": DistilBertForMaskedLM, "electra": ElectraForPreTraining, "roberta": RobertaForMaskedLM}
@@ -55,7 +55,7 @@ def write_other(directory, architecture, model_class):
     model = model_class(model_class.config_class(**{k: v for k, v in config.items() if k != "model_type"}))
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(config))
-    (directory / "tokenizer.json").write_text(tiny_tokenizer(architecture in ("roberta", "mpnet")))
+    (directory / "tokenizer.json").write_text(tiny_tokenizer(roberta_like(architecture)))
     state = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
     save_file(state, directory / "model.safetensors")
     train_biases(directory)

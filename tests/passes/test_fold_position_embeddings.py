@@ -64,10 +64,25 @@ class Backwards(nn.Module):
         return self.words(ids) + self.positions(torch.arange(ids.shape[1]).flip(0)) + mask[..., None]
 
 
-def test_positions_counted_from_the_end_stay():
-    length = Dim("length", min=1, max=9)
+class Jump(nn.Module):
+    """Texts of 11 tokens and no others count their positions from 1 on."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.positions = nn.Embedding(40, 4), nn.Embedding(40, 4)
+
+    def forward(self, ids, mask):
+        length = ids.shape[1]
+        places = torch.arange(length)
+        offset = torch.where((torch.full_like(places, 1).cumsum(0)[-1:] - 11).abs() > 0, 0, 1)
+        return self.words(ids) + self.positions(places + offset) + mask[..., None]
+
+
+@pytest.mark.parametrize(("module", "longest"), [(Backwards(), 9), (Jump(), 31)])
+def test_rows_that_are_not_the_beginning_of_one_table_stay(module, longest):
+    length = Dim("length", min=1, max=longest)
     example = torch.arange(4)[None], torch.ones(1, 4, dtype=torch.long)
-    program = export(Backwards(), example, dynamic_shapes=({1: length}, {1: length})).run_decompositions({})
+    program = export(module, example, dynamic_shapes=({1: length}, {1: length})).run_decompositions({})
     result, report = FoldPositionEmbeddings().run(program)
     assert (tables(result), report.changes) == (2, 0)
     assert [each.reason for each in report.skipped] == ["its rows are no beginning of one table"]

@@ -10,6 +10,7 @@ from torch.export import Dim, export
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.manager import run_passes
 from spartanc.passes.pipelines import exact_passes
+from spartanc.passes.program import constant_tensor
 from support.captured import assert_same_results, captured, rows
 
 aten = torch.ops.aten
@@ -30,6 +31,17 @@ def test_attention_of_every_layer_is_fused(architecture):
     assert report.notes["products merged"] == 5
     assert count(result, aten.linear.default) == count(program, aten.linear.default) - 3
     assert_same_results(result, program, 1e-5)
+
+
+def test_a_layer_that_is_applied_again_keeps_one_copy_of_its_weights():
+    """Of query, of keys and values, of both linears behind them, of the feed-forward's, and the three around it."""
+    program, reports = run_passes(captured("albert"), exact_passes(), rows())
+    assert (reports[-1].changes, reports[-1].notes["products merged"]) == (2, 4)
+    linears = [node for node in program.graph.nodes if node.target is aten.linear.default]
+    weights = [constant_tensor(program, node.args[1]) for node in linears]
+    assert len(linears) == 2 * 5 + 3
+    assert len({weight.detach().numpy().tobytes() for weight in weights}) == 5 + 3
+    assert_same_results(program, captured("albert"), 1e-5)
 
 
 def test_relative_positions_are_left_alone_with_the_reason():

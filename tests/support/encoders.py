@@ -5,9 +5,9 @@ import random
 
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, BertConfig, BertModel
 
-from support.models import tiny_encoder_config, tiny_tokenizer
+from support.models import roberta_like, tiny_encoder_config, tiny_tokenizer
 
 GOOD, BAD, FILLER = (
     ("good", "great", "loved"),
@@ -34,6 +34,22 @@ def write_encoder(directory, model_class=BertModel, **changes):
     return directory
 
 
+def save_encoder(directory, architecture, masked=False, shard="1GB", layers=2):
+    """As transformers saves a small random encoder of `architecture`, alone or as a masked language model."""
+    config = {name: value for name, value in tiny_encoder_config(architecture, layers).items() if name != "num_labels"}
+    made = AutoConfig.for_model(**config)
+    made.architectures = None
+    torch.manual_seed(0)
+    model = (AutoModelForMaskedLM if masked else AutoModel).from_config(made)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias") or parameter.dim() == 2:
+                parameter.normal_(std=0.2)  # biases too, as a trained encoder has them
+    model.save_pretrained(directory, max_shard_size=shard)
+    (directory / "tokenizer.json").write_text(tiny_tokenizer(roberta_like(architecture)))
+    return directory
+
+
 def write_examples(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -51,3 +67,13 @@ def sentiment(count, seed, pairs=False, scores=False):
         if pairs:
             row["text_pair"] = " ".join(draw.sample(FILLER, 3))
         yield row
+
+
+def of_all_lengths(count, longest, seed):
+    """Rows as of `sentiment`, from one word to `longest`: the label's word among others, again and again."""
+    draw = random.Random(seed)
+    for number in range(count):
+        good = draw.random() < 0.5
+        words = draw.choices(FILLER, k=number % longest)
+        words.insert(draw.randint(0, len(words)), draw.choice(GOOD if good else BAD))
+        yield {"text": " ".join(words), "label": "positive" if good else "negative"}

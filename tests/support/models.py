@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from spartanc.models.checkpoint import TrainedModel, find_segment_separator
 from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.encoders.registry import ADAPTERS
 from spartanc.models.memory import SpartanConfig
 
-ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "mpnet")
+ARCHITECTURES = tuple(ADAPTERS)
+# Of architectures that compute the same one is enough where a test takes seconds.
+UNLIKE_EACH_OTHER = tuple(each for each in ARCHITECTURES if each not in ("camembert", "xlm-roberta"))
+LONGEST = 40
+# What of a config is neither BERT's nor follows from the adapter.
+UNLIKE_BERT = {
+    "albert": {"embedding_size": 16},
+    "electra": {"embedding_size": 16},
+    "ernie": {"use_task_id": True},
+    "roberta": {"type_vocab_size": 1},
+    "xlm-roberta": {"type_vocab_size": 1},
+}
 WORDS = [
     "where",
     "is",
@@ -57,15 +71,15 @@ WORDS = [
 ]
 
 
-def tiny_tokenizer(roberta_like: bool = False) -> str:
+def tiny_tokenizer(like_roberta: bool = False) -> str:
     """Words of `WORDS` by whitespace; BERT's [CLS] a [SEP] b [SEP] with segments, or <s> a </s></s> b
     </s>.
     """
-    special = ["<s>", "<pad>", "</s>", "<unk>"] if roberta_like else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if like_roberta else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {token: index for index, token in enumerate([*special, *dict.fromkeys(WORDS)])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[3] if roberta_like else special[1]))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[3] if like_roberta else special[1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    if roberta_like:
+    if like_roberta:
         single, pair, tokens = "<s> $A </s>", "<s> $A </s> </s> $B </s>", ["<s>", "</s>"]
     else:
         single, pair, tokens = "[CLS] $A [SEP]", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ["[CLS]", "[SEP]"]
@@ -75,9 +89,18 @@ def tiny_tokenizer(roberta_like: bool = False) -> str:
     return tokenizer.to_str()
 
 
+def roberta_like(architecture: str) -> bool:
+    """Whether positions are counted from the padding id, 1, on, and the tokenizer writes <s> and </s>."""
+    return _unused_positions(architecture) > 0
+
+
+def _unused_positions(architecture: str) -> int:
+    given = SimpleNamespace(max_position_embeddings=LONGEST, pad_token_id=1)
+    return LONGEST - ADAPTERS[architecture].max_length(given)
+
+
 def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, outputs: int = 3, heads: int = 4) -> dict:
     """A Hugging Face config of `architecture` with a vocabulary of 64 and inputs of up to 40 tokens."""
-    roberta_like = architecture in ("roberta", "mpnet")
     common = {"model_type": architecture, "vocab_size": 64, "num_labels": outputs}
     if architecture == "distilbert":
         return common | {
@@ -85,21 +108,17 @@ def tiny_encoder_config(architecture: str, layers: int = 2, hidden: int = 32, ou
             "n_layers": layers,
             "n_heads": heads,
             "hidden_dim": 2 * hidden,
-            "max_position_embeddings": 40,
+            "max_position_embeddings": LONGEST,
         }
     config = common | {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "intermediate_size": 2 * hidden,
-        "max_position_embeddings": 42 if roberta_like else 40,
-        "pad_token_id": 1 if roberta_like else 0,
+        "max_position_embeddings": LONGEST + _unused_positions(architecture),
+        "pad_token_id": int(roberta_like(architecture)),
     }
-    if architecture == "roberta":
-        config["type_vocab_size"] = 1
-    if architecture == "electra":
-        config["embedding_size"] = hidden // 2
-    return config
+    return config | UNLIKE_BERT.get(architecture, {})
 
 
 def tiny_model(
@@ -117,7 +136,7 @@ def tiny_model(
     """A model of `architecture` whose memories are large enough to change its logits visibly."""
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
     config = tiny_encoder_config(architecture, layers, hidden, len(labels) if problem == "classification" else 1, heads)
-    tokenizer = tiny_tokenizer(architecture in ("roberta", "mpnet"))
+    tokenizer = tiny_tokenizer(roberta_like(architecture))
     torch.manual_seed(seed)
     module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()
     with torch.no_grad():

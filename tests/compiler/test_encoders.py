@@ -1,0 +1,84 @@
+"""Every newer encoder from transformers' directory to a bundle that gives eager's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.compiler.verify import VerifyRequest, verify_bundle
+from spartanc.models.memory import SpartanConfig
+from spartanc.models.settings import TrainRequest, TrainSettings
+from spartanc.models.training import train
+from support.encoders import of_all_lengths, save_encoder, sentiment, write_examples
+
+Rows = Callable[[int, int], Iterable[dict]]  # (count, seed)
+LONGEST = 40
+FORMS = {
+    "int8": {"quantize": "int8"},
+    "int8 for a board": {"quantize": "int8", "target": "rpi4"},
+    "portable": {"quantize": "none", "lowering": "portable"},
+    "torchscript": {"quantize": "none", "format": "torchscript"},
+}
+
+
+def trained(folder: Path, architecture: str, rows: Rows, seed: int = 0, epochs: int = 1) -> tuple[Path, Path, float]:
+    """(model.pt, 200 texts, accuracy on them)."""
+    encoder = folder / "encoder"
+    if not encoder.exists():
+        save_encoder(encoder, architecture, masked=True, shard="20KB")
+    data = write_examples(folder / "train.jsonl", rows(400, 1))
+    texts = write_examples(folder / "dev.jsonl", rows(200, 2))
+    model = folder / f"task{seed}.pt"
+    settings = TrainSettings(epochs=epochs, seed=seed)
+    spartan = SpartanConfig(parents=8, cells=24, top_k=4)
+    request = TrainRequest(encoder, data, texts, model, settings, adapt=False, spartan=spartan)
+    return model, texts, train(request).best["accuracy"]
+
+
+def of_every_length(count: int, seed: int):
+    return of_all_lengths(count, LONGEST - 2, seed)
+
+
+def compiled(out: Path, *models: Path, texts: Path | None, **options):
+    request = {"target": "host", "max_length": LONGEST, "data": texts, "runtime": False} | options
+    return compile_model(CompileRequest(models=models, out=out, **request))
+
+
+@pytest.mark.parametrize("architecture", ["albert", "xlm-roberta"])
+def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
+    model, texts, _ = trained(tmp_path, architecture, of_every_length)
+    result = compiled(tmp_path / "bundle", model, texts=texts, quantize="none")
+    assert result.fused_memories == 2
+    assert result.parity["samples"] >= 200
+    assert result.parity["label_agreement"] == 1.0
+    assert result.parity["max_abs_diff"] <= 1e-4
+    # Outside our kernels and XNNPACK a layer leaves nothing: what is left belongs to ids, mask and pooling.
+    outside = {name: count for name, count in result.fallback_ops.items() if not name.startswith("spartan::")}
+    assert sum(outside.values()) < 20
+    assert result.fallback_ops["spartan::attention"] == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "xlm-roberta"])
+def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
+    model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=8)
+    assert accuracy >= 0.95
+    for form, options in {"fp32": {"quantize": "none"}, **FORMS}.items():
+        out = tmp_path / form.replace(" ", "-")
+        result = compiled(out, model, texts=texts, **options)
+        exact = options["quantize"] == "none"
+        assert result.parity["label_agreement"] >= (1.0 if exact else 0.99), form
+        assert not exact or result.parity["max_abs_diff"] <= 1e-4, form
+        if options.get("target", "host") == "host" and form != "torchscript":
+            verified = verify_bundle(VerifyRequest(bundle=out, model=model, data=texts))
+            assert verified.passed, form
+    other, _, _ = trained(tmp_path, architecture, sentiment, seed=1, epochs=8)
+    for quantize in ("none", "int8"):
+        fleet = tmp_path / f"fleet-{quantize}"
+        compiled(fleet, model, other, texts=None, quantize=quantize, shared_backbone=True)
+        for each in (model, other):
+            verified = verify_bundle(VerifyRequest(bundle=fleet, model=each, data=texts, task=each.stem))
+            assert verified.passed, quantize

@@ -1,0 +1,88 @@
+"""Every encoder's directory as transformers saves it, with the encoder's own states as reference."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from spartanc.errors import SpartancError
+from spartanc.models.backbone import build_classifier, load_backbone
+from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.memory import SpartanConfig
+from spartanc.models.settings import TrainRequest, TrainSettings
+from spartanc.models.training import train
+from support.encoders import save_encoder, sentiment, write_examples
+from support.models import ARCHITECTURES, tiny_encoder_config, tiny_model
+
+MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
+
+
+@pytest.mark.parametrize(("masked", "shard"), [(False, "1GB"), (True, "20KB")])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_transformers_saved_is_loaded_and_computes_the_same_states(architecture, masked, shard, tmp_path):
+    if architecture == "electra" and masked:
+        pytest.skip("a generator, which is another encoder than the discriminator that is loaded")
+    directory = save_encoder(tmp_path / "encoder", architecture, masked, shard)
+    assert (len(list(directory.glob("*.safetensors"))) > 1) == (shard == "20KB")
+    classifier = build_classifier(load_backbone(directory), MEMORY, 2, False, "mean").eval()
+    ids = torch.randint(4, 40, (2, 9), generator=torch.Generator().manual_seed(1))
+    mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    with torch.no_grad():
+        expected = AutoModel.from_pretrained(directory).eval()(ids, mask).last_hidden_state
+        for memory in classifier.memories():
+            memory.values.zero_()
+    got = classifier.trace(ids, mask).hidden_states[-1]
+    kept = mask.bool()
+    assert expected[kept].std() > 0.1
+    torch.testing.assert_close(got[kept], expected[kept], rtol=0, atol=2e-5)
+
+
+def test_training_gives_every_application_of_a_layer_a_memory_and_leaves_its_weights(tmp_path):
+    encoder = save_encoder(tmp_path / "encoder", "albert", layers=3, shard="20KB")
+    data = write_examples(tmp_path / "train.jsonl", sentiment(40, 1))
+    settings = TrainSettings(epochs=1)
+    request = TrainRequest(encoder, data, data, tmp_path / "model.pt", settings, adapt=False, spartan=MEMORY)
+    result = train(request)
+    assert result.pooling == "pooler"
+    state = torch.load(tmp_path / "model.pt", weights_only=True)["state"]
+    layers = "network.albert.encoder.albert_layer_groups"
+    values = [state[f"{layers}.{index}.memory.values"] for index in range(3)]
+    assert all(values[0].shape == each.shape and not torch.equal(values[0], each) for each in values[1:])
+    assert [name for name in state if name.endswith("ffn.weight")] == [f"{layers}.0.layer.albert_layers.0.ffn.weight"]
+    before = load_backbone(encoder).tensors["albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight"]
+    assert torch.equal(state[f"{layers}.0.layer.albert_layers.0.ffn.weight"], before)
+
+
+def test_a_layer_that_is_applied_again_is_one_module_in_copies_too():
+    module = tiny_model("albert", layers=3).module
+    layers = list(module.layers())
+    assert layers[0].layer is layers[1].layer is layers[2].layer
+    alone = tiny_model("albert", layers=1).module
+    memory = sum(parameter.numel() for parameter in module.memories()[0].parameters())
+    sizes = [sum(parameter.numel() for parameter in each.parameters()) for each in (module, alone)]
+    assert sizes[0] - sizes[1] == 2 * memory
+
+
+def test_an_encoder_cut_to_fewer_applications_keeps_its_layer(tmp_path):
+    backbone = load_backbone(save_encoder(tmp_path / "encoder", "albert", layers=4), layers=2)
+    assert len(build_classifier(backbone, MEMORY, 2, False, "mean").memories()) == 2
+
+
+@pytest.mark.parametrize("changed", ["num_hidden_groups", "inner_group_num"])
+def test_other_ways_of_sharing_layers_are_refused(changed):
+    with pytest.raises(SpartancError, match=f"`{changed}` `2` is not supported") as caught:
+        SpartanClassifier(tiny_encoder_config("albert") | {changed: 2}, MEMORY)
+    assert caught.value.exit_code == 3
+
+
+def test_a_pooler_of_one_linear_that_was_never_trained_is_found_out(tmp_path):
+    directory = save_encoder(tmp_path / "encoder", "albert")
+    tensors = load_file(directory / "model.safetensors")
+    tensors["pooler.bias"].zero_()
+    save_file(tensors, directory / "model.safetensors")
+    data = write_examples(tmp_path / "train.jsonl", sentiment(24, 1))
+    settings = TrainSettings(epochs=1)
+    request = TrainRequest(directory, data, data, tmp_path / "model.pt", settings, adapt=False, spartan=MEMORY)
+    lines = []
+    assert train(request, lines.append).pooling == "mean"
+    assert "the checkpoint's pooler was never trained" in "\n".join(lines)
