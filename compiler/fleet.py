@@ -76,7 +76,7 @@ def remove_task(
         )
     tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
     with replaced_whole(path) as directory:
-        (directory / fleet["tasks"][name]["file"]).unlink()
+        (directory / fleet["tasks"][name]["file"]).unlink(missing_ok=True)
         write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
     return {"fleet": str(path), "removed": name, "tasks": list(tasks)}
 

@@ -145,8 +145,8 @@ def open_bundle(
 
     require_signature: a public key; the manifest must be signed with its other half.
     recheck: hash every file again, though this user's cache says that these very files were found good before.
-    task_by_task: for whoever uses a fleet's tasks by name alone: a task's file of another size or content makes that
-    task one of `damaged`, and is no error here.
+    task_by_task: for whoever uses a fleet's tasks by name alone: a task's file that is missing, or of another size or
+    content, makes that task one of `damaged`, and is no error here.
     Raises UsageError (exit 2) for anything missing, altered, out of place, of another format, or not signed.
     """
     path = Path(path)
@@ -158,21 +158,20 @@ def open_bundle(
         _check_signature(path, data, require_signature)
     manifest = _parse_manifest(path, data)
     _check_fields(path, manifest)
-    _check_names(path, manifest["files"])
-    wrong: dict[str, str] = {}
+    wrong = _check_names(path, manifest)
     try:
-        record.add(manifest["files"])
-        if recheck or not record.holds():
-            wrong = _wrong_files(path, manifest["files"])
+        record.add(name for name in manifest["files"] if name not in wrong)
+        if recheck or wrong or not record.holds():
+            wrong |= _wrong_files(path, {name: row for name, row in manifest["files"].items() if name not in wrong})
             if not wrong:
                 record.keep()
     except OSError as error:
         raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
-    damaged = _damaged_tasks(manifest, wrong) if task_by_task else {}
     for name, what in wrong.items():
-        if name not in damaged.values():
+        if not task_by_task or not _is_only_a_task(manifest, name):
             raise _altered(path, what)
-    return Bundle(path, manifest, {task: wrong[name] for task, name in damaged.items()})
+    tasks = manifest.get(FLEET, {}).get("tasks", {})
+    return Bundle(path, manifest, {task: wrong[row["file"]] for task, row in tasks.items() if row["file"] in wrong})
 
 
 def _altered(path: Path, what: str) -> UsageError:
@@ -345,8 +344,12 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and a == b
 
 
-def _check_names(path: Path, files: dict[str, Any]) -> None:
-    """Every file of the manifest is there, under a name that stays inside, and no other is."""
+def _check_names(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    """Every file of the manifest is there, under a name that stays inside, and no other is.
+
+    Returns what is wrong with files of tasks that are missing; they are no error here.
+    """
+    files: dict[str, Any] = manifest["files"]
     for name, entry in files.items():
         _check_name(path, name)
         if (
@@ -366,9 +369,13 @@ def _check_names(path: Path, files: dict[str, Any]) -> None:
     extra = plain.keys() - files.keys() - set(_RESERVED)
     if extra:
         raise _altered(path, f"`{min(extra)}` is not listed in `{MANIFEST}`")
+    wrong = {}
     for name in files:
-        if not plain.get(name):
+        if name not in plain and _is_only_a_task(manifest, name):
+            wrong[name] = f"`{name}` is missing"
+        elif not plain.get(name):
             raise _altered(path, f"`{name}` is missing or not a plain file")
+    return wrong
 
 
 def _wrong_files(path: Path, files: dict[str, Any]) -> dict[str, str]:
@@ -383,15 +390,11 @@ def _wrong_files(path: Path, files: dict[str, Any]) -> dict[str, str]:
     return wrong
 
 
-def _damaged_tasks(manifest: dict[str, Any], wrong: Mapping[str, str]) -> dict[str, str]:
-    """Tasks of a fleet, and their files, if a file is wrong on which nothing but the answers of a task depends."""
+def _is_only_a_task(manifest: dict[str, Any], name: str) -> bool:
+    """Whether nothing but the answers of one task of a fleet depends on a file."""
     tasks = manifest.get(FLEET, {}).get("tasks", {})
-    files = {task: entry["file"] for task, entry in tasks.items()}
-    return {
-        task: file
-        for task, file in files.items()
-        if file in wrong and file.startswith(TASKS) and file != manifest["program"]
-    }
+    listed = any(row["file"] == name for row in tasks.values())
+    return listed and name.startswith(TASKS) and name != manifest["program"]
 
 
 def _check_name(path: Path, name: str) -> None:

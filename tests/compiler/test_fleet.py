@@ -306,6 +306,16 @@ def test_a_torn_task_is_refused_by_its_name_everywhere_and_the_others_answer(fle
     assert refused.returncode == 2
     assert "task `pair`" in refused.stderr
     assert "0 bytes" in refused.stderr
+    (fleet / "tasks" / "pair.safetensors").unlink()
+    assert run_bundle(fleet, text="a good film", task="three") == answers
+    _refused("task `pair`.*missing", run_bundle, fleet, text="a good film", task="pair")
+    assert _native(fleet, "three", ids).returncode == 0
+    missing = _native(fleet, "pair", ids)
+    assert missing.returncode == 2
+    assert "is missing" in missing.stderr
+    (fleet / "tasks" / "pair.safetensors").symlink_to("three.safetensors")  # no accident leaves that
+    _refused("not a plain file", run_bundle, fleet, text="a good film", task="three")
+    assert _native(fleet, "three", ids).returncode == 2
 
 
 def test_a_fleet_with_a_torn_task_is_not_sealed_anew_but_without_it(fleet, made, tmp_path):

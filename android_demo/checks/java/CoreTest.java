@@ -437,6 +437,10 @@ public final class CoreTest {
     Bundle damaged = Bundle.open(torn, null);
     new Classifier(damaged, new Shared(), damaged.task("first", fresh)).close();
     refused("tasks/second.safetensors", () -> damaged.task("second", fresh));
+    torn.files.remove("tasks/second.safetensors");
+    Bundle without = Bundle.open(torn, null);
+    new Classifier(without, new Shared(), without.task("first", fresh)).close();
+    refused("tasks/second.safetensors", () -> without.task("second", fresh));
     torn.files.put("model.pte", new byte[0]);
     refused("model.pte", () -> Bundle.open(torn, null));
     refused("has no task `third`", () -> bundle.task("third", folder));

@@ -150,8 +150,14 @@ void check_names(BundleFiles& bundle) {
   const std::string& path = bundle.directory;
   std::vector<std::string> names;
   for (const Manifest::File& file : bundle.manifest.files) {
-    require_plain_file(path, file.name);
     struct stat status {};
+    if (is_only_a_task(bundle.manifest, file.name) && lstat((path + "/" + file.name).c_str(), &status) != 0 &&
+        errno == ENOENT) {
+      bundle.damaged.emplace(file.name, "`" + file.name + "` is missing");
+      names.push_back(file.name);
+      continue;
+    }
+    require_plain_file(path, file.name);
     if (lstat((path + "/" + file.name).c_str(), &status) != 0 || static_cast<uint64_t>(status.st_size) != file.bytes) {
       refuse(bundle, file.name, "`" + file.name + "` has " + std::to_string(status.st_size) +
                                     " bytes, its manifest says " + std::to_string(file.bytes));
@@ -174,11 +180,16 @@ void check_files(BundleFiles& bundle, Record& record) {
   for (const Manifest::File& file : bundle.manifest.files) {
     names.push_back(file.name);
   }
-  record.add(names);
-  if (record.holds()) {
-    return;
+  if (bundle.damaged.empty()) {
+    record.add(names);
+    if (record.holds()) {
+      return;
+    }
   }
   for (const Manifest::File& file : bundle.manifest.files) {
+    if (bundle.damaged.count(file.name) != 0) {
+      continue;
+    }
     const std::string digest = digest_of(bundle.directory + "/" + file.name);
     if (digest != file.sha256) {
       refuse(bundle, file.name,

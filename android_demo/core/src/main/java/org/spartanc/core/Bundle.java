@@ -71,7 +71,7 @@ public final class Bundle {
   private static void checkNames(Source source, Manifest manifest) throws IOException, InputException {
     Set<String> present = new HashSet<>(source.names());
     for (String name : manifest.files.keySet()) {
-      if (!present.remove(name)) throw new InputException("`" + name + "` is missing");
+      if (!present.remove(name) && !isOnlyATask(manifest, name)) throw new InputException("`" + name + "` is missing");
     }
     present.remove(Manifest.NAME);
     present.remove(Manifest.DIGEST);
