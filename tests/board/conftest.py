@@ -14,6 +14,14 @@ from support.models import WORDS, tiny_model
 MAX_LENGTH = 16
 
 
+def compile_for_the_board(model, rows, quantize, folder):
+    out = folder / "bundle"
+    compile_model(
+        CompileRequest(models=(model,), target="rpi4", out=out, max_length=MAX_LENGTH, quantize=quantize, data=rows)
+    )
+    return out
+
+
 @pytest.fixture(scope="session")
 def image():
     if (missing := what_is_missing()) is not None:
@@ -40,9 +48,9 @@ def board(the_board, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """(the model's file, rows with labels, the bundle): 2 layers of width 128, fp32, for a Raspberry Pi 4."""
-    folder = tmp_path_factory.mktemp("compiled")
+def trained(tmp_path_factory):
+    """(a model's file, rows with labels): 2 layers of width 128."""
+    folder = tmp_path_factory.mktemp("trained")
     save_model(tiny_model(hidden=128), folder / "model.pt")
     generator = np.random.default_rng(23)
     with (folder / "rows.csv").open("w") as rows:
@@ -50,16 +58,19 @@ def compiled(tmp_path_factory):
         for _ in range(60):
             words = generator.choice(WORDS, generator.integers(1, MAX_LENGTH - 2))
             rows.write(f"{' '.join(words)},{generator.choice(['a', 'b', 'c'])}\n")
-    request = CompileRequest(
-        models=(folder / "model.pt",),
-        target="rpi4",
-        out=folder / "bundle",
-        max_length=MAX_LENGTH,
-        quantize="none",
-        data=folder / "rows.csv",
-    )
-    compile_model(request)
-    return folder / "model.pt", folder / "rows.csv", folder / "bundle"
+    return folder / "model.pt", folder / "rows.csv"
+
+
+@pytest.fixture(scope="session")
+def compiled(trained, tmp_path_factory):
+    """(the model's file, rows with labels, the bundle), fp32, for a Raspberry Pi 4."""
+    return *trained, compile_for_the_board(*trained, "none", tmp_path_factory.mktemp("fp32"))
+
+
+@pytest.fixture(scope="session")
+def int8(trained, tmp_path_factory):
+    """The bundle, int8."""
+    return compile_for_the_board(*trained, "int8", tmp_path_factory.mktemp("int8"))
 
 
 @pytest.fixture(scope="session")
