@@ -16,13 +16,14 @@ SYSTEM := g++=g++ aarch64-linux-gnu-g++=g++-aarch64-linux-gnu qemu-aarch64-stati
 TESTS := /usr/sbin/sshd=openssh-server ssh=openssh-client javac=openjdk-17-jdk-headless \
   qemu-aarch64=qemu-user llvm-mca-19=llvm-19
 LONG := chromium=chromium debootstrap=debootstrap
+BOARD := qemu-system-aarch64=qemu-system-arm debootstrap=debootstrap /usr/sbin/mke2fs=e2fsprogs
 ANDROID := aapt2=aapt zipalign=zipalign apksigner=apksigner dexdump=dexdump enjarify=enjarify npm=npm \
   aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/share/android-framework-res/framework-res.apk=android-framework-res
 FUZZ := clang++=clang \
   /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a=libclang-rt-14-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup system demo test test-long test-android lint fuzz sanitize lock clean
+.PHONY: help setup system demo test test-long test-board test-android lint fuzz sanitize lock clean
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -66,6 +67,12 @@ test-long: setup
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(LONG)"
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/pytest -m long tests
+
+#: make test-board   the tests on a whole emulated board: kernel, sshd, 1 GB, and power cuts (see docs/board.md)
+test-board: setup
+	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(BOARD)"
+	$(BIN)/spartanc setup rpi4
+	$(BIN)/pytest tests/board --durations=0 --durations-min=1
 
 #: make test-android   every check of the Android demo that needs no SDK and no phone
 test-android: setup

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from spartanc.base.files import file_digest
+from spartanc.base.files import file_digest, put_in_place
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, MANIFEST_DIGEST, TOKENIZER, Bundle, open_bundle
 from spartanc.runtime_py.signature import SIGNATURE
@@ -56,7 +56,7 @@ def write_android_assets(
             _check_copy(staged, opened)
             if target.exists():
                 target.rename(Path(scratch, "before"))
-            staged.rename(target)
+            put_in_place(staged, target)
     except OSError as error:
         raise UsageError(f"assets can't be written to `{target}`: {error.strerror or error}") from error
     return {"assets": str(target), "files": {file: (target / file).stat().st_size for file in files}}

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spartanc.base.files import file_digest
+from spartanc.base.files import file_digest, sync_path, sync_tree
 from spartanc.base.locks import claimed
 from spartanc.errors import CompileError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import (
@@ -62,10 +62,11 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
             staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
             yield staging
             staging.chmod(0o755)
-            _sync(staging)
+            sync_tree(staging)
             os.rename(staging, out)  # onto nothing, or onto an empty directory
         staging = None
         made = []
+        sync_path(out.absolute().parent)
     except OSError as error:
         raise _disk_error(out, error) from error
     finally:
@@ -93,8 +94,9 @@ def replaced_whole(bundle: Path) -> Iterator[Path]:
                     (staging / name).unlink(missing_ok=True)
                 yield staging
                 staging.chmod(stat.S_IMODE(bundle.stat().st_mode))
-                _sync(staging)
+                sync_tree(staging)
                 _exchange(staging, bundle)  # what is removed below is the old one
+                sync_path(bundle.parent)
         except OSError as error:
             raise _disk_error(bundle, error) from error
         finally:
@@ -216,12 +218,3 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return
-
-
-def _sync(directory: Path) -> None:
-    for path in [*directory.rglob("*"), directory]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

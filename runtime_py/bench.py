@@ -21,6 +21,7 @@ from spartanc.runtime_py.bench_result import BenchResult
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import device_for
 from spartanc.runtime_py.devices.device import Device, Place, Row, common_arguments, write_rows
+from spartanc.runtime_py.emulation import emulator_among
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
@@ -119,14 +120,14 @@ def _result(
     raw = measured.raw
     run_ms = _milliseconds(raw["programs"][0]["run_ns"])
     warmup_ns = raw["programs"][0]["warmup_ns"]
-    reasons = reasons_against(raw, run_ms, emulated)
-    latency = summary(run_ms)
     costs = bundle.manifest.get("costs")
+    reasons = reasons_against(raw, run_ms, emulated, _estimated_ms(bundle, length, raw["threads"]))
+    latency = summary(run_ms)
     return BenchResult(
         bundle=str(bundle.path),
         target=bundle.target,
         device=device,
-        emulated=emulated,
+        emulated=emulated or emulator_among(raw.get("hardware", [])) is not None,
         threads=raw["threads"],
         length=length,
         warmup=len(warmup_ns),
@@ -156,6 +157,15 @@ def _result(
         run_ms=run_ms,
         **({} if other is None else _comparison(other, raw, run_ms)),
     )
+
+
+def _estimated_ms(bundle: Bundle, length: int, threads: int) -> float | None:
+    """What one input takes on the bundle's target at least; None for a target that no estimate is made for."""
+    costs = bundle.manifest.get("costs")
+    if not costs:
+        return None
+    rows = estimates(costs, length, bundle.quantization, threads)
+    return next((row["estimated_ms"] for row in rows if row["target"] == bundle.target), None)
 
 
 def _comparison(other: Bundle, raw: dict[str, Any], run_ms: list[float]) -> dict[str, Any]:
@@ -312,6 +322,7 @@ def _point(raw: dict[str, Any]) -> dict[str, Any]:
 def _machine(raw: dict[str, Any]) -> dict[str, Any]:
     before, after = raw["before"], raw["after"]
     return {
+        "hardware": raw.get("hardware", []),
         "processors": raw["processors"],
         "other_load": other_load(raw),
         "load_average": before["load_average"],

@@ -12,6 +12,7 @@ from spartanc.base.results import OPTIONAL, Result
 class BenchResult(Result):
     """What was measured, and how far to trust it: times in milliseconds of one input of `length` tokens.
 
+    emulated: the device is an emulator of ours, or the machine calls itself an emulated one.
     load_ms, load_cold_ms: medians over processes of their own. latency_ms: min, mean, p50, p90, p95, p99.
     median_interval_ms: of the median, with 95% confidence. peak_rss_mb: of a whole process, in MiB. trustworthy,
     reasons: whether to believe the times, and why not. lengths, thread_counts: the sweeps. operators: their times;

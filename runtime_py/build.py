@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory, locked
-from spartanc.base.files import write_whole
+from spartanc.base.files import put_in_place, write_whole
 from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
 from spartanc.errors import CompileError, MissingToolError
@@ -243,7 +243,7 @@ def _build(recipe: _Recipe, cache: Path, finished: Path) -> None:
         _step([cmake, "--build", scratch], "built")
         finished.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(finished, ignore_errors=True)
-        os.rename(Path(scratch) / "runtime", finished)
+        put_in_place(Path(scratch) / "runtime", finished)
     if not _is_whole(finished):
         raise CompileError(f"the build of the native runtime left no `{COMMAND}` in `{finished}`")
 

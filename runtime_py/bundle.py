@@ -12,8 +12,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
 TOKENIZER = "tokenizer.json"
+TASKS = "tasks/"  # names of task files begin so
 MANIFEST_LIMIT = 4 << 20  # bytes; a real one holds a few kilobytes
 LONGEST_INPUT = 1 << 16  # tokens
 LARGEST_VOCABULARY = 1 << 30  # tokens
@@ -62,10 +63,14 @@ _REQUIRED = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose manifest and files agree."""
+    """A bundle whose manifest and files agree.
+
+    damaged: of a fleet that was opened task by task, tasks that can't be used, and what is wrong with their files.
+    """
 
     path: Path
     manifest: dict[str, Any]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def program(self) -> Path:
@@ -107,7 +112,8 @@ class Bundle:
 
     def for_task(self, problem: str, labels: Sequence[str], pairs: bool | None = None) -> Bundle:
         """The bundle as it answers with one of its tasks."""
-        return Bundle(self.path, self.manifest | {"problem": problem, "labels": list(labels), "pairs": pairs})
+        task = {"problem": problem, "labels": list(labels), "pairs": pairs}
+        return replace(self, manifest=self.manifest | task)
 
     @property
     def pairs(self) -> bool | None:
@@ -132,11 +138,15 @@ class Bundle:
         return self.manifest["quantization"]
 
 
-def open_bundle(path: str | Path, *, require_signature: Path | None = None, recheck: bool = False) -> Bundle:
+def open_bundle(
+    path: str | Path, *, require_signature: Path | None = None, recheck: bool = False, task_by_task: bool = False
+) -> Bundle:
     """Check the bundle at `path` whole, manifest first, and return it.
 
     require_signature: a public key; the manifest must be signed with its other half.
     recheck: hash every file again, though this user's cache says that these very files were found good before.
+    task_by_task: for whoever uses a fleet's tasks by name alone: a task's file that is missing, or of another size or
+    content, makes that task one of `damaged`, and is no error here.
     Raises UsageError (exit 2) for anything missing, altered, out of place, of another format, or not signed.
     """
     path = Path(path)
@@ -148,15 +158,20 @@ def open_bundle(path: str | Path, *, require_signature: Path | None = None, rech
         _check_signature(path, data, require_signature)
     manifest = _parse_manifest(path, data)
     _check_fields(path, manifest)
-    _check_names(path, manifest["files"])
+    wrong = _check_names(path, manifest)
     try:
-        record.add(manifest["files"])
-        if recheck or not record.holds():
-            _check_files(path, manifest["files"])
-            record.keep()
+        record.add(name for name in manifest["files"] if name not in wrong)
+        if recheck or wrong or not record.holds():
+            wrong |= _wrong_files(path, {name: row for name, row in manifest["files"].items() if name not in wrong})
+            if not wrong:
+                record.keep()
     except OSError as error:
         raise UsageError(f"bundle `{path}` can't be read: {error.strerror}: `{error.filename}`") from error
-    return Bundle(path, manifest)
+    for name, what in wrong.items():
+        if not task_by_task or not _is_only_a_task(manifest, name):
+            raise _altered(path, what)
+    tasks = manifest.get(FLEET, {}).get("tasks", {})
+    return Bundle(path, manifest, {task: wrong[row["file"]] for task, row in tasks.items() if row["file"] in wrong})
 
 
 def _altered(path: Path, what: str) -> UsageError:
@@ -251,22 +266,22 @@ def _check_fields(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def _check_plain_fields(manifest: dict[str, Any]) -> None:
-    for field, kind in _REQUIRED.items():
-        value = manifest.get(field)
+    for name, kind in _REQUIRED.items():
+        value = manifest.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise UsageError(f"has no valid `{field}`")
+            raise UsageError(f"has no valid `{name}`")
     if not is_text(manifest["target"]):
         raise UsageError("has no valid `target`")
-    for field in ("labels", "operators", "backends"):
-        found = manifest.get(field, [])
+    for name in ("labels", "operators", "backends"):
+        found = manifest.get(name, [])
         if not isinstance(found, list) or not all(map(is_text, found)):
-            raise UsageError(f"has an entry of `{field}` that is not text")
+            raise UsageError(f"has an entry of `{name}` that is not text")
     words = {"quantization": QUANTIZATIONS, "lowering": LOWERINGS, "problem": (*TASK_TYPES, FLEET)}
     if "program_format" in manifest:
         words["program_format"] = PROGRAM_FORMATS
-    for field, known in words.items():
-        if manifest[field] not in known:
-            raise UsageError(f"has the {field} `{manifest[field]}`, which is unknown")
+    for name, known in words.items():
+        if manifest[name] not in known:
+            raise UsageError(f"has the {name} `{manifest[name]}`, which is unknown")
     if not is_count(manifest["max_length"], 1, LONGEST_INPUT):
         raise UsageError(f"has the max_length {manifest['max_length']}, allowed are 1 to {LONGEST_INPUT}")
     if not is_count(manifest.get("vocabulary_size", 1), 1, LARGEST_VOCABULARY):
@@ -329,8 +344,12 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and a == b
 
 
-def _check_names(path: Path, files: dict[str, Any]) -> None:
-    """Every file of the manifest is there, under a name that stays inside, and no other is."""
+def _check_names(path: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    """Every file of the manifest is there, under a name that stays inside, and no other is.
+
+    Returns what is wrong with files of tasks that are missing; they are no error here.
+    """
+    files: dict[str, Any] = manifest["files"]
     for name, entry in files.items():
         _check_name(path, name)
         if (
@@ -350,19 +369,32 @@ def _check_names(path: Path, files: dict[str, Any]) -> None:
     extra = plain.keys() - files.keys() - set(_RESERVED)
     if extra:
         raise _altered(path, f"`{min(extra)}` is not listed in `{MANIFEST}`")
+    wrong = {}
     for name in files:
-        if not plain.get(name):
+        if name not in plain and _is_only_a_task(manifest, name):
+            wrong[name] = f"`{name}` is missing"
+        elif not plain.get(name):
             raise _altered(path, f"`{name}` is missing or not a plain file")
+    return wrong
 
 
-def _check_files(path: Path, files: dict[str, Any]) -> None:
+def _wrong_files(path: Path, files: dict[str, Any]) -> dict[str, str]:
+    """Files whose size or content is not the manifest's, and what is wrong with each."""
+    wrong = {}
     for name, entry in files.items():
         size = (path / name).stat().st_size
         if size != entry["bytes"]:
-            raise _altered(path, f"`{name}` has {size} bytes, its manifest says {entry['bytes']}")
-        digest = file_digest(path / name)
-        if digest != entry["sha256"]:
-            raise _altered(path, f"`{name}` has digest `{digest}`, its manifest says `{entry['sha256']}`")
+            wrong[name] = f"`{name}` has {size} bytes, its manifest says {entry['bytes']}"
+        elif (digest := file_digest(path / name)) != entry["sha256"]:
+            wrong[name] = f"`{name}` has digest `{digest}`, its manifest says `{entry['sha256']}`"
+    return wrong
+
+
+def _is_only_a_task(manifest: dict[str, Any], name: str) -> bool:
+    """Whether nothing but the answers of one task of a fleet depends on a file."""
+    tasks = manifest.get(FLEET, {}).get("tasks", {})
+    listed = any(row["file"] == name for row in tasks.values())
+    return listed and name.startswith(TASKS) and name != manifest["program"]
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -47,7 +47,7 @@ class Fleet:
         library: libspartan.so; by default the bundle's own if it is for this processor, else this machine's.
         The other arguments are those of `spartanc.load`. Raises UsageError if the bundle is altered or no fleet.
         """
-        self.bundle = open_bundle(path, require_signature=require_signature)
+        self.bundle = open_bundle(path, require_signature=require_signature, task_by_task=True)
         if not self.bundle.is_fleet:
             raise UsageError(f"`{path}` holds one task over a backbone of its own, so it is no fleet")
         where = local_runtime(self.bundle.path) / LIBRARY if library is None else Path(library)

@@ -32,11 +32,13 @@ def load(
     The bundle's own native runtime is used if it is for this processor, else this machine's, which is built the first
     time (with a C++ compiler, from an installation with executorch).
 
+    A damaged task of a fleet is refused when it is used, by its name; the others answer.
+
     Raises UsageError if the bundle is altered, not signed as required, or can't be loaded; MissingToolError if there is
     no native runtime for this machine.
     """
     key = None if require_signature is None else Path(require_signature)
-    opened = open_bundle(Path(bundle), require_signature=key)
+    opened = open_bundle(Path(bundle), require_signature=key, task_by_task=True)
     require_native(opened)
     opened = replace(opened, path=opened.path.absolute())  # tasks are opened later, wherever the program is by then
     library = local_runtime(opened.path) / LIBRARY

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spartanc.base.cache import cache_directory, locked
+from spartanc.base.files import put_in_place
 from spartanc.base.packages import download
 from spartanc.base.targets.catalogue import find_target
 from spartanc.base.targets.target import Target
@@ -144,7 +145,7 @@ def _bring_package(toolchain: Toolchain, package: Path) -> int:
             _unpack(wheel, unpacked)
             if package.parent.exists():
                 shutil.rmtree(package.parent)
-            os.rename(unpacked, package.parent)
+            put_in_place(unpacked, package.parent)
             return wheel.stat().st_size
 
 

@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.files import sync_path
 from spartanc.errors import MissingToolError, UsageError
 
 SIGNATURE = "manifest.sig"
@@ -120,6 +121,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        sync_path(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise UsageError(f"the key `{path}` can't be written: {error.strerror}") from error

@@ -143,6 +143,11 @@ def open_task(path: str | Path) -> TaskFile:
 def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
     """The bundle's task of that name, or the file at that path; checked except for its self-test."""
     tasks = bundle.manifest["fleet"]["tasks"]
+    if name_or_path in bundle.damaged:
+        raise UsageError(
+            f"the task `{name_or_path}` of bundle `{bundle.path}` can't be used: {bundle.damaged[str(name_or_path)]}",
+            hint="copy that file again; the other tasks can be used",
+        )
     if name_or_path in tasks:
         path = bundle.path / tasks[name_or_path]["file"]
     elif not Path(name_or_path).exists():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.runtime_py.emulation import emulator_among
 from spartanc.runtime_py.statistics import median_interval
 
 WIDEST_INTERVAL = 0.05  # half of the median's 95% interval, over the median
@@ -19,19 +20,39 @@ MOST_STEAL = 0.02
 MOST_DRIFT = 0.05  # of the median, from the first half of the runs to the second
 LEAST_FREQUENCY = 0.95  # of the highest that the processor may reach
 COARSEST_CLOCK = 0.01  # of the median
+MOST_OVER_ESTIMATE = 15  # times; real boards take two or three times of it, emulated ones 30 to 60
+LEAST_FAR_MS = 10.0  # what the estimate leaves out is most of a shorter run
 _LEAST_LOAD_SECONDS = 0.5  # processor times come in ticks of 10 ms
 _THROTTLED_NOW, _THROTTLED_EVER = 0xF, 0xF0000  # Raspberry Pi firmware: under-voltage, capped, throttled, hot
 
 
-def reasons_against(raw: dict[str, Any], run_ms: Sequence[float], emulated: bool) -> list[str]:
-    """Sentences that say why the times are not to be trusted; none if they are."""
+def reasons_against(
+    raw: dict[str, Any], run_ms: Sequence[float], emulated: bool, estimated_ms: float | None = None
+) -> list[str]:
+    """Sentences that say why the times are not to be trusted; none if they are.
+
+    emulated: the device is an emulator of ours. estimated_ms: the least that a run can take on the bundle's target.
+    """
     reasons = []
     if emulated:
         reasons.append("emulated: the results are the device's, the times are not")
+    elif (name := emulator_among(raw.get("hardware", []))) is not None:
+        reasons.append(f"emulated: the machine calls itself `{name}`; its times are not a board's")
+    elif estimated_ms is not None:
+        reasons += _about_estimate(float(np.median(run_ms)), estimated_ms)
     reasons += _about_times(raw, run_ms)
     reasons += _about_load(raw)
     reasons += _about_speed(raw)
     return reasons
+
+
+def _about_estimate(median: float, estimated_ms: float) -> list[str]:
+    if median <= max(LEAST_FAR_MS, MOST_OVER_ESTIMATE * estimated_ms):
+        return []
+    return [
+        f"far from the estimate: a run takes {median:.3g} ms, at least {estimated_ms:.3g} ms were estimated for the"
+        " target: an emulated machine, or another one"
+    ]
 
 
 def _about_times(raw: dict[str, Any], run_ms: Sequence[float]) -> list[str]:

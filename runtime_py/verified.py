@@ -11,7 +11,8 @@ digest is the right one, and that of every file, is what a record stands for.
 
 A change that leaves all five numbers as they were is not seen. Linux sets a file's ctime whenever its content or its
 inode changes, and no program can set it back without setting the machine's clock; so that a change within one tick of
-that clock is seen too, nothing is recorded of files that changed within the last two seconds.
+that clock is seen too, nothing is recorded of files that changed within the last two seconds. A record is written when
+its files are on the disk: else a loss of power could take their content, and leave the numbers and the record.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from spartanc.base.cache import cache_directory
-from spartanc.base.files import whole_file
+from spartanc.base.files import sync_path, whole_file
 
 FOLDER = "verified"
 SETTLED_NS = 2_000_000_000
@@ -43,6 +44,7 @@ class Record:
         self._made_ns = time.time_ns()
         self._newest_ns = 0
         self._bundle = bundle
+        self._names: list[str] = []
         self._text = _HEAD.encode()
         directory = os.stat(bundle)
         self._path = f"{cache_directory()}/{FOLDER}/{directory.st_dev}-{directory.st_ino}{kind}"
@@ -53,6 +55,7 @@ class Record:
         """Look at more files of the bundle. Raises OSError where one is missing."""
         lines = []
         for each in names:
+            self._names.append(each)
             status = os.lstat(f"{self._bundle}/{each}")
             self._newest_ns = max(self._newest_ns, status.st_mtime_ns, status.st_ctime_ns)
             where = f"{status.st_dev} {status.st_ino} {status.st_size}"
@@ -72,6 +75,8 @@ class Record:
         if self._newest_ns > self._made_ns - SETTLED_NS:
             return
         with suppress(OSError):
+            for name in self._names:
+                sync_path(Path(f"{self._bundle}/{name}"))
             folder = Path(self._path).parent
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with whole_file(Path(self._path), private=True) as file:

@@ -47,7 +47,7 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from spartanc.runtime_py.data import Columns, read_examples
     from spartanc.runtime_py.data.example import make_example
 
-    bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature)
+    bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature, task_by_task=True)
     if bundle.tokenizer is None:
         raise UsageError(
             f"bundle `{bundle.path}` has no tokenizer, so it takes no text",
@@ -58,6 +58,9 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     else:
         columns = Columns(arguments.text_column, arguments.pair_column, arguments.label_column)
         examples = read_examples(arguments.data, columns)
+    for name, what in bundle.damaged.items():
+        if name != arguments.task:
+            print(f"warning: the task `{name}` can't be used: {what}", file=sys.stderr)
     with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:
         answers = model.answer_examples(examples, arguments.task, arguments.data or "--text")
     pairs = [{} if each.text_pair is None else {"text_pair": each.text_pair} for each in examples]

@@ -13,7 +13,8 @@ from pathlib import Path
 from spartanc.base.toolchain import AARCH64, Program
 from spartanc.errors import MissingToolError
 from spartanc.runtime_py.devices.device import DeviceError, DeviceKind, Finished
-from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
+from spartanc.runtime_py.devices.remote import RemoteDevice
+from spartanc.runtime_py.devices.wire import Wire
 
 _PROGRAM = Program("adb", "adb", "adb", "reaches phones")
 _C_LIBRARIES = (

@@ -2,11 +2,12 @@
 
 On the device, below one base folder:
 
-    files/DIGEST     every file that was ever sent, named by its SHA-256; sent again only if it is not there
+    files/DIGEST     every file that was ever sent, see store.py
+    checked          since when they are known to be whole
     jobs/ID/         hard links to what one job uses, and what it writes; removed when the job ends
 
-Files that no job used for a week, and jobs that a lost connection left behind a day ago, are removed on the next visit.
-The device needs a POSIX shell and the usual small commands (ls, ln, find, sha256sum), nothing else.
+Jobs that a lost connection left behind a day ago are removed on the next visit. The device needs a POSIX shell and the
+usual small commands (ls, ln, find, sync, sha256sum), nothing else.
 """
 
 from __future__ import annotations
@@ -14,69 +15,41 @@ from __future__ import annotations
 import platform
 import secrets
 import shlex
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from spartanc.base.files import file_digest
 from spartanc.errors import SpartancError
 from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, board_runtime_files
 from spartanc.runtime_py.devices.device import Device, DeviceError, Finished, Place, device_errors
+from spartanc.runtime_py.devices.store import Store
+from spartanc.runtime_py.devices.wire import Wire
 
-_FILE_DAYS, _JOB_DAYS = 7, 1
-
-
-class Wire(ABC):
-    """How commands and files reach a device."""
-
-    name: str
-    base: str  # of all that we keep there; may start with $HOME
-
-    @abstractmethod
-    def shell(self, script: str) -> Finished:
-        """Run a shell script there; DeviceError where the device can't be reached."""
-
-    @abstractmethod
-    def run(self, script: str) -> Finished:
-        """The same for the program itself: it is ended when the connection is lost."""
-
-    @abstractmethod
-    def send(self, files: dict[str, Path], folder: str) -> None:
-        """Write each local file to `folder`/name there."""
-
-    @abstractmethod
-    def fetch(self, remote: str, local: Path) -> None:
-        """Copy one file here."""
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        return
+_JOB_DAYS = 1
 
 
 class RemotePlace(Place):
     def __init__(self, wire: Wire):
         self._wire = wire
-        self._store = f"{wire.base}/files"
+        self._store = Store(wire)
         self.job = f"{wire.base}/jobs/{secrets.token_hex(8)}"
         self.prefix: list[str] = []
-        self._present: set[str] = set()
 
     def open(self) -> str:
         """Make the job's folder; returns the device's architecture."""
-        done = self.must(
-            f'mkdir -p "{self._store}" "{self._wire.base}/jobs" && mkdir "{self.job}" && uname -m'
-            f' && find "{self._store}" -type f -mtime +{_FILE_DAYS} -exec rm -f {{}} +'
-            f' && find "{self._wire.base}/jobs" -mindepth 1 -maxdepth 1 -mtime +{_JOB_DAYS} -exec rm -rf {{}} +'
-            f' && ls "{self._store}"'
+        jobs = f"{self._wire.base}/jobs"
+        done = self._wire.must(
+            f'mkdir -p "{jobs}" && mkdir "{self.job}" && uname -m'
+            f' && find "{jobs}" -mindepth 1 -maxdepth 1 -mtime +{_JOB_DAYS} -exec rm -rf {{}} +'
         )
-        machine, *digests = done.stdout.split()
-        self._present = set(digests)
-        return machine_name(machine)
+        self._store.look()
+        return machine_name(done.stdout.strip())
 
-    def close(self) -> None:
-        self._wire.shell(f'rm -rf "{self.job}"')
+    def close(self, failed: bool) -> None:
+        """Remove the job's folder. Where it failed, a damaged file may be why: the next visit hashes what is stored."""
+        self._wire.shell(f'rm -rf "{self.job}"' + (f"; {self._store.distrust}" if failed else ""))
 
     def put(self, local: Path) -> str:
         files = [path for path in sorted(local.rglob("*")) if path.is_file()] if local.is_dir() else [local]
@@ -84,20 +57,8 @@ class RemotePlace(Place):
         return f"{self.job}/{local.name}"
 
     def put_files(self, files: dict[str, Path]) -> None:
-        """Make local files available as `job`/name; sends what the device does not hold yet."""
-        digests = {name: file_digest(path) for name, path in files.items()}
-        missing = {digest: files[name] for name, digest in digests.items() if digest not in self._present}
-        if missing:
-            self._send(missing)
-        lines = [f'cd "{self.job}"']
-        for folder in sorted({str(Path(name).parent) for name in digests} - {"."}):
-            lines.append(f"mkdir -p {shlex.quote(folder)}")
-        for name, digest in digests.items():
-            # touch: a file in use is not a week old. A link costs nothing; a copy serves where links can't be made.
-            stored = f'"{self._store}/{digest}"'
-            lines.append(f"touch {stored} && {{ ln -f {stored} {shlex.quote(name)} 2>/dev/null ||")
-            lines[-1] += f" cp {stored} {shlex.quote(name)}; }}"
-        self.must(" && ".join(lines))
+        """Make local files available as `job`/name."""
+        self._store.provide(files, self.job)
 
     def new_path(self, name: str) -> str:
         return f"{self.job}/{name}"
@@ -108,28 +69,6 @@ class RemotePlace(Place):
     def execute(self, arguments: Sequence[str]) -> Finished:
         words = " ".join(_quoted(word) for word in [*self.prefix, f"{self.job}/runtime/{COMMAND}", *arguments])
         return self._wire.run(words)
-
-    def must(self, script: str) -> Finished:
-        """Run a script that has to end well."""
-        done = self._wire.shell(script)
-        if done.code != 0:
-            said = done.stderr.strip().splitlines()
-            reason = said[-1] if said else f"exit {done.code}"
-            full = "the device's disk is full: " if "No space left" in done.stderr else ""
-            raise DeviceError(f"device `{self._wire.name}`: {full}{reason}")
-        return done
-
-    def _send(self, missing: dict[str, Path]) -> None:
-        incoming = f"{self.job}/incoming"
-        self.must(f'mkdir -p "{incoming}"')
-        self._wire.send(missing, incoming)
-        checks = "\\n".join(f"{digest}  {digest}" for digest in missing)
-        # Only what arrived whole enters the store.
-        self.must(
-            f'cd "{incoming}" && printf "{checks}\\n" | sha256sum -c >/dev/null && chmod 755 ./*'
-            f' && mv ./* "{self._store}/"'
-        )
-        self._present |= set(missing)
 
 
 class RemoteDevice(Device):
@@ -146,6 +85,7 @@ class RemoteDevice(Device):
     def place(self, bundle: Path) -> Iterator[Place]:
         wire = self.wire()
         place = RemotePlace(wire)
+        failed = True
         try:
             with device_errors(self.name):
                 machine = place.open()
@@ -154,9 +94,10 @@ class RemoteDevice(Device):
                 place.put_files({f"runtime/{name}": file for name, file in {**runtime, **more}.items()})
                 place.prefix = [word.replace("{runtime}", f"{place.job}/runtime") for word in words]
                 yield place
+            failed = False
         finally:
             with suppress(SpartancError, OSError):  # what went wrong before is what the user has to know
-                place.close()
+                place.close(failed)
             wire.close()
 
 

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from spartanc.base.toolchain import Program
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.devices.device import DeviceError, DeviceKind, Finished
-from spartanc.runtime_py.devices.remote import RemoteDevice, Wire
+from spartanc.runtime_py.devices.remote import RemoteDevice
+from spartanc.runtime_py.devices.wire import Wire
 
 _PROGRAM = Program("ssh", "openssh-client", "ssh", "reaches boards")
 _LOST = 255  # ssh's own exit code

@@ -1,7 +1,8 @@
-"""Files and folders that appear under their names whole, or not at all; and their digests."""
+"""Files and folders that appear under their names whole, or not at all, through a loss of power too; their digests."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +17,8 @@ from typing import IO
 def whole_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` when the block ends well and is gone if it does not.
 
-    Its folder is made. private: readable by this user alone; otherwise by all whom the umask lets. Raises OSError.
+    A loss of power leaves the old file or the new one, never half of it. The folder is made. private: readable by this
+    user alone; otherwise by all whom the umask lets. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -26,7 +28,7 @@ def whole_path(path: Path, *, private: bool = False) -> Iterator[Path]:
         yield temporary
         if not private:
             temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -47,7 +49,10 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `out` when the block ends well and is gone if it does not."""
+    """A folder to fill, which takes the place of `out` when the block ends well and is gone if it does not.
+
+    A loss of power leaves the old folder, none, or the new one, never half of it.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
@@ -55,10 +60,49 @@ def whole_folder(out: Path) -> Iterator[Path]:
         yield temporary
         if out.exists():
             shutil.rmtree(out)
-        os.replace(temporary, out)
+        put_in_place(temporary, out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Rename a file or folder, made beside `path`, to `path`, so that a loss of power can't leave the name without the
+    content: all of it is on the disk before, and the name after. Raises OSError.
+    """
+    sync_tree(made)
+    os.replace(made, path)
+    sync_path(path.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """`sync_path` of a file, or of a folder and all in it. Links are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        for folder, _, names in os.walk(path):
+            for name in names:
+                sync_path(Path(folder, name))
+            sync_path(Path(folder))
+    else:
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a plain file, or the names in a folder, are on the disk. Raises OSError; of a file system that can't
+    tell, nothing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link is a name, which its folder holds
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,42 @@ def test_a_folder_takes_the_place_of_the_old_one_or_leaves_it(tmp_path):
         raise ZeroDivisionError
     assert [each.name for each in out.iterdir()] == ["b"]
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Which files and folders were synced, and which names given, in order."""
+    seen = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        seen.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        sync(descriptor)
+
+    def replaced(old, new):
+        seen.append(("name", Path(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    return seen
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(tmp_path, calls):
+    write_whole(tmp_path / "page.html", "text")
+    (first, temporary), *rest = calls
+    assert first == "sync"
+    assert temporary.parent == tmp_path
+    assert rest == [("name", tmp_path / "page.html"), ("sync", tmp_path)]
+
+
+def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, calls):
+    with whole_folder(tmp_path / "data") as folder:
+        (folder / "in").mkdir()
+        (folder / "in" / "a").write_text("1")
+        (folder / "b").write_text("2")
+        (folder / "link").symlink_to("nowhere")
+        made = folder
+    named = calls.index(("name", tmp_path / "data"))
+    assert {path for _, path in calls[:named]} == {made, made / "in", made / "in" / "a", made / "b"}
+    assert calls[named + 1 :] == [("sync", tmp_path)]

@@ -1,5 +1,6 @@
 """One program serves tasks of several shapes as programs of their own would, and nothing that is not its own."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,16 +13,17 @@ import pytest
 import torch
 
 from spartanc.compiler.fleet import add_task, list_tasks, remove_task
+from spartanc.compiler.inspection import inspect_path
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.proof import eager_logits
-from spartanc.compiler.run import run_bundle
+from spartanc.compiler.run import answer_rows, run_bundle
 from spartanc.compiler.samples import random_rows
 from spartanc.compiler.verify import VerifyRequest, verify_bundle
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.build import COMMAND, build_runtime
-from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.bundle import manifest_digest_line, open_bundle
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.devices.stock import StockDevice
@@ -286,6 +288,70 @@ def _native(fleet, task, ids):
 def ids(tmp_path):
     write_tensors(tmp_path / "ids.safetensors", {"input_ids": ROWS[3][0], "attention_mask": ROWS[3][1]})
     return tmp_path / "ids.safetensors"
+
+
+def test_a_torn_task_is_refused_by_its_name_everywhere_and_the_others_answer(fleet, ids, made):
+    sound = {name: _native(fleet, name, ids).stdout for name in ("three", "score")}
+    answers = run_bundle(fleet, text="a good film", task="three")
+    os.truncate(fleet / "tasks" / "pair.safetensors", 0)
+    assert run_bundle(fleet, text="a good film", task="three") == answers
+    assert any("`pair`" in note for note in answer_rows(fleet, text="a good film", task="three").notes)
+    _refused("task `pair`.*0 bytes", run_bundle, fleet, text="a good film", task="pair")
+    for name, stdout in sound.items():
+        done = _native(fleet, name, ids)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rows"] == json.loads(stdout)["rows"]
+        assert "warning: the task `pair`" in done.stderr
+    refused = _native(fleet, "pair", ids)
+    assert refused.returncode == 2
+    assert "task `pair`" in refused.stderr
+    assert "0 bytes" in refused.stderr
+    (fleet / "tasks" / "pair.safetensors").unlink()
+    assert run_bundle(fleet, text="a good film", task="three") == answers
+    _refused("task `pair`.*missing", run_bundle, fleet, text="a good film", task="pair")
+    assert _native(fleet, "three", ids).returncode == 0
+    missing = _native(fleet, "pair", ids)
+    assert missing.returncode == 2
+    assert "is missing" in missing.stderr
+    (fleet / "tasks" / "pair.safetensors").symlink_to("three.safetensors")  # no accident leaves that
+    _refused("not a plain file", run_bundle, fleet, text="a good film", task="three")
+    assert _native(fleet, "three", ids).returncode == 2
+
+
+def test_a_fleet_with_a_torn_task_is_not_sealed_anew_but_without_it(fleet, made, tmp_path):
+    """A manifest of what is torn would make it good."""
+    os.truncate(fleet / "tasks" / "pair.safetensors", 0)
+    before = (fleet / "manifest.json").read_bytes()
+    check = [str(build_runtime("host") / COMMAND), "check", str(fleet)]
+    assert subprocess.run(check, capture_output=True).returncode == 2
+    assert subprocess.run([*check, "--task", "three"], capture_output=True).returncode == 0
+    for action, arguments in (
+        (add_task, (made[1]["score"], "more")),
+        (remove_task, ("three",)),
+        (list_tasks, ()),
+        (inspect_path, ()),
+    ):
+        _refused("tasks/pair.safetensors.*0 bytes", action, fleet, *arguments)
+    assert (fleet / "manifest.json").read_bytes() == before
+    remove_task(fleet, "pair")
+    assert list(list_tasks(fleet)["tasks"]) == ["three", "score"]
+    assert run_bundle(fleet, text="a good film", task="three")
+
+
+def test_a_program_that_is_called_a_task_is_no_task(fleet):
+    """What every answer depends on is never taken damaged."""
+    manifest = json.loads((fleet / "manifest.json").read_text())
+    (fleet / "model.pte").rename(fleet / "tasks" / "model.pte")
+    manifest["files"]["tasks/model.pte"] = manifest["files"].pop("model.pte")
+    manifest["program"] = manifest["fleet"]["tasks"]["pair"]["file"] = "tasks/model.pte"
+    data = json.dumps(manifest).encode()
+    (fleet / "manifest.json").write_bytes(data)
+    (fleet / "manifest.sha256").write_text(manifest_digest_line(hashlib.sha256(data).hexdigest()))
+    check = [str(build_runtime("host") / COMMAND), "check", str(fleet), "--task", "three"]
+    assert subprocess.run(check, capture_output=True).returncode == 0
+    os.truncate(fleet / "tasks" / "model.pte", 1000)
+    assert subprocess.run(check, capture_output=True).returncode == 2
+    _refused("1000 bytes", open_bundle, fleet, task_by_task=True)
 
 
 def test_the_native_command_refuses_what_python_refuses(made, tmp_path, ids):

@@ -7,12 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
+from spartanc.base.files import file_digest
 from spartanc.errors import MissingToolError
 from spartanc.runtime_py.devices.adb import AdbDevice
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError
 from spartanc.runtime_py.setup_target import is_ready
-from support.adb import install_adb
+from support.adb import install_adb, log_commands
 from support.programs import eager_logits, tiny_rows
 
 HERE = platform.machine()
@@ -59,6 +60,43 @@ def test_a_full_phone_is_named(tiny, phone):
     with pytest.raises(DeviceError, match="disk is full"):
         AdbDevice("adb").run(tiny[0].parent, tiny[0], tiny_rows(1))
     assert list((root / "spartanc-device/jobs").iterdir()) == []
+
+
+@pytest.mark.parametrize("plain_sync", [False, True])
+def test_files_are_on_the_disk_before_they_enter_the_store(tiny, phone, plain_sync):
+    root = phone()
+    log = log_commands(root, "sync", "mv", plain_sync=plain_sync)
+    AdbDevice("adb").run(tiny[0].parent, tiny[0], tiny_rows(1))
+    lines = log.read_text().splitlines()
+    moves = [i for i, line in enumerate(lines) if line.startswith("mv ")]
+    assert moves
+    for i in moves:
+        files = lines[i].removeprefix("mv -f ").rpartition(" ")[0]
+        assert files
+        assert lines[i - 1] == ("sync " if plain_sync else f"sync {files}")
+
+
+def test_a_second_run_sends_and_hashes_nothing(tiny, phone):
+    root = phone()
+    device = AdbDevice("adb")
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    log = log_commands(root, "sync", "mv", "sha256sum")
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    assert log.read_text() == ""
+
+
+def test_a_phone_that_does_not_say_which_boot_this_is_hashes_every_time(tiny, phone):
+    root = phone()
+    device = AdbDevice("adb")
+    log_commands(root, "sha256sum")
+    hide = root / "bin" / "cat"
+    hide.write_text(f'#!/bin/sh\ncase "$1" in /proc/*) exit 1;; esac\nexec {shutil.which("cat")} "$@"\n')
+    hide.chmod(0o755)
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    for file in (root / "spartanc-device/files").iterdir():
+        file.write_bytes(bytes(file.stat().st_size))
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    assert all(file_digest(file) == file.name for file in (root / "spartanc-device/files").iterdir())
 
 
 def test_missing_adb_names_the_package(tiny, monkeypatch):

@@ -25,6 +25,14 @@ from support.models import tiny_model
 TASKS = ("three", "pair", "score")
 
 
+# What a power cut may leave of a file, by what is said of it.
+TORN = {
+    "0 bytes": lambda data: b"",
+    "1000 bytes": lambda data: data[:1000],
+    "digest": lambda data: bytes(len(data)),
+}
+
+
 @pytest.fixture(scope="module")
 def fp32(tmp_path_factory):
     """(models by task, a bundle of `three`, a fleet); tests/test_api.py has int8"""
@@ -279,14 +287,31 @@ def test_a_task_is_found_after_the_program_went_to_another_folder(fp32, tmp_path
         assert model.labels("pair") == ("x", "y")
 
 
-def test_an_altered_bundle_and_an_altered_task_are_refused(fp32, tmp_path):
-    for path, name in ((fp32[1], "model.pte"), (fp32[2], "tasks/pair.safetensors")):
+def test_an_altered_program_is_refused_of_a_bundle_and_of_a_fleet(fp32, tmp_path):
+    for path in fp32[1:3]:
         copy = tmp_path / path.name
         shutil.copytree(path, copy)
-        data = bytearray((copy / name).read_bytes())
+        data = bytearray((copy / "model.pte").read_bytes())
         data[-1] ^= 1
-        (copy / name).write_bytes(data)
+        (copy / "model.pte").write_bytes(data)
         _refused("digest", load, copy)
+
+
+@pytest.mark.parametrize(("name", "torn"), TORN.items())
+def test_a_torn_task_is_refused_by_its_name_and_the_others_answer(fp32, fleet, tmp_path, name, torn):
+    copy = tmp_path / "fleet"
+    shutil.copytree(fp32[2], copy)
+    file = copy / "tasks" / "pair.safetensors"
+    file.write_bytes(torn(file.read_bytes()))
+    with load(copy, threads=1) as model:
+        assert model.tasks == TASKS
+        assert model.bundle.damaged.keys() == {"pair"}
+        for task in ("three", "score"):
+            assert model.classify(TEXTS, task=task) == fleet.classify(TEXTS, task=task)
+        _refused(f"task `pair`.*{name}", model.classify, TEXTS, task="pair")
+        _refused("task file", model.classify, TEXTS, task=file)
+    with Fleet(copy, threads=1) as old:
+        _refused("task `pair`", old.classify, TEXTS, "pair")
 
 
 def test_a_fleet_gives_plain_values_and_refuses_a_bundle_of_one_task(fp32, fleet):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spartanc.errors import MissingToolError, UsageError
+from spartanc.base.files import file_digest
+from spartanc.errors import MissingToolError, SpartancError, UsageError
 from spartanc.runtime_py.build import COMMAND
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError
@@ -32,8 +33,17 @@ def server(tmp_path, monkeypatch):
         yield running
 
 
+def store(server):
+    return server.home / ".cache/spartanc-device/files"
+
+
 def stored(server):
-    return {path.name for path in (server.home / ".cache/spartanc-device/files").iterdir()}
+    return {path.name for path in store(server).iterdir()}
+
+
+def zero(file):
+    """What stands there is lost, its size and name are not."""
+    file.write_bytes(bytes(file.stat().st_size))
 
 
 def jobs(server):
@@ -78,6 +88,51 @@ def test_a_file_that_was_damaged_on_the_way_does_not_enter_the_store(tiny, serve
         SshDevice(server.device).run(tiny[0].parent, tiny[0], tiny_rows(1))
     assert stored(server) == set()
     assert jobs(server) == []
+
+
+def test_a_store_that_a_power_cut_emptied_is_sent_anew(tiny, server):
+    device = SshDevice(server.device)
+    expected = device.run(tiny[0].parent, tiny[0], tiny_rows(2))
+    names = stored(server)
+    assert len(names) >= 3
+    for number, name in enumerate(sorted(names)):
+        os.truncate(store(server) / name, number % 2 * 100)
+    again = device.run(tiny[0].parent, tiny[0], tiny_rows(2))
+    np.testing.assert_array_equal(np.stack(again), np.stack(expected))
+    assert stored(server) == names
+    assert all(file_digest(store(server) / name) == name for name in names)
+
+
+def test_a_stored_file_of_the_right_size_is_hashed_after_a_boot(tiny, server):
+    device = SshDevice(server.device)
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    for name in stored(server):
+        zero(store(server) / name)
+    checked = server.home / ".cache/spartanc-device/checked"
+    assert checked.read_text() == Path("/proc/sys/kernel/random/boot_id").read_text()
+    checked.write_text("the boot before\n")
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    assert all(file_digest(store(server) / name) == name for name in stored(server))
+
+
+def test_damage_within_one_boot_fails_one_job_and_no_second(tiny, server):
+    device = SshDevice(server.device)
+    device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    zero(store(server) / file_digest(tiny[0]))
+    with pytest.raises(SpartancError):
+        device.run(tiny[0].parent, tiny[0], tiny_rows(1))
+    assert len(device.run(tiny[0].parent, tiny[0], tiny_rows(1))) == 1
+
+
+def test_a_store_that_another_client_cleared_is_filled_again(tiny, server):
+    device = SshDevice(server.device)
+    with device.place(tiny[0].parent) as place:
+        place.put(tiny[0])
+        for name in stored(server):
+            (store(server) / name).unlink()
+        again = Path(place.put(tiny[0]).replace("$HOME", str(server.home)))
+        assert file_digest(again) == file_digest(tiny[0])
+    assert stored(server) == {file_digest(tiny[0])}  # what is gone is not touched into being
 
 
 def test_an_unreachable_host_is_one_clear_error(tiny, server):

@@ -46,6 +46,42 @@ def test_emulation_is_never_trusted():
 
 
 @pytest.mark.parametrize(
+    ("hardware", "name"),
+    [
+        (["linux,dummy-virt"], "linux,dummy-virt"),
+        (["QEMU", "QEMU Virtual Machine"], "QEMU"),
+        (["QEMU", "Standard PC (Q35 + ICH9, 2009)", "TCGTCGTCGTCG"], "QEMU"),
+        (["TCGTCGTCGTCG"], "TCGTCGTCGTCG"),
+    ],
+)
+def test_a_machine_that_calls_itself_an_emulation_is_never_trusted(hardware, name):
+    (reason,) = reasons_against(QUIET | {"hardware": hardware}, STEADY, emulated=False)
+    assert reason.startswith(f"emulated: the machine calls itself `{name}`")
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        [],
+        ["Raspberry Pi 4 Model B Rev 1.4", "raspberrypi,4-model-b", "brcm,bcm2711"],
+        ["QEMU", "Standard PC (Q35 + ICH9, 2009)", "KVMKVMKVM"],  # a real processor runs it
+        ["LENOVO", "20XW"],
+    ],
+)
+def test_other_machines_are_judged_by_their_times(hardware):
+    assert reasons_against(QUIET | {"hardware": hardware}, STEADY, emulated=False) == []
+
+
+def test_a_median_far_above_the_estimate_is_not_a_board():
+    slow = [163.0 + 0.01 * (i % 7) for i in range(100)]
+    (reason,) = reasons_against(QUIET, slow, emulated=False, estimated_ms=5.6)
+    assert "far from the estimate: a run takes 163 ms, at least 5.6 ms" in reason
+    assert reasons_against(QUIET, slow, emulated=False, estimated_ms=50.0) == []
+    short = [9.0 + 0.001 * (i % 7) for i in range(100)]
+    assert reasons_against(QUIET, short, emulated=False, estimated_ms=0.01) == []
+
+
+@pytest.mark.parametrize(
     ("raw", "reason"),
     [
         (changed(busy_ticks=1400), "other load on the machine: 50%"),

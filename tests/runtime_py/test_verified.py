@@ -143,3 +143,25 @@ def test_python_and_the_native_command_share_their_records(tmp_path, tiny, cache
     done = info()
     assert done.returncode == 2
     assert "model.pte" in done.stderr
+
+
+def test_a_bundle_is_on_the_disk_before_it_is_called_checked(tmp_path, cache, monkeypatch):
+    """Else a loss of power could leave the record, and of the files their sizes and times alone."""
+    bundle = write_bundle(tmp_path / "bundle")
+    settle()
+    synced, before = set(), []
+    sync, replace = os.fsync, os.replace
+
+    def watch_sync(descriptor):
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def watch_replace(old, new):
+        before.append(set(synced))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", watch_sync)
+    monkeypatch.setattr(os, "replace", watch_replace)
+    open_bundle(bundle)
+    (at_the_rename,) = before
+    assert {str(file) for file in bundle.rglob("*") if file.is_file()} <= at_the_rename

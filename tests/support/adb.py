@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,3 +47,18 @@ def install_adb(folder: Path, machine: str, full: bool = False) -> Path:
     for path in (program, uname):
         path.chmod(0o755)
     return root
+
+
+def log_commands(root: Path, *names: str, plain_sync: bool = False) -> Path:
+    """From now on each use of these commands on the phone is a line of the file that is returned.
+
+    plain_sync: the phone's `sync` takes no names, as some do.
+    """
+    log = root / "commands.log"
+    log.touch()
+    for name in names:
+        refuse = "[ $# = 0 ] || exit 1\n" if plain_sync and name == "sync" else ""
+        program = root / "bin" / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >>{log}\n{refuse}exec {shutil.which(name)} "$@"\n')
+        program.chmod(0o755)
+    return log

@@ -431,6 +431,18 @@ public final class CoreTest {
       that(classifier.classify("film", null).scores.get(0).label.equals("yes"), "the second task");
       that(classifier.classify("film", null).scores.size() == 2, "labels of the second task");
     }
+    Memory torn = fleet(taskFile(LABELS, HEAD, LAYOUT, "", ""), other);
+    torn.files.put("tasks/second.safetensors", new byte[0]);
+    File fresh = Files.createTempDirectory("core").toFile();
+    Bundle damaged = Bundle.open(torn, null);
+    new Classifier(damaged, new Shared(), damaged.task("first", fresh)).close();
+    refused("tasks/second.safetensors", () -> damaged.task("second", fresh));
+    torn.files.remove("tasks/second.safetensors");
+    Bundle without = Bundle.open(torn, null);
+    new Classifier(without, new Shared(), without.task("first", fresh)).close();
+    refused("tasks/second.safetensors", () -> without.task("second", fresh));
+    torn.files.put("model.pte", new byte[0]);
+    refused("model.pte", () -> Bundle.open(torn, null));
     refused("has no task `third`", () -> bundle.task("third", folder));
     refused("for its probe", () -> new Classifier(bundle, new Echo(), bundle.task("second", folder)));
   }

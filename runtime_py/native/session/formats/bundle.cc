@@ -24,6 +24,7 @@ namespace {
 
 constexpr size_t kManifestLimit = 4 << 20;
 constexpr off_t kSignatureLimit = 72;
+constexpr std::string_view kTasks = "tasks/";
 
 [[noreturn]] void altered(const std::string& path, const std::string& what) {
   throw CommandError("bundle `" + path + "`: " + what + "; nothing in it was loaded");
@@ -130,14 +131,36 @@ std::string digest_of(const std::string& path) {
   return digest.hex();
 }
 
-void check_names(const std::string& path, const Manifest& manifest) {
+// A file that nothing but one task's answers depends on.
+bool is_only_a_task(const Manifest& manifest, const std::string& name) {
+  return manifest.fleet && name != manifest.program && name.compare(0, kTasks.size(), kTasks) == 0 &&
+         std::any_of(manifest.fleet->tasks.begin(), manifest.fleet->tasks.end(),
+                     [&](const Fleet::Entry& task) { return task.file == name; });
+}
+
+// Refuses the bundle, or only the task whose file this is.
+void refuse(BundleFiles& bundle, const std::string& name, const std::string& what) {
+  if (!is_only_a_task(bundle.manifest, name)) {
+    altered(bundle.directory, what);
+  }
+  bundle.damaged.emplace(name, what);
+}
+
+void check_names(BundleFiles& bundle) {
+  const std::string& path = bundle.directory;
   std::vector<std::string> names;
-  for (const Manifest::File& file : manifest.files) {
-    require_plain_file(path, file.name);
+  for (const Manifest::File& file : bundle.manifest.files) {
     struct stat status {};
+    if (is_only_a_task(bundle.manifest, file.name) && lstat((path + "/" + file.name).c_str(), &status) != 0 &&
+        errno == ENOENT) {
+      bundle.damaged.emplace(file.name, "`" + file.name + "` is missing");
+      names.push_back(file.name);
+      continue;
+    }
+    require_plain_file(path, file.name);
     if (lstat((path + "/" + file.name).c_str(), &status) != 0 || static_cast<uint64_t>(status.st_size) != file.bytes) {
-      altered(path, "`" + file.name + "` has " + std::to_string(status.st_size) + " bytes, its manifest says " +
-                        std::to_string(file.bytes));
+      refuse(bundle, file.name, "`" + file.name + "` has " + std::to_string(status.st_size) +
+                                    " bytes, its manifest says " + std::to_string(file.bytes));
     }
     names.push_back(file.name);
   }
@@ -151,23 +174,31 @@ void check_names(const std::string& path, const Manifest& manifest) {
   }
 }
 
-void check_files(const std::string& path, const Manifest& manifest, Record& record) {
-  check_names(path, manifest);
+void check_files(BundleFiles& bundle, Record& record) {
+  check_names(bundle);
   std::vector<std::string> names;
-  for (const Manifest::File& file : manifest.files) {
+  for (const Manifest::File& file : bundle.manifest.files) {
     names.push_back(file.name);
   }
-  record.add(names);
-  if (record.holds()) {
-    return;
-  }
-  for (const Manifest::File& file : manifest.files) {
-    const std::string digest = digest_of(path + "/" + file.name);
-    if (digest != file.sha256) {
-      altered(path, "`" + file.name + "` has digest `" + digest + "`, its manifest says `" + file.sha256 + "`");
+  if (bundle.damaged.empty()) {
+    record.add(names);
+    if (record.holds()) {
+      return;
     }
   }
-  record.keep();
+  for (const Manifest::File& file : bundle.manifest.files) {
+    if (bundle.damaged.count(file.name) != 0) {
+      continue;
+    }
+    const std::string digest = digest_of(bundle.directory + "/" + file.name);
+    if (digest != file.sha256) {
+      refuse(bundle, file.name,
+             "`" + file.name + "` has digest `" + digest + "`, its manifest says `" + file.sha256 + "`");
+    }
+  }
+  if (bundle.damaged.empty()) {
+    record.keep();
+  }
 }
 
 }  // namespace
@@ -180,10 +211,10 @@ BundleFiles open_bundle_files(const std::string& path, const std::string& key) {
   Record record(path, {kManifest, kManifestDigest});
   std::string text = read_manifest(path, key, record);
   Manifest manifest = parse_manifest(path, text);
-  BundleFiles bundle{path, std::move(text), std::move(manifest)};
+  BundleFiles bundle{path, std::move(text), std::move(manifest), {}};
   bundle.has_signature = lstat((path + "/" + kSignature).c_str(), &status) == 0;
   bundle.signature_checked = !key.empty();
-  check_files(path, bundle.manifest, record);
+  check_files(bundle, record);
   return bundle;
 }
 

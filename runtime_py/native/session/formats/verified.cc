@@ -67,6 +67,17 @@ std::string read_own(const std::string& path) {
   return text;
 }
 
+// False where the file can't be read or written out; a file system that can't tell, or is never written, is good.
+bool sync_file(const std::string& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) {
+    return false;
+  }
+  const bool synced = fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP;
+  close(descriptor);
+  return synced;
+}
+
 }  // namespace
 
 Record::Record(const std::string& path, const std::vector<std::string>& names)
@@ -85,6 +96,7 @@ Record::Record(const std::string& path, const std::vector<std::string>& names)
 }
 
 void Record::add(const std::vector<std::string>& names) {
+  names_.insert(names_.end(), names.begin(), names.end());
   for (const std::string& each : names) {
     struct stat status {};
     if (lstat((bundle_ + "/" + each).c_str(), &status) != 0) {
@@ -106,13 +118,19 @@ void Record::keep() const {
   if (folder_.empty() || newest_ns_ > made_ns_ - kSettledNs || !make_folders(folder_)) {
     return;
   }
+  for (const std::string& each : names_) {
+    if (!sync_file(bundle_ + "/" + each)) {
+      return;
+    }
+  }
   std::string partial = folder_ + "/recordXXXXXX";
   const int descriptor = mkstemp(partial.data());
   if (descriptor < 0) {
     return;
   }
   const bool whole = write(descriptor, text_.data(), text_.size()) == static_cast<ssize_t>(text_.size());
-  if (close(descriptor) != 0 || !whole || rename(partial.c_str(), path_.c_str()) != 0) {
+  const bool synced = fsync(descriptor) == 0;
+  if (close(descriptor) != 0 || !whole || !synced || rename(partial.c_str(), path_.c_str()) != 0) {
     unlink(partial.c_str());
   }
 }

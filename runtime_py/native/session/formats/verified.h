@@ -24,6 +24,7 @@ class Record {
 
  private:
   std::string bundle_;
+  std::vector<std::string> names_;
   std::string folder_;  // empty where this user has no cache
   std::string path_;
   std::string kept_;

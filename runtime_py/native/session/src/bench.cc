@@ -130,12 +130,13 @@ int bench(const Options& options) {
            ",\"warmup_ns\":" + times_text(contender.warmup_ns) + ",\"run_ns\":" + times_text(contender.run_ns) + "}";
   });
   printf("{\"programs\":[%s],\"length\":%zu,\"threads\":%u,\"processors\":%d,\"peak_rss_bytes\":%llu,"
-         "\"clock_resolution_ns\":%llu,\"ticks_per_second\":%s,\"before_load\":%s,\"before\":%s,\"after\":%s,\"kernels\":%s}\n",
+         "\"clock_resolution_ns\":%llu,\"ticks_per_second\":%s,\"before_load\":%s,\"before\":%s,\"after\":%s,\"hardware\":%s,"
+         "\"kernels\":%s}\n",
          programs.c_str(), row.ids.size(), statistics.threads, processors(),
          static_cast<unsigned long long>(statistics.peak_rss_bytes),
          static_cast<unsigned long long>(clock_resolution_ns()),
          json_number(ticks_per_second()).c_str(), to_json(before_load).c_str(), to_json(before).c_str(),
-         to_json(after).c_str(), kernels_text().c_str());
+         to_json(after).c_str(), hardware_text().c_str(), kernels_text().c_str());
   return 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cstdio>
+
 #include "error.h"
 #include "program.h"
 
@@ -41,6 +43,14 @@ std::string signature_text(const Bundle& bundle) {
   return signature == SPARTAN_SIGNATURE_GOOD          ? "good"
          : signature == SPARTAN_SIGNATURE_NOT_CHECKED ? "not checked"
                                                       : "none";
+}
+
+void warn_of_damage(const Bundle& bundle) {
+  for (size_t i = 0; i < spartan_bundle_task_count(bundle.handle.get()); ++i) {
+    if (const char* damage = spartan_bundle_task_damage(bundle.handle.get(), i)) {
+      fprintf(stderr, "warning: the task `%s` can't be used: %s\n", spartan_bundle_task(bundle.handle.get(), i), damage);
+    }
+  }
 }
 
 bool is_fleet(const Bundle& bundle) { return bundle.manifest.find("fleet") != nullptr; }

@@ -22,6 +22,9 @@ struct Bundle {
 // is refused.
 Bundle open_bundle(const std::string& path, const std::string& key = "");
 
+// A line on stderr for each task that can't be used.
+void warn_of_damage(const Bundle& bundle);
+
 // Whether the bundle's program takes the tensors of a task.
 bool is_fleet(const Bundle& bundle);
 

@@ -58,6 +58,10 @@ std::string task_path(const spartan::BundleFiles& bundle, const std::string& nam
   std::string names;
   for (const spartan::Fleet::Entry& task : bundle.manifest.fleet->tasks) {
     if (task.name == name_or_path) {
+      if (const auto damage = bundle.damaged.find(task.file); damage != bundle.damaged.end()) {
+        throw Failure{SPARTAN_REFUSED, "the task `" + task.name + "` of bundle `" + bundle.directory +
+                                           "` can't be used: " + damage->second + "; copy that file again"};
+      }
       return bundle.directory + "/" + task.file;
     }
     names += (names.empty() ? "" : ", ") + task.name;
@@ -165,6 +169,14 @@ size_t spartan_bundle_task_count(const spartan_bundle* bundle) {
 
 const char* spartan_bundle_task(const spartan_bundle* bundle, size_t index) {
   return index < spartan_bundle_task_count(bundle) ? bundle->files.manifest.fleet->tasks[index].name.c_str() : nullptr;
+}
+
+const char* spartan_bundle_task_damage(const spartan_bundle* bundle, size_t index) {
+  if (index >= spartan_bundle_task_count(bundle)) {
+    return nullptr;
+  }
+  const auto damage = bundle->files.damaged.find(bundle->files.manifest.fleet->tasks[index].file);
+  return damage == bundle->files.damaged.end() ? nullptr : damage->second.c_str();
 }
 
 int32_t spartan_open_task(const spartan_bundle* bundle, const char* name_or_path, spartan_task** task, char* message,

@@ -35,6 +35,9 @@ int check_files(const Options& options) {
   }
   std::vector<std::string> tasks;
   for (size_t i = 0; i < spartan_bundle_task_count(handle); ++i) {
+    if (const char* damage = spartan_bundle_task_damage(handle, i)) {
+      throw CommandError("bundle `" + options.bundle + "`: " + damage);
+    }
     tasks.push_back(spartan_bundle_task(handle, i));
   }
   printf("{\"bundle\":%s,\"target\":%s,\"problem\":%s,\"labels\":%s,\"tasks\":%s,\"max_length\":%d,\"quantization\":%s,"

@@ -4,11 +4,19 @@
 #include <sys/times.h>
 #include <unistd.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "json.h"
+#include "print.h"
 
 namespace spartan {
 
@@ -36,6 +44,36 @@ void read_processor_times(MachineState& state) {
   struct tms own {};
   times(&own);
   state.own_ticks = static_cast<uint64_t>(own.tms_utime + own.tms_stime);
+}
+
+// The texts in a file that holds one, or several with zeros between them; ASCII only.
+void add_texts(const std::string& path, std::vector<std::string>* texts) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  while (std::getline(file, text, '\0')) {
+    std::string plain;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(plain), [](char c) { return c >= 0x20 && c < 0x7f; });
+    if (!plain.empty()) {
+      texts->push_back(plain);
+    }
+  }
+}
+
+// KVMKVMKVM, TCGTCGTCGTCG and the like; "" on no hypervisor, and on other processors.
+std::string hypervisor() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kUnderHypervisor = 1u << 31, kFirstLeaf = 0x40000000;
+  if (__get_cpuid(1, &a, &b, &c, &d) != 0 && (c & kUnderHypervisor) != 0) {
+    __cpuid(kFirstLeaf, a, b, c, d);
+    char name[13] = {};
+    std::memcpy(name, &b, 4);
+    std::memcpy(name + 4, &c, 4);
+    std::memcpy(name + 8, &d, 4);
+    return name;
+  }
+#endif
+  return "";
 }
 
 std::string list_text(const std::vector<double>& values) {
@@ -90,6 +128,18 @@ std::string to_json(const MachineState& state) {
     text << state.throttled << "}";
   }
   return text.str();
+}
+
+std::string hardware_text() {
+  std::vector<std::string> names;
+  for (const char* path : {"/proc/device-tree/model", "/proc/device-tree/compatible", "/sys/class/dmi/id/sys_vendor",
+                           "/sys/class/dmi/id/product_name"}) {
+    add_texts(path, &names);
+  }
+  if (const std::string name = hypervisor(); !name.empty()) {
+    names.push_back(name);
+  }
+  return "[" + joined(names, [](const std::string& name) { return json_quote(name); }) + "]";
 }
 
 uint64_t clock_resolution_ns() {

@@ -21,6 +21,8 @@ struct MachineState {
 };
 
 MachineState read_machine_state();
+// What the machine calls itself, as a JSON list: device tree, firmware, and the hypervisor below an x86 processor.
+std::string hardware_text();
 std::string to_json(const MachineState& state);
 
 uint64_t clock_resolution_ns();

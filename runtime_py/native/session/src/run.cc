@@ -36,6 +36,7 @@ int run(const Options& options) {
     classes = result.size();
     logits.insert(logits.end(), result.begin(), result.end());
   }
+  warn_of_damage(bundle);
   if (options.has("--out")) {
     write_float_matrix(options.text("--out"), "logits", logits, rows.size(), classes);
   }

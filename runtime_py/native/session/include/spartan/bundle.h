@@ -1,5 +1,5 @@
 // Bundles and the task files of fleets: opened and checked whole before anything in them is used, behind a C
-// interface. docs/formats says what is checked.
+// interface. docs/formats says what is checked. A damaged task of a fleet is refused by its name, and no other.
 //
 // As in session.h, no function throws, aborts or prints; each that can fail returns a spartan_status and writes one
 // sentence to `message`. A bundle or task does not change once it is open: several threads may read it. Texts are
@@ -53,6 +53,10 @@ SPARTAN_API const char* spartan_bundle_label(const spartan_bundle* bundle, size_
 // Names of a fleet's tasks; none for other bundles.
 SPARTAN_API size_t spartan_bundle_task_count(const spartan_bundle* bundle);
 SPARTAN_API const char* spartan_bundle_task(const spartan_bundle* bundle, size_t index);
+
+// Why a fleet's task can't be used, if its file is not the one of the manifest; null for a task whose file is. The other
+// tasks can be used.
+SPARTAN_API const char* spartan_bundle_task_damage(const spartan_bundle* bundle, size_t index);
 
 // Opens a task of the fleet `bundle` by its name, or the file of one by its path, and checks all of it but the probe.
 // SPARTAN_REFUSED as above. The bundle may be closed before the task.

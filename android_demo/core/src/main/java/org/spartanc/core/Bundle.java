@@ -34,7 +34,10 @@ public final class Bundle {
     this.manifest = manifest;
   }
 
-  /** Checks all of {@code source}, manifest first; {@code key} may be null, and then no signature is asked for. */
+  /**
+   * Checks all of {@code source} but the files of a fleet's tasks, manifest first; {@code key} may be null, and then no
+   * signature is asked for.
+   */
   public static Bundle open(Source source, PublicKey key) throws InputException {
     try {
       byte[] json = read(source, Manifest.NAME, Manifest.LIMIT);
@@ -48,6 +51,7 @@ public final class Bundle {
       Manifest manifest = Manifest.read(json);
       checkNames(source, manifest);
       for (Manifest.Entry entry : manifest.files.values()) {
+        if (isOnlyATask(manifest, entry.name)) continue;
         try (InputStream in = source.open(entry.name)) {
           Digests.check(in, null, entry);
         }
@@ -58,10 +62,16 @@ public final class Bundle {
     }
   }
 
+  /** A file that nothing but one task's answers depends on: it is checked when the task is opened. */
+  private static boolean isOnlyATask(Manifest manifest, String name) {
+    return manifest.fleet != null && !name.equals(manifest.program) && name.startsWith("tasks/")
+        && manifest.fleet.tasks.containsValue(name);
+  }
+
   private static void checkNames(Source source, Manifest manifest) throws IOException, InputException {
     Set<String> present = new HashSet<>(source.names());
     for (String name : manifest.files.keySet()) {
-      if (!present.remove(name)) throw new InputException("`" + name + "` is missing");
+      if (!present.remove(name) && !isOnlyATask(manifest, name)) throw new InputException("`" + name + "` is missing");
     }
     present.remove(Manifest.NAME);
     present.remove(Manifest.DIGEST);
