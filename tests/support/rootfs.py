@@ -15,12 +15,14 @@ from spartanc.base.cache import cache_directory
 QEMU = shutil.which("qemu-aarch64-static")
 TOOLS = ("debootstrap", "dpkg-deb", "unshare", "chroot")
 READY = QEMU is not None and os.geteuid() == 0 and all(map(shutil.which, TOOLS))
+# Whether a program that runs in `root` can start another: the kernel has to hand it to qemu.
+CAN_START_PROGRAMS = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
 PACKAGES = "python3"
 WHEELS = ("numpy>=2", "tokenizers>=0.22")
 
 
 def root_file_system() -> Path:
-    """Made once and kept in the cache: Debian's minimal system with python3, and the wheels in /srv/wheels."""
+    """Made once and kept in the cache: Debian's minimal system with python3, and the wheels in /opt/wheels."""
     root = cache_directory() / "test-root-aarch64"
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / "test-root-aarch64.lock").open("w") as lock:
