@@ -307,6 +307,7 @@ public final class CoreTest {
   private static void hostileTexts() throws Exception {
     try (Classifier classifier = open(new Memory())) {
       for (String blank : new String[] {"", " ", "\n\t\u3000"}) refused("no text to classify", () -> classifier.classify(blank, null));
+      refused("nothing of it became a token", () -> classifier.classify("\u200b\u200e\u2060", null));
       String[] units = {"a", "good ", "é", "\u0301", "[MASK]", "\uD83D\uDE00", "\uDC00", "漢", "!", "\u0000"};
       for (String unit : units) {
         StringBuilder text = new StringBuilder("good ");

@@ -46,6 +46,7 @@ public final class Classifier implements AutoCloseable {
           : "there is no second text, and the task takes two");
     }
     Encoding encoding = tokenizer.encode(limited(text), two ? limited(second) : null, maxLength);
+    if (encoding.empty) throw new InputException("there is no text to classify: nothing of it became a token");
     checkIds(encoding.ids);
     long[] mask = new long[encoding.ids.length];
     Arrays.fill(mask, 1);

@@ -47,6 +47,7 @@ public final class Tokenizer {
     Ids a = tokens(first);
     Ids b = isPair ? tokens(second) : new Ids();
     boolean truncated = a.size() + b.size() > room;
+    boolean empty = a.size() == 0 || (isPair && b.size() == 0);
     if (truncated) truncate(a, b, isPair, room);
     long[] ids = new long[a.size() + b.size() + template.added(isPair)];
     int at = 0;
@@ -58,7 +59,7 @@ public final class Tokenizer {
       Ids text = piece == Template.FIRST ? a : b;
       for (int i = 0; i < text.size(); i++) ids[at++] = text.get(i);
     }
-    return new Encoding(ids, truncated);
+    return new Encoding(ids, truncated, empty);
   }
 
   /** Longest first, shared as the library shares it. */
