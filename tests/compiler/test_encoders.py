@@ -64,7 +64,7 @@ def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "xlm-roberta"])
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
-    model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=8)
+    model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)
     assert accuracy >= 0.95
     for form, options in {"fp32": {"quantize": "none"}, **FORMS}.items():
         out = tmp_path / form.replace(" ", "-")
@@ -75,7 +75,7 @@ def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
         if options.get("target", "host") == "host" and form != "torchscript":
             verified = verify_bundle(VerifyRequest(bundle=out, model=model, data=texts))
             assert verified.passed, form
-    other, _, _ = trained(tmp_path, architecture, sentiment, seed=1, epochs=8)
+    other, _, _ = trained(tmp_path, architecture, sentiment, seed=1, epochs=16)
     for quantize in ("none", "int8"):
         fleet = tmp_path / f"fleet-{quantize}"
         compiled(fleet, model, other, texts=None, quantize=quantize, shared_backbone=True)
