@@ -11,6 +11,7 @@ from spartanc.runtime_py.devices.catalogue import find_device
 
 
 def test_a_text_is_answered_as_under_qemu_user_and_a_second_run_sends_nothing(board, compiled, sent):
+    board.run("rm -rf .cache")  # tests before this one may have sent the same files
     text = {"text": "where is the card"}
     expected = run_bundle(compiled[2], **text, device="qemu")
     assert run_bundle(compiled[2], **text, device=board.device) == expected
