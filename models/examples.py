@@ -44,8 +44,9 @@ class EncodedExamples(torch.utils.data.Dataset):
     def by_length(self, indices: Sequence[int] | None = None) -> EncodedExamples:
         """The same rows, or those of `indices`, shortest first."""
         other = copy.copy(self)
-        rows = self.rows if indices is None else [self.rows[index] for index in indices]
-        other.rows = sorted(rows, key=lambda row: len(row["input_ids"]))
+        if indices is not None:
+            other.rows = [self.rows[index] for index in indices]
+        other.rows = [other.rows[index] for index in other.order_by_length()]
         return other
 
     def batches(self, pad_id: int, size: int = 64) -> Iterator[dict[str, Tensor]]:

@@ -102,6 +102,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
     check_output(request)
     data = read_task(request, say)
     settings = settings_for_rows(request, data, say)
+    weights = class_weights(data, settings)
     backbone = load_backbone(request.backbone, request.layers)
     source = None if request.init_from is None else load_model(request.init_from)
     pooling = find_pooling(request, backbone, source)
@@ -113,7 +114,6 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         start(classifier, train_rows, settings)
     else:
         copy_task(source, classifier, data.labels)
-    weights = class_weights(data, settings)
     module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout, weights)
     identity = identity_of(request, settings, data, backbone, classifier)
     work = work_of(request.out)
@@ -122,6 +122,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
             unit = (data.mean, data.deviation)
             run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume, unit)
             learning = tell_learning(request, data, run, say)
+            details = data.task_type.details(run.logits, run.targets, data.labels)
         except KeyboardInterrupt as interruption:
             raise _interrupted(request) from interruption
         except GateError:
@@ -131,7 +132,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
             restore_scale(classifier, data.mean, data.deviation)
         classifier.eval()
         if run.main_process:
-            model = trained_model(request, settings, data, backbone, classifier, identity, run, learning)
+            model = trained_model(request, settings, data, backbone, classifier, identity, run, learning, details)
             save_model(model, request.out)
             shutil.rmtree(work, ignore_errors=True)
     always = data.task_type.constant_answer(run.targets.tolist(), data.labels)
@@ -153,7 +154,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         history=run.history,
         metric=run.metric,
         best=run.best,
-        details=data.task_type.details(run.logits, run.targets, data.labels),
+        details=details,
         majority_accuracy=None if always is None else always[1],
         learned=None if learning is None else learning.learned,
         p_values={} if learning is None else learning.p_values,
@@ -287,6 +288,7 @@ def trained_model(
     identity: dict[str, Any],
     run: TrainerRun,
     learning: Learning | None,
+    details: dict[str, Any],
 ) -> TrainedModel:
     """What is saved: the classifier with up to 1,000 evaluation texts and what is known of its training."""
     strata = data.task_type.strata(data.eval_examples, data.labels, data.eval_source)
@@ -299,7 +301,7 @@ def trained_model(
         "held_out": data.held_out,
         "metric": run.metric,
         "best": run.best,
-        "details": data.task_type.details(run.logits, run.targets, data.labels),
+        "details": details,
         "learned": None if learning is None else learning.learned,
         # Without times: the same training gives the same bytes.
         "history": [{name: value for name, value in each.items() if name != "seconds"} for each in run.history],

@@ -20,7 +20,7 @@ from spartanc.runtime_py.setup_target import is_ready
 from support.bundles import make_bundle, seal
 from support.models import tiny_tokenizer
 from support.programs import VOCABULARY
-from support.rootfs import CAN_START_PROGRAMS, READY, root_file_system, run_in_root
+from support.rootfs import CAN_START_PROGRAMS, READY, WHEELS_FOLDER, root_file_system, run_in_root
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = "where is my lost card"
@@ -186,7 +186,7 @@ def test_a_bundle_copied_to_a_debian_12_system_for_aarch64_answers(tiny, tmp_pat
 
         if not CAN_START_PROGRAMS:
             pytest.skip("run.py tries a program in a process of its own: the kernel has to know qemu (binfmt_misc)")
-        python = ["-E", "PYTHONPATH=/opt/wheels", "/usr/bin/python3", f"{inside}/runtime/run.py", "--text", TEXT]
+        python = ["-E", f"PYTHONPATH=/{WHEELS_FOLDER}", "/usr/bin/python3", f"{inside}/runtime/run.py", "--text", TEXT]
         answered = run_in_root(root, "cortex-a72", *python)
         assert answered.returncode == 0, answered.stderr
         (answer,) = json.loads(answered.stdout)

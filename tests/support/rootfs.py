@@ -18,16 +18,17 @@ READY = QEMU is not None and os.geteuid() == 0 and all(map(shutil.which, TOOLS))
 # Whether a program that runs in `root` can start another: the kernel has to hand it to qemu.
 CAN_START_PROGRAMS = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
 PACKAGES = "python3"
+WHEELS_FOLDER = "usr/local/wheels"  # below the root
 WHEELS = ("numpy>=2", "tokenizers>=0.22")
 
 
 def root_file_system() -> Path:
-    """Made once and kept in the cache: Debian's minimal system with python3, and the wheels in /opt/wheels."""
+    """Made once and kept in the cache: Debian's minimal system with python3, and `WHEELS` in a folder of their own."""
     root = cache_directory() / "test-root-aarch64"
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / "test-root-aarch64.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (root / "opt" / "wheels" / "numpy").is_dir():
+        if not (root / WHEELS_FOLDER / "numpy").is_dir():
             with tempfile.TemporaryDirectory(prefix="root-", dir=root.parent) as scratch:
                 _make(Path(scratch))
                 shutil.rmtree(root, ignore_errors=True)
@@ -55,7 +56,7 @@ def _make(scratch: Path) -> None:
     root.mkdir()
     for package in sorted((download / "var/cache/apt/archives").glob("*.deb")):
         _run("dpkg-deb", "--extract", str(package), str(root))
-    for folder in ("proc", "sys", "dev", "tmp", "opt/wheels"):
+    for folder in ("proc", "sys", "dev", "tmp", WHEELS_FOLDER):
         (root / folder).mkdir(parents=True, exist_ok=True)
     tags = [
         "--platform=manylinux_2_28_aarch64",
@@ -63,7 +64,7 @@ def _make(scratch: Path) -> None:
         "--platform=manylinux_2_17_aarch64",
     ]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", *tags]
-    target = ["--python-version=3.11", "--implementation=cp", "--target", str(root / "opt/wheels")]
+    target = ["--python-version=3.11", "--implementation=cp", "--target", str(root / WHEELS_FOLDER)]
     _run(*pip, *target, *WHEELS)
     shutil.rmtree(download)
 
