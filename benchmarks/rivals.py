@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spartanc.models.baselines import BaselineClassifier, Bottleneck
-from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.classifier import LayerWithMemory, SpartanClassifier
 from spartanc.models.memory import Memory, SpartanConfig
 
 if TYPE_CHECKING:
@@ -127,6 +127,31 @@ def write_with(pipeline: Pipeline, model: SpartanClassifier, path: Path, max_len
     return {"delegates": lowered.delegates, "outside": lowered.fallback_ops}
 
 
+class TopkMemory(Memory):
+    """The same memory with its parents chosen by `topk` of float32 logits, which ONNX has an operator for.
+
+    Of equal logits any may be chosen; the module's own stable sort has no counterpart in ONNX, and its float64 logits
+    would be a handicap for the rival.
+    """
+
+    def __init__(self, memory: Memory):
+        super().__init__(memory.config, memory.parents.shape[1])
+        self.parents, self.keys, self.values, self.norm = memory.parents, memory.keys, memory.values, memory.norm
+
+    def parent_weights(self, x_BSH: Tensor) -> Tensor:
+        logits_BSE = nn.functional.linear(x_BSH, self.parents)
+        chosen_BSK, index_BSK = torch.topk(logits_BSE, self.config.top_k, dim=-1)
+        return torch.zeros_like(logits_BSE).scatter(-1, index_BSK, chosen_BSK.softmax(-1))
+
+
+def for_onnx(model: SpartanClassifier) -> SpartanClassifier:
+    """`model` with its own memories in the form that ONNX can hold, in place."""
+    for part in model.modules():
+        if isinstance(part, LayerWithMemory) and isinstance(part.memory, Memory):
+            part.memory = TopkMemory(part.memory)
+    return model.eval()
+
+
 def write_ours(
     model: SpartanClassifier, path: Path, quantization: str, max_length: int, target: str = "host"
 ) -> dict[str, Any]:
@@ -160,7 +185,7 @@ def write_onnx(model: SpartanClassifier, path: Path, quantization: str, max_leng
     plain = path.with_suffix(".fp32.onnx") if quantization != "none" else path
     with torch.no_grad():
         torch.onnx.export(
-            model,
+            for_onnx(model),
             (ids, torch.ones_like(ids)),
             str(plain),
             input_names=names,

@@ -29,7 +29,6 @@ from spartanc.compiler.pipeline import CompileRequest, compile_model  # noqa: E4
 from spartanc.models.checkpoint import TrainedModel, save_model  # noqa: E402
 from spartanc.models.classifier import SpartanClassifier  # noqa: E402
 from spartanc.models.memory import SpartanConfig  # noqa: E402
-from spartanc.models.training import last_linear  # noqa: E402
 from spartanc.passes.ops.packing import pack_int4, pack_int8  # noqa: E402
 from spartanc.passes.quantize_memories import quantize_cells  # noqa: E402
 
@@ -69,7 +68,7 @@ def random_model(shape: str) -> TrainedModel:
     spartan = SpartanConfig()
     module = SpartanClassifier(config, spartan).eval()
     with torch.no_grad():  # labels of random weights nearly tie; these differ, so that the proof finds one answer
-        last_linear(module).bias.copy_(torch.arange(len(LABELS)))
+        module.last_linear().bias.copy_(torch.arange(len(LABELS)))
     return TrainedModel(module, config, spartan, None, LABELS, "classification")
 
 
