@@ -42,6 +42,13 @@ device_option = click.option("--device", cls=DeviceOption, default="local", show
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
+arithmetic_option = click.option(
+    "--arithmetic",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="int8: train on the arithmetic of --quantize int8, as the board computes it.",
+)
 precision_option = click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
@@ -219,6 +226,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
 @precision_option
+@arithmetic_option
 @click.option("--parents", type=int, default=16, show_default=True, help="Parent cells (E).")
 @click.option("--cells", type=int, default=48, show_default=True, help="Cells in total (M).")
 @click.option("--top-k", type=int, default=8, show_default=True, help="Parents chosen (K).")
@@ -275,7 +283,7 @@ def train(
     memory = ("parents", "cells", "top_k", "temperature", "layer_norm")
     spartan = SpartanConfig(**{name: options.pop(name) for name in memory})
     how = (
-        "epochs", "seed", "learning_rate", "batch_size", "max_length", "precision", "metric", "patience",
+        "epochs", "seed", "learning_rate", "batch_size", "max_length", "precision", "arithmetic", "metric", "patience",
         "class_weights",
     )  # fmt: skip
     adapt = options["epochs"] is None
@@ -572,6 +580,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @precision_option
+@arithmetic_option
 @click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from spartanc.base.progress import say, stage
 from spartanc.base.schemes.scheme import Scheme
+from spartanc.compiler.fitting import TextsOfTask
 from spartanc.compiler.proof import (
     Parity,
     Reference,
@@ -40,6 +42,7 @@ class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
     facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: how many logits it gives.
+    arithmetic: that it was trained in, by name.
     reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
     where the program has its task inside.
     """
@@ -47,6 +50,7 @@ class Member:
     name: str
     facts: dict[str, Any]
     outputs: int
+    arithmetic: str
     samples: Samples
     reference: Reference
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
@@ -80,9 +84,16 @@ class Member:
         there = self._run(device, program, few)
         return require_same_elsewhere(self.reference, scheme, self.got, there, few, self._place(device))
 
+    def texts(self) -> TextsOfTask:
+        """The real texts among the samples, as the program takes them."""
+        count = len(self.samples.examples)
+        tensors = tuple(torch.from_numpy(each) for each in self.tensors.values())
+        rows = [(torch.from_numpy(ids), torch.from_numpy(mask), *tensors) for ids, mask in self.samples.rows[:count]]
+        return TextsOfTask(rows, self.reference.logits_NC[:count])
+
     def artifact(self, module: nn.Module) -> Artifact:
         """What a pipeline begins with."""
-        return Artifact(module, self.samples.rows[:CHECKED_ROWS], self.reference.scale)
+        return Artifact(module, self.samples.rows[:CHECKED_ROWS], scale=self.reference.scale)
 
     def _run(self, device: Device, program: Path, indices: Sequence[int]) -> list[np.ndarray]:
         rows = [self.samples.rows[i] for i in indices]
@@ -103,7 +114,7 @@ def load_member(
     memory = asdict(model.spartan)
     facts = {"problem": model.problem, "labels": list(model.labels), "pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
-    return Member(name, facts, outputs, samples, eager_reference(model, samples))
+    return Member(name, facts, outputs, model.arithmetic, samples, eager_reference(model, samples))
 
 
 def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str, Any] | None:

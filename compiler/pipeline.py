@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from spartanc.base.progress import stage
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.artifact import whole_or_nothing
 from spartanc.compiler.backends.backend import Backend
+from spartanc.compiler.fitting import are_fitted, costs_of_kept, texts_to_fit
 from spartanc.compiler.fleet_program import CaptureShared, LiftTask
 from spartanc.compiler.kinds import BundleKind, ModelFacts, SharedBackbone, SingleTask
 from spartanc.compiler.member import Member, checked_length, load_member, prove_all
@@ -24,10 +25,11 @@ from spartanc.compiler.request import CompileRequest, Plan, make_plan
 from spartanc.compiler.results import CompileResult, Manifest
 from spartanc.compiler.sealing import seal
 from spartanc.compiler.stage import Artifact, Passes, Pipeline, Stage
-from spartanc.compiler.steps import LIFT, Capture, Lower, MeasureCosts, NothingLifted, Trace
+from spartanc.compiler.steps import LIFT, Capture, FitLinears, Lower, MeasureCosts, NothingLifted, Trace
 from spartanc.compiler.versions import versions
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes.memory_site import FormChoice
+from spartanc.passes.schemes.catalogue import passes_of
 from spartanc.runtime_py.build import install_runtime
 from spartanc.runtime_py.bundle import TOKENIZER
 
@@ -67,6 +69,7 @@ def build_pipeline(
             Capture(max_length),
             Passes("exact passes", backend.exact_passes()),
             *lifting,
+            *([] if passes_of(scheme).linear_bits is None else [FitLinears()]),
             *backend.quantizing_stages(scheme),  # before the final passes: see `spartanc.passes.pipelines`
             Passes("final passes", final),
             Lower(backend.partitioners(), inputs_in_place=task_of is not None),
@@ -85,7 +88,7 @@ def compile_model(request: CompileRequest) -> CompileResult:
         with stage("emit"):
             _emit(plan, artifact, kind.facts, directory)
         emulated = prove_all(plan, members, directory / plan.backend.program)
-        done = _what_was_done(plan, artifact, members)
+        done = _what_was_done(plan, artifact, kind.facts, members)
         manifest = Manifest(**_signature(plan, kind.facts), **done, **kind.write(directory, members))
         files = seal(directory, manifest.as_json(), request)
         kind.check_sealed(directory)
@@ -122,7 +125,10 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
         kind.admit(model, source, member, artifact, max_length)
         members.append(member)
         lifted = lifted or [artifact]
-    return members, pipeline.after(LIFT).run(kind.widened(lifted[0]))
+    fitted = are_fitted(plan.scheme, [member.arithmetic for member in members])
+    texts = texts_to_fit([member.texts() for member in members]) if fitted else None
+    artifact = replace(kind.widened(lifted[0]), texts=texts)
+    return members, pipeline.after(LIFT).run(artifact)
 
 
 def _emit(plan: Plan, artifact: Artifact, facts: ModelFacts, directory: Path) -> None:
@@ -147,7 +153,7 @@ def _signature(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _what_was_done(plan: Plan, artifact: Artifact, members: Sequence[Member]) -> dict[str, Any]:
+def _what_was_done(plan: Plan, artifact: Artifact, facts: ModelFacts, members: Sequence[Member]) -> dict[str, Any]:
     """What was done, and left undone, on the way: in the result and in the manifest alike."""
     lowered, reports = artifact.lowered, artifact.reports
     assert lowered is not None
@@ -156,6 +162,7 @@ def _what_was_done(plan: Plan, artifact: Artifact, members: Sequence[Member]) ->
         "quantization": plan.scheme.name,
         "lowering": plan.backend.lowering,
         "linears": plan.choice.as_json(),
+        "kept_fp32": costs_of_kept(reports, plan.target, plan.scheme, facts.max_length),
         "fused_memories": sum(report.changes for report in reports if report.name == FUSION),
         "skipped": [asdict(each) for report in reports if report.name in MEMORY_PASSES for each in report.skipped],
         "delegated_nodes": lowered.delegated_nodes,

@@ -18,6 +18,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from spartanc.compiler.capture import dynamic_shapes, example_inputs
 from spartanc.errors import CompileError
+from spartanc.passes.keep_linears import is_kept
 from spartanc.passes.last_linear import gives_the_logits
 
 
@@ -57,4 +58,4 @@ def _may_be_quantized(node: torch.fx.Node) -> bool:
     if node.target is not torch.ops.aten.linear.default:
         return True
     stored = all(each.op == "get_attr" for each in node.args[1:] if isinstance(each, torch.fx.Node))
-    return stored and not gives_the_logits(node)
+    return stored and not is_kept(node) and not gives_the_logits(node)

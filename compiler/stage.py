@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from spartanc.base.progress import stage as shown
+from spartanc.compiler.fitting import TextsToFit
 from spartanc.compiler.lifted import LiftedTask
 from spartanc.compiler.lower import Lowered
 from spartanc.errors import UsageError
@@ -34,13 +35,15 @@ class Artifact:
     """What one stage hands to the next.
 
     module: the classifier in eager PyTorch. rows: the inputs on which the numerics of passes are compared, in parts of
-    `scale` (see `run_passes`). promises: what holds of the program. costs: of every operator, before quantisation
+    `scale` (see `run_passes`). texts: what quantised linears are fitted to, if they are.
+    promises: what holds of the program. costs: of every operator, before quantisation
     (`spartanc.compiler.costs`). task: the tensors that were lifted out of a shared program. lowered: the finished
     program.
     """
 
     module: nn.Module
     rows: Sequence[tuple[np.ndarray, ...]] = ()
+    texts: TextsToFit | None = None
     scale: float = 1.0
     captured: Captured | None = None
     promises: Promises = field(default_factory=dict)

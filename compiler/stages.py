@@ -4,7 +4,9 @@
     each exact pass     the program after it, in PyTorch
     lowered             in fp32, packed, on the native runtime here
     memories int8       the memories alone quantised (or `int4`), everything else in fp32, on the native runtime here
-    linears int8        the backbone's linears alone
+    linears int8, to the nearest
+                        the backbone's linears alone, not fitted to texts; of a bundle that was fitted
+    linears int8        the backbone's linears alone, as the bundle has them
     embeddings int8     the tables alone
     all                 the whole quantised program
     all on DEVICE       the same on the device asked for, where that is not this machine
@@ -36,12 +38,13 @@ from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.backends.backend import Backend
 from spartanc.compiler.backends.catalogue import backend_of
+from spartanc.compiler.fitting import TextsOfTask, TextsToFit, are_fitted, texts_to_fit
 from spartanc.compiler.parity import Reference
 from spartanc.compiler.pipeline import Artifact, Passes, Pipeline, build_pipeline
-from spartanc.compiler.proof import Gates, gates_of, passes
+from spartanc.compiler.proof import Gates, eager_reference, gates_of, passes
 from spartanc.compiler.quality import measure_name, quality
-from spartanc.compiler.samples import Row, padded
-from spartanc.compiler.steps import LIFT
+from spartanc.compiler.samples import Row, encode_examples, padded
+from spartanc.compiler.steps import LIFT, FitLinears
 from spartanc.compiler.traced import LayerTrace, TraceLayout, eager_trace, trace_memories
 from spartanc.errors import CompileError, UsageError
 from spartanc.models.checkpoint import TrainedModel
@@ -133,7 +136,7 @@ def walk_stages(
     """
     order = sorted(range(len(rows)), key=lambda i: rows[i][0].shape[1])  # few lengths a chunk
     with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch:
-        stages, parents = _build(bundle, model, Path(scratch), device, threads)
+        stages, parents = _build(bundle, model, examples, Path(scratch), device, threads)
         expected: dict[int, np.ndarray] = {}
         with stage(f"run {len(rows)} inputs through {len(stages)} stages"):
             for chunk in _chunks(order, rows, model):
@@ -159,7 +162,12 @@ def walk_stages(
 
 
 def _build(
-    bundle: Bundle, model: TrainedModel, scratch: Path, device: Device, threads: int | None
+    bundle: Bundle,
+    model: TrainedModel,
+    texts: Sequence[Example],
+    scratch: Path,
+    device: Device,
+    threads: int | None,
 ) -> tuple[list[_Stage], list[np.ndarray]]:
     """Every stage up to the bundle, and the parents [E, H] of every memory."""
     backend, scheme = backend_of(bundle.manifest), find_scheme(bundle.quantization)
@@ -167,7 +175,7 @@ def _build(
     pad_id = model.encoder_config.get("pad_token_id") or 0
     here = backend.device()
     pipeline = _pipeline(bundle, backend, scheme)
-    artifact = pipeline.up_to("capture").run(Artifact(model.module))
+    artifact = pipeline.up_to("capture").run(Artifact(model.module, texts=_texts(bundle, scheme, model, texts)))
     stages = [_Stage("captured", "torch", _in_torch(artifact.program), exact)]
     with stage("exact passes"):
         for each in pipeline.up_to(LIFT).passes():
@@ -180,7 +188,7 @@ def _build(
         raise CompileError(
             f"{len(layout.positions)} of {len(parents)} memories were fused, so layers can't be told apart"
         )
-    for name, part in _parts(bundle, backend, scheme):
+    for name, part in _parts(bundle, backend, scheme, fitted=artifact.texts is not None):
         with stage(name):
             lowered = part.run(artifact).lowered
         assert lowered is not None
@@ -196,13 +204,23 @@ def _build(
     return stages, parents
 
 
+def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[Example]) -> TextsToFit | None:
+    """What the bundle was fitted to: the model's own texts, if it has any."""
+    examples = list(model.eval_examples) or list(given)
+    if model.tokenizer is None or not are_fitted(scheme, [model.arithmetic]):
+        return None
+    samples = encode_examples(examples, model.tokenizer, bundle.max_length)
+    rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]
+    return texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC)]) if rows else None
+
+
 def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:
     """The one that the bundle came out of, or the same with another scheme."""
     choice = FormChoice(find_target(bundle.target).packed_keys_up_to[scheme.name])
     return build_pipeline(backend, scheme, bundle.max_length, choice=choice)
 
 
-def _parts(bundle: Bundle, backend: Backend, scheme: Scheme) -> Iterator[tuple[str, Pipeline]]:
+def _parts(bundle: Bundle, backend: Backend, scheme: Scheme, *, fitted: bool) -> Iterator[tuple[str, Pipeline]]:
     """What follows the exact passes: without any quantisation, with each one alone, and whole."""
     plain = _pipeline(bundle, backend, NONE).after(LIFT)
     yield _LOWERED, plain
@@ -215,9 +233,11 @@ def _parts(bundle: Bundle, backend: Backend, scheme: Scheme) -> Iterator[tuple[s
     of_memories = whole.passes()[0].name
     plain_memories = whole.replaced(of_memories, plain.passes()[0])
     if not backend.stock:  # whose memories stay in fp32
-        yield f"memories {scheme.name}", whole.without(*linears, *tables)
+        yield f"memories {scheme.name}", whole.without(*linears, *tables, FitLinears.name)
+    if fitted:
+        yield "linears int8, to the nearest", plain_memories.without(*tables, FitLinears.name)
     yield "linears int8", plain_memories.without(*tables)
-    yield "embeddings int8", plain_memories.without(*linears)
+    yield "embeddings int8", plain_memories.without(*linears, FitLinears.name)
     yield "all", whole
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 from spartanc.compiler.capture import capture, dynamic_shapes, example_inputs
 from spartanc.compiler.costs import operator_costs
+from spartanc.compiler.fitting import linears_to_keep
 from spartanc.compiler.lower import Lowered, lower
 from spartanc.compiler.quantize import quantize_linears
-from spartanc.compiler.stage import Artifact, Captured, Stage
+from spartanc.compiler.stage import Artifact, Captured, Passes, Stage
 from spartanc.compiler.torchscript import emit_torchscript
+from spartanc.passes.even_inputs import EvenInputs
+from spartanc.passes.keep_linears import KeepLinears
+from spartanc.passes.round_weights import RoundWeights
 
 LIFT = "lift"  # up to it every task's model goes its own way; behind it there is one program
 
@@ -50,6 +54,21 @@ class NothingLifted(Stage):
 
     def run(self, artifact: Artifact) -> Artifact:
         return artifact
+
+
+class FitLinears(Stage):
+    """What makes int8 lose less of a backbone that was trained without it, fitted to the artifact's texts."""
+
+    name = "fit linears"
+
+    def run(self, artifact: Artifact) -> Artifact:
+        texts = artifact.texts
+        if texts is None:
+            return artifact
+        evened = Passes(self.name, [EvenInputs(texts.inputs)]).run(artifact)
+        rounded = Passes(self.name, [RoundWeights(texts.inputs)]).run(evened)
+        kept = linears_to_keep(evened.program, rounded.program, texts)
+        return Passes(self.name, [KeepLinears(kept)]).run(rounded) if kept else rounded
 
 
 class QuantizeLinears(Stage):

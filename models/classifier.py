@@ -164,6 +164,16 @@ class SpartanClassifier(nn.Module):
             name for name, _ in self.named_parameters() if name in norms or name.startswith(head) or ".memory." in name
         ]
 
+    def last_linear(self) -> nn.Linear:
+        """The head's linear that gives the logits."""
+        head = self.head_prefixes()
+        linears = [
+            module
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Linear) and f"{name}.".startswith(head)
+        ]
+        return [linear for linear in linears if linear.out_features == self.config.num_labels][-1]
+
     def head_prefixes(self) -> tuple[str, ...]:
         """What the names of the classifier's own parameters begin with; a pooler of the task is among them."""
         head = self.adapter.head if self.has_own_head else ("classifier.",)

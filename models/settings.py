@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spartanc.errors import UsageError
+from spartanc.models.arithmetic.catalogue import ARITHMETICS
 from spartanc.models.faster import PRECISIONS
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Columns
@@ -33,6 +34,7 @@ class TrainSettings:
     parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
+    arithmetic: how the forward pass rounds: `int8` as programs of `--quantize int8` do, `fp32` not at all.
     metric: which measure on the development rows chooses the epoch that is kept; `auto` is the task type's own choice.
     patience: stop after so many evaluations without a better one; None never does.
     class_weights: `balanced` lets every class count alike in the loss, however many rows it has; `none`.
@@ -56,6 +58,7 @@ class TrainSettings:
     key_scale: float = 2.0
     value_std: float = 0.02
     precision: str = "fp32"
+    arithmetic: str = "fp32"
     metric: str = AUTO
     patience: int | None = None
     class_weights: str = "none"
@@ -76,6 +79,8 @@ class TrainSettings:
             raise UsageError(f"training: warmup is a share of all steps, got `{self.warmup}`")
         if self.precision not in PRECISIONS:
             raise UsageError(f"training: precision `{self.precision}` is not one of {', '.join(PRECISIONS)}")
+        if self.arithmetic not in ARITHMETICS:
+            raise UsageError(f"training: arithmetic `{self.arithmetic}` is not one of {', '.join(ARITHMETICS)}")
         if self.class_weights not in CLASS_WEIGHTS:
             raise UsageError(
                 f"training: class weights `{self.class_weights}` are not one of {', '.join(CLASS_WEIGHTS)}"
@@ -90,6 +95,7 @@ class TrainSettings:
         learning_rate: float | None = None,
         batch_size: int | None = None,
         precision: str = "fp32",
+        arithmetic: str = "fp32",
         metric: str = AUTO,
         patience: int | None = None,
         class_weights: str = "none",
@@ -104,6 +110,7 @@ class TrainSettings:
             max_length=max_length,
             batch_size=self.batch_size if batch_size is None else batch_size,
             precision=precision,
+            arithmetic=arithmetic,
             metric=metric,
             patience=patience,
             class_weights=class_weights,

@@ -94,6 +94,7 @@ class StudyPlan:
     layers: int | None = None
     batch_size: int | None = None
     precision: str = "fp32"
+    arithmetic: str = "fp32"
     pooling: str = "auto"
     problem: str = AUTO
     columns: Columns = field(default_factory=Columns)
@@ -122,6 +123,7 @@ class StudyPlan:
             "max_length": self.max_length,
             "batch_size": self.batch_size or TrainSettings().batch_size,
             "precision": self.precision,
+            "arithmetic": self.arithmetic,
             "pooling": self.pooling,
             "problem": self.problem,
             "columns": asdict(self.columns),
@@ -322,7 +324,7 @@ def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[
 
 def settings_for(run: Run, common: dict[str, Any], rows: int, classes: int) -> TrainSettings:
     """How `run` is trained on `rows` rows of `classes` classes (0 for regression)."""
-    shared = {name: common[name] for name in ("epochs", "max_length", "batch_size", "precision")}
+    shared = {name: common[name] for name in ("epochs", "max_length", "batch_size", "precision", "arithmetic")}
     many = TrainSettings(seed=run.seed, **shared)
     few = run.shots is not None and are_few(rows, many)
     if run.method == "spartan" and few:
@@ -378,6 +380,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
         "classes": len(labels),
         "dev": result.best[task_type.metric],
         "test": evaluate(classifier, task_type, rows["test"], settings.precision),
+        "test_as_trained": evaluate(classifier, task_type, rows["test"], settings.precision, settings.arithmetic),
         "history": [[entry["seconds"], entry[task_type.metric]] for entry in result.history],
         "parameters": trained,
         "bytes": 4 * trained,

@@ -95,7 +95,7 @@ def run_trainer(
     trainer.add_callback(progress)
     started = time.perf_counter()
     try:
-        with faster(module.classifier, settings.precision):
+        with faster(module.classifier, settings.precision, settings.arithmetic):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.bar.stop()
@@ -267,12 +267,16 @@ def _progress(metric: str, say: Callable[[str], None], main: bool) -> Any:
 
 
 def evaluate(
-    classifier: SpartanClassifier, task_type: TaskType, rows: EncodedExamples, precision: str = "fp32"
+    classifier: SpartanClassifier,
+    task_type: TaskType,
+    rows: EncodedExamples,
+    precision: str = "fp32",
+    arithmetic: str = "fp32",
 ) -> float:
     """The task type's metric of a classifier on rows, without gradients."""
     classifier.eval()
     logits, targets = [], []
-    with torch.no_grad(), faster(classifier, precision):
+    with torch.no_grad(), faster(classifier, precision, arithmetic):
         for batch in rows.by_length().batches(classifier.config.pad_token_id or 0):
             logits.append(classifier(batch["input_ids"], batch["attention_mask"]))
             targets.append(batch["labels"])

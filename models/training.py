@@ -348,21 +348,9 @@ def start(classifier: SpartanClassifier, rows: EncodedExamples, settings: TrainS
         start_memories(classifier, texts, settings.parent_scale, settings.key_scale, settings.seed)
 
 
-def last_linear(classifier: SpartanClassifier) -> nn.Linear:
-    """The head's linear that gives the logits."""
-    head = classifier.head_prefixes()
-    linears = [
-        module
-        for name, module in classifier.named_modules()
-        if isinstance(module, nn.Linear) and f"{name}.".startswith(head)
-    ]
-    outputs = classifier.config.num_labels
-    return [linear for linear in linears if linear.out_features == outputs][-1]
-
-
 def restore_scale(classifier: SpartanClassifier, mean: float, deviation: float) -> None:
     """Fold the standardisation of regression labels into the head, so that it gives scores."""
-    linear = last_linear(classifier)
+    linear = classifier.last_linear()
     with torch.no_grad():
         linear.weight.mul_(deviation)
         linear.bias.mul_(deviation).add_(mean)

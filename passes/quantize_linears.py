@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.nn.functional import pad
 from torchao.quantization import MappingType
 from torchao.quantization.quant_primitives import choose_qparams_affine, quantize_affine
 
+from spartanc.passes.keep_linears import is_kept
 from spartanc.passes.last_linear import gives_the_logits
 from spartanc.passes.ops.linear_int8 import MAX_INPUTS, MAX_OUTPUTS, pack_weights
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
@@ -59,6 +61,8 @@ class QuantizeLinears(GraphPass):
     def _refusal(self, program: ExportedProgram, node: Node) -> str | None:
         if self._keep_logits and gives_the_logits(node):
             return "it gives the logits, and stays in fp32"
+        if is_kept(node):
+            return "rounding it would cost labels, and it stays in fp32"
         return _refusal(program, node)
 
 
@@ -90,10 +94,12 @@ def _only_gelu(node: Node) -> Node | None:
 
 def quantize_weights(weight_NK: Tensor) -> tuple[Tensor, Tensor]:
     """torchao's symmetric int8 [N, K] within -127 to 127, and scales float32 [N]: an output's largest weight is 127."""
-    block = (1, weight_NK.shape[1])
-    limits = {"quant_min": -127, "quant_max": 127}
-    scales_N, zeros_N = choose_qparams_affine(weight_NK.detach(), MappingType.SYMMETRIC, block, torch.int8, **limits)
-    return quantize_affine(weight_NK.detach(), block, scales_N, zeros_N, torch.int8, **limits), scales_N.flatten()
+    inputs = weight_NK.shape[1]
+    weight_NK = pad(weight_NK.detach(), (0, int(inputs == 1)))  # torchao takes blocks of one for a single block
+    block, limits = (1, weight_NK.shape[1]), {"quant_min": -127, "quant_max": 127}
+    scales_N, zeros_N = choose_qparams_affine(weight_NK, MappingType.SYMMETRIC, block, torch.int8, **limits)
+    integers_NK = quantize_affine(weight_NK, block, scales_N, zeros_N, torch.int8, **limits)
+    return integers_NK[:, :inputs], scales_N.flatten()
 
 
 def _replace(program: ExportedProgram, node: Node, gelu: Node | None, number: int) -> None:

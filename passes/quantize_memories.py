@@ -66,7 +66,7 @@ class QuantizeMemories(GraphPass):
         report.notes |= self._choice.explain(sites)
         for site in sites:
             memory = form.pack(
-                _rounded_to_half(site.parents_EH),
+                rounded_to_half(site.parents_EH),
                 *quantize_cells(site.keys_MH, form.bits),
                 *quantize_cells(site.values_MH, form.bits),
                 site.top_k,
@@ -81,7 +81,7 @@ class QuantizeMemories(GraphPass):
         return unpacked_memory(program)
 
 
-def _rounded_to_half(parents_EH: Tensor) -> Tensor:
+def rounded_to_half(parents_EH: Tensor) -> Tensor:
     """fp32 of half precision's values; as they are where one is beyond its range."""
     rounded = parents_EH.half().float()
     return rounded if torch.isfinite(rounded).all() else parents_EH

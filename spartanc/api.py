@@ -222,6 +222,7 @@ def train(
     batch_size: int | None = None,
     max_length: int = 128,
     precision: Literal["fp32", "bf16"] = "fp32",
+    arithmetic: Literal["fp32", "int8"] = "fp32",
     parents: int = 16,
     cells: int = 48,
     top_k: int = 8,
@@ -250,6 +251,7 @@ def train(
     learning_rate: of the memories; the classifier's and the LayerNorms' keep their ratio to it.
     seed: of all random choices. batch_size: rows per step. max_length: longest text in tokens. precision: of the frozen
     layers in training; "bf16" is faster if the processor supports it.
+    arithmetic: "int8" rounds the forward pass as programs of `quantize="int8"` do, so that they hold what was trained.
     parents, cells, top_k, temperature, layer_norm: the shape of every memory (E, M, K, T of the paper).
     pooling: what the classifier reads; "auto" is the encoder's trained pooler, else what its sentence-transformers
     files say, else the mean of all tokens.
@@ -282,6 +284,7 @@ def train(
             learning_rate=learning_rate,
             batch_size=batch_size,
             precision=precision,
+            arithmetic=arithmetic,
             metric=metric,
             patience=patience,
             class_weights=class_weights,

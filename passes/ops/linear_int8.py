@@ -80,7 +80,7 @@ def linear_int8(
     """
     _check(x, weight_blocks, weight_scales, weight_sums, bias)
     weight_NK = unpack_weights(weight_blocks, weight_scales.shape[0], x.shape[-1])
-    q, zero, step = _quantize_rows(x)
+    q, zero, step = quantize_inputs(x)
     # Sums stay below 2^31, so float64 holds them exactly.
     sums = (q - zero).double() @ weight_NK.double().T
     y = sums.float() * (step * weight_scales)
@@ -89,18 +89,19 @@ def linear_int8(
     return torch.nn.functional.gelu(y) if gelu else y
 
 
-def _quantize_rows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def quantize_inputs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Values 0 to 255 as floats, with zero and step [..., 1] of each row."""
-    finite = x.isfinite().all(-1, keepdim=True)
     low = x.amin(-1, keepdim=True).clamp(max=0)
     high = x.amax(-1, keepdim=True).clamp(min=0)
+    finite = low.isfinite() & high.isfinite()  # so are all between them, and a NaN is the lowest and the highest
     step = high / HIGHEST - low / HIGHEST
     inverse = 1 / step
     usable = finite & inverse.isfinite()
     low, high = low * inverse, high * inverse
     zero = torch.where(low + (HIGHEST + high) > 0, -low, HIGHEST - high).clamp(0, HIGHEST).round()
-    q = ((x * inverse).round() + zero).clamp(0, HIGHEST)
-    q, zero = (torch.where(usable, each, 0.0) for each in (q, zero))
+    q = (x * inverse).round_().add_(zero).clamp_(0, HIGHEST)
+    if not usable.all():
+        q, zero = (torch.where(usable, each, 0.0) for each in (q, zero))
     return q, zero, torch.where(usable, step, torch.where(finite, 1.0, float("nan")))
 
 

@@ -203,20 +203,20 @@ class _Cells(NamedTuple):
 def _integer_lookup(x_BH: Tensor, parents_EH: Tensor, memory: _Cells, top_k: int) -> Tensor:
     _check(x_BH, parents_EH, memory.keys, memory.values, top_k)
     groups = memory.key_scales.shape[1]
-    rows_BH, row_scales_B = _to_integers(x_BH)
+    rows_BH, row_scales_B = to_integers(x_BH)
     # Integers in float64: every sum of products is exact.
     rows_BGW = rows_BH.double().unflatten(-1, (groups, -1))
     keys_MGW = memory.keys.double().unflatten(-1, (groups, -1))
     sums_BMG = torch.einsum("...gw,mgw->...mg", rows_BGW, keys_MGW).to(x_BH.dtype)
     child_logits_BM = (sums_BMG * memory.key_scales).sum(-1) * row_scales_B
     weights_BM = _cell_weights(_parent_logits(x_BH, parents_EH), child_logits_BM, top_k)
-    weights_BGM, weight_scales_BG = _to_integers(weights_BM.unsqueeze(-2) * memory.value_scales.T)
+    weights_BGM, weight_scales_BG = to_integers(weights_BM.unsqueeze(-2) * memory.value_scales.T)
     values_MGW = memory.values.double().unflatten(-1, (groups, -1))
     y_BGW = torch.einsum("...gm,mgw->...gw", weights_BGM.double(), values_MGW).to(x_BH.dtype) * weight_scales_BG
     return y_BGW.flatten(-2)
 
 
-def _to_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
+def to_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows as integers within -127 to 127, ties rounded to even, and their scales [..., 1].
 
     A row that is not finite is zeros with a scale of NaN.

@@ -40,7 +40,7 @@ def int8_stages(folder):
 
 
 def test_stages_follow_the_pipeline_and_take_each_quantisation_apart(int8_stages):
-    apart = ["memories int8", "linears int8", "embeddings int8", "all", "bundle"]
+    apart = ["memories int8", "linears int8, to the nearest", "linears int8", "embeddings int8", "all", "bundle"]
     assert [each["stage"] for each in int8_stages["stages"]] == EXACT + apart
     assert int8_stages["first_moved"] is None
     by_name = {each["stage"]: each for each in int8_stages["stages"]}
@@ -53,7 +53,8 @@ def test_stages_follow_the_pipeline_and_take_each_quantisation_apart(int8_stages
 
 def test_every_layer_has_its_ratio_and_its_flipped_parents(int8_stages):
     traced = {each["stage"]: each["layers"] for each in int8_stages["stages"] if each["layers"]}
-    assert list(traced) == ["lowered", "memories int8", "linears int8", "embeddings int8", "all"]
+    linears = ["linears int8, to the nearest", "linears int8"]
+    assert list(traced) == ["lowered", "memories int8", *linears, "embeddings int8", "all"]
     tokens = sum(len(text.split()) + 2 for text, _ in TEXTS)
     for layers in traced.values():
         # Two chosen parents a position; of the last layer only the pooled position is computed.

@@ -1,0 +1,169 @@
+"""What the int8 form of a backbone is fitted to, and which of its linears stay in fp32.
+
+A task that was trained in the arithmetic of int8 knows a backbone whose weights are rounded to the nearest, so that is
+what it gets; a fleet's tasks share one backbone, and one such task decides for all.
+
+For the others inputs are evened out and weights rounded by second-order information (`even_inputs`, `round_weights`).
+If that loses more than one label in 200 on the texts, those linears stay in fp32 that make the most noise for their
+size: as few as it takes. Only the texts that eager is least sure of are tried, which are the ones that flip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.nn.functional import linear
+
+from spartanc.base.schemes.none import NONE
+from spartanc.base.schemes.scheme import Scheme
+from spartanc.base.targets.target import Target
+from spartanc.passes.calibration import Inputs, run_with, stored_linears, stored_weights
+from spartanc.passes.keep_linears import KeepLinears, Weights
+from spartanc.passes.ops.linear_int8 import quantize_inputs
+from spartanc.passes.protocol import PassReport
+
+MOST_TOKENS = 4096  # of all tasks together; more fit no better and take longer
+LABELS_KEPT = 0.995  # share of the texts' labels that is aimed at
+FEW_TEXTS = 200  # of fewer, one label may be lost
+DOUBTFUL = 64  # texts that labels are compared on
+MEASURED = 8  # of them, that every linear's own noise is measured on
+
+
+@dataclass(frozen=True)
+class TextsToFit:
+    """Inputs of a program, by what they are for.
+
+    inputs: what numbers are fitted to. doubtful: those whose two best classes are closest in eager, with eager's
+    `labels`; none for a regression. classes: most that a task has; a program's first outputs are its logits, whatever
+    follows them. may_lose: how many of these labels may be lost.
+    """
+
+    inputs: Inputs
+    doubtful: Inputs = ()
+    labels: Sequence[int] = ()
+    classes: int = 0
+    may_lose: int = 0
+
+
+@dataclass(frozen=True)
+class TextsOfTask:
+    """One task's texts as its program takes them, and eager's logits [N, C] for them; C is 1 for a regression."""
+
+    inputs: Inputs
+    logits_NC: np.ndarray
+
+
+def texts_to_fit(tasks: Sequence[TextsOfTask]) -> TextsToFit | None:
+    """What to fit a backbone to that these tasks share; None where there is no text."""
+    inputs = [row for task in tasks for row in _up_to(task.inputs, MOST_TOKENS // len(tasks))]
+    if not inputs:
+        return None
+    classed = [task for task in tasks if task.logits_NC.shape[1] > 1 and len(task.inputs)]
+    rows = [
+        (margin, given, label)
+        for task in classed
+        for margin, given, label in zip(_margins(task.logits_NC), task.inputs, task.logits_NC.argmax(1), strict=True)
+    ]
+    rows = sorted(rows, key=lambda each: each[0])[:DOUBTFUL]
+    texts = sum(len(task.inputs) for task in classed)
+    may_lose = max(1, int(texts * (1 - LABELS_KEPT))) if texts < FEW_TEXTS else int(texts * (1 - LABELS_KEPT))
+    classes = max((task.logits_NC.shape[1] for task in classed), default=0)
+    doubtful, labels = [given for _, given, _ in rows], [int(label) for _, _, label in rows]
+    return TextsToFit(inputs, doubtful, labels, classes, may_lose)
+
+
+def are_fitted(scheme: Scheme, arithmetics: Collection[str]) -> bool:
+    """Whether a backbone is fitted; arithmetics: those that its tasks were trained in."""
+    return not scheme.is_exact and all(each == "fp32" for each in arithmetics)
+
+
+def _up_to(inputs: Inputs, tokens: int) -> Inputs:
+    chosen = []
+    for given in inputs:
+        if tokens <= 0:
+            break
+        chosen.append(given)
+        tokens -= given[0].shape[1]
+    return chosen
+
+
+def _margins(logits_NC: np.ndarray) -> np.ndarray:
+    two_N2 = np.sort(logits_NC, axis=1)[:, -2:]
+    return two_N2[:, 1] - two_N2[:, 0]
+
+
+def linears_to_keep(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, Weights]:
+    """Weights of the linears of `exact` that have to stay in fp32, by their names in the graph; none as a rule.
+
+    rounded: the same program with its weights on their grids. Those linears are taken first that make the most noise
+    for their size, and as few of them as labels ask for.
+    """
+    if _labels_lost(rounded, texts, {}) <= texts.may_lose:
+        return {}
+    weights = {node.name: stored_weights(exact, node) for node in stored_linears(exact)}
+    noise = _noise_of_each(exact, rounded, texts)
+    ranked = sorted(weights, key=lambda name: -noise[name] / weights[name][0].numel())
+    low, high = 1, len(ranked)  # how many have to stay: at least, at most
+    while low < high:
+        middle = (low + high) // 2
+        if _labels_lost(rounded, texts, {name: weights[name] for name in ranked[:middle]}) <= texts.may_lose:
+            high = middle
+        else:
+            low = middle + 1
+    return {name: weights[name] for name in ranked[:high]}
+
+
+def costs_of_kept(reports: Sequence[PassReport], target: Target, scheme: Scheme, length: int) -> list[dict[str, Any]]:
+    """`kept_fp32`: each linear's name in the graph and size, its bytes more, and modelled milliseconds more.
+
+    The time is that of one text of `length` tokens on one core at the limits of its multipliers and its memory.
+    """
+    kept = [each for report in reports if report.name == KeepLinears.name for each in report.notes["kept"]]
+    peaks, hertz = target.peak_macs_per_cycle, target.clock_mhz * 1e6
+    found = []
+    for each in kept:
+        weights = each["outputs"] * each["inputs"]
+        more = weights * (4 - 4 // scheme.fp32_weights_in_one)
+        slower = weights * length * (1 / peaks[NONE.peak] - 1 / peaks[scheme.peak]) / hertz
+        found.append({**each, "bytes": more, "modelled_ms": 1e3 * (slower + more / (target.memory_gb_per_s * 1e9))})
+    return found
+
+
+def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str, Weights]) -> int:
+    def compute(node: Node, x: Tensor) -> Tensor:
+        if node.name in kept:
+            return linear(x, *kept[node.name])
+        return linear(_rounded(x), *stored_weights(rounded, node))
+
+    found = run_with(rounded, dict.fromkeys(stored_linears(rounded), compute), texts.doubtful)
+    pairs = zip(found, texts.labels, strict=True)
+    return sum(int(logits[..., : texts.classes].argmax()) != label for logits, label in pairs)
+
+
+def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, float]:
+    """Mean square of what logits move by, apart from all alike, when one linear alone is rounded."""
+    inputs = texts.doubtful[:MEASURED]
+    wanted = run_with(exact, {}, inputs)
+    on_grid = {node.name: stored_weights(rounded, node) for node in stored_linears(rounded)}
+
+    def compute(node: Node, x: Tensor) -> Tensor:
+        return linear(_rounded(x), *on_grid[node.name])
+
+    noise = {}
+    for node in stored_linears(exact):
+        found = run_with(exact, {node: compute}, inputs)
+        moved = [(one - other)[..., : texts.classes] for one, other in zip(found, wanted, strict=True)]
+        noise[node.name] = sum(float((each - each.mean()).square().mean()) for each in moved) / len(moved)
+    return noise
+
+
+def _rounded(x: Tensor) -> Tensor:
+    q, zero, step = quantize_inputs(x)
+    return (q - zero) * step

@@ -1,0 +1,34 @@
+"""What an arithmetic gives a training: other forwards for linears, embeddings and memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from spartanc.models.memory import Memory
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Arithmetic:
+    """Forwards that round as a program does, with gradients as if nothing had been rounded (straight through).
+
+    name: as `--arithmetic` takes it and as model.pt has it. schemes: the quantisation schemes whose programs it rounds
+    like, by name.
+    """
+
+    name: str
+    schemes: tuple[str, ...] = ()
+
+    def linear(self, part: nn.Linear, precision: str) -> Forward | None:
+        """In place of `part`'s own; None leaves that. precision: of products with frozen weights, fp32 or bf16."""
+        raise NotImplementedError
+
+    def embedding(self, part: nn.Embedding) -> Forward | None:
+        """In place of the token table's own; None leaves that."""
+        raise NotImplementedError
+
+    def memory(self, memory: Memory) -> Forward:
+        """In place of `memory`'s own."""
+        raise NotImplementedError

@@ -1,0 +1,112 @@
+"""Inputs of linears are evened out, channel by channel, so that rounding a row to 8 bits loses less of it.
+
+before:  linear(x, W, b)                                         one channel of x may be ten times as large as the rest
+after:   linear(mul(x, 1 / s), W * s, b)                         s[K], powers of two; one product for all that read x
+
+A row is rounded in steps of its whole range: a few large channels make the steps of all others too wide. Dividing each
+channel by its size moves the unevenness into the weights, which have a scale for each output and bear it better. How
+far is chosen for every x by the noise that rounding rows and weights would make on the texts given, out of
+s = largest |x| ** alpha; powers of two make the change exact to the bit. Source: SmoothQuant, arXiv 2211.10438, without
+its folding into LayerNorms: here residuals and memories read their output too.
+
+Left alone and counted: inputs that are even already, for which a product would cost time and win nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Node
+
+from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stored_weights
+from spartanc.passes.program import add_constant, copy_program, finish
+from spartanc.passes.protocol import GraphPass, PassReport
+from spartanc.passes.rewrite import aten, call
+
+ALPHAS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+WORTH = 2.0  # by how much the noise must sink for a product to be worth its time: 3 dB
+MOST_ROWS = 4096  # of one input that are looked at
+_ROW_STEPS, _WEIGHT_STEPS = 255, 127
+
+
+@dataclass
+class _Seen:
+    rows: list[Tensor] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, rows_RK: Tensor) -> None:
+        if self.count < MOST_ROWS:
+            self.rows.append(rows_RK[: MOST_ROWS - self.count].clone())
+            self.count += len(self.rows[-1])
+
+
+class EvenInputs(GraphPass):
+    name = "even_inputs"
+    tolerance = 1e-5  # powers of two change no product; sums may be taken in another order
+
+    def __init__(self, inputs: Inputs):
+        """inputs: texts as the program takes them."""
+        self._inputs = inputs
+
+    def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
+        program, report = copy_program(program), PassReport(self.name)
+        groups: dict[Node, list[Node]] = {}
+        for node in stored_linears(program):
+            groups.setdefault(node.args[0], []).append(node)
+        seen = {readers[0]: _Seen() for readers in groups.values()}
+        see_inputs(program, list(seen), self._inputs, lambda node, rows: seen[node].add(rows))
+        gains, even = [], 0
+        for x, readers in groups.items():
+            rows_RK = torch.cat(seen[readers[0]].rows)
+            scales_K, gain = choose_scales(rows_RK, torch.cat([stored_weights(program, each)[0] for each in readers]))
+            if gain < WORTH:
+                even += 1
+                continue
+            _even(program, x, readers, scales_K, report.changes)
+            report.changes += 1
+            gains.append(round(gain, 2))
+        report.notes |= {"noise_divided_by": gains, "even_already": even}
+        return finish(program), report
+
+
+def choose_scales(rows_RK: Tensor, weights_NK: Tensor) -> tuple[Tensor, float]:
+    """Scales [K], powers of two, and by how much they divide the variance of rounding's noise in the outputs.
+
+    Ones where nothing is better.
+    """
+    largest_K = rows_RK.abs().amax(0).clamp(min=torch.finfo(torch.float32).tiny)
+    usable_K = largest_K > largest_K.amax() * 1e-6  # a channel that is always zero has no size
+    best_K = torch.ones_like(largest_K)
+    least = before = _noise(rows_RK, weights_NK, best_K)
+    for alpha in ALPHAS:
+        exponents_K = (largest_K.log2() * alpha).round()
+        exponents_K -= exponents_K[usable_K].median()
+        scales_K = torch.where(usable_K, torch.exp2(exponents_K), 1.0)
+        noise = _noise(rows_RK, weights_NK, scales_K)
+        if noise < least:
+            best_K, least = scales_K, noise
+    return best_K, before / least if least else 1.0
+
+
+def _noise(rows_RK: Tensor, weights_NK: Tensor, scales_K: Tensor) -> float:
+    """Mean variance of an output when rows over `scales_K` and weights times them are rounded."""
+    rows_RK, weights_NK = rows_RK / scales_K, weights_NK * scales_K
+    steps_R = (rows_RK.amax(1).clamp(min=0) - rows_RK.amin(1).clamp(max=0)) / _ROW_STEPS
+    steps_N = weights_NK.abs().amax(1) / _WEIGHT_STEPS
+    of_rows = steps_R.square().mean() * weights_NK.square().sum(1).mean()
+    of_weights = steps_N.square().mean() * rows_RK.square().sum(1).mean()
+    return float(of_rows + of_weights) / 12
+
+
+def _even(program: ExportedProgram, x: Node, readers: list[Node], scales_K: Tensor, number: int) -> None:
+    inverse = add_constant(program, f"evening_{number}", 1 / scales_K, InputKind.CONSTANT_TENSOR)
+    with program.graph.inserting_before(readers[0]):
+        evened = call(program.graph, aten.mul.Tensor, (x, inverse))
+    for place, node in enumerate(readers):
+        weight_NK = stored_weights(program, node)[0] * scales_K
+        made = add_constant(program, f"evened_{number}_{place}_weight", weight_NK, InputKind.CONSTANT_TENSOR)
+        node.args = (evened, made, *node.args[2:])

@@ -1,0 +1,109 @@
+"""Fitting int8 to a model's texts: when it is done, what it is done on, and what stays in fp32."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spartanc.base.schemes.catalogue import find_scheme
+from spartanc.base.targets.catalogue import find_target
+from spartanc.compiler.fitting import (
+    DOUBTFUL,
+    MOST_TOKENS,
+    TextsOfTask,
+    TextsToFit,
+    are_fitted,
+    costs_of_kept,
+    linears_to_keep,
+    texts_to_fit,
+)
+from spartanc.passes.calibration import run_with, stored_linears
+from spartanc.passes.keep_linears import KeepLinears, is_kept
+from spartanc.passes.quantize_linears import QuantizeLinears
+from spartanc.passes.round_weights import RoundWeights
+
+INT8 = find_scheme("int8")
+
+
+def texts(count, length=7):
+    return [(torch.full((1, length), i), torch.ones(1, length)) for i in range(count)]
+
+
+def test_a_backbone_is_fitted_unless_a_task_was_trained_on_its_arithmetic():
+    assert are_fitted(INT8, ["fp32"]) and are_fitted(INT8, ["fp32", "fp32"])
+    assert not are_fitted(INT8, ["fp32", "int8"])
+    assert not are_fitted(find_scheme("none"), ["fp32"])
+
+
+def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their_margin():
+    logits = np.zeros((1000, 3))
+    logits[:, 1] = np.arange(1000)[::-1]
+    found = texts_to_fit([TextsOfTask(texts(1000), logits)])
+    assert MOST_TOKENS <= sum(each[0].shape[1] for each in found.inputs) < MOST_TOKENS + 7
+    assert [int(each[0][0, 0]) for each in found.doubtful] == list(range(999, 999 - DOUBTFUL, -1))
+    assert found.labels[1:] == [1] * (DOUBTFUL - 1)
+    assert found.may_lose == 5 and found.classes == 3
+
+
+@pytest.mark.parametrize(("count", "may_lose"), [(32, 1), (199, 1), (200, 1), (400, 2)])
+def test_how_many_labels_may_be_lost(count, may_lose):
+    assert texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3])]).may_lose == may_lose
+
+
+def test_tasks_of_a_fleet_share_the_tokens_and_a_regression_has_no_labels():
+    numbers = TextsOfTask(texts(600), np.arange(600.0)[:, None])
+    classes = TextsOfTask(texts(600), np.eye(2)[np.arange(600) % 2])
+    found = texts_to_fit([numbers, classes])
+    assert [int(each[0][0, 0]) for each in found.inputs] == 2 * [*range(-(-MOST_TOKENS // 2 // 7))]
+    assert len(found.doubtful) == DOUBTFUL and found.may_lose == 3
+    alone = texts_to_fit([numbers])
+    assert not alone.doubtful and alone.inputs
+
+
+def test_without_texts_nothing_is_fitted():
+    assert texts_to_fit([TextsOfTask([], np.zeros((0, 2)))]) is None
+
+
+class Net(nn.Module):
+    """`fragile` has one channel that swallows the steps of all others, and the logits hang on those."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.fragile, self.last = nn.Linear(16, 24), nn.Linear(24, 16), nn.Linear(16, 2)
+        with torch.no_grad():
+            self.first.bias[3] = 4000.0
+            self.fragile.weight[:, 3] = 0
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.fragile(self.first(x)))).mean(1)
+
+
+def fragile():
+    module = Net().eval()
+    program = torch.export.export(module, (torch.randn(1, 5, 16),)).run_decompositions({})
+    given = [(torch.randn(1, 5, 16),) for _ in range(40)]
+    rounded, _ = RoundWeights(given).run(program)
+    labels = [int(module(*each).argmax()) for each in given]
+    return module, program, rounded, given, labels
+
+
+def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it():
+    _module, program, rounded, given, labels = fragile()
+    kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0))
+    assert list(kept) == ["linear_1"]
+    mixed, report = KeepLinears(kept).run(rounded)
+    assert report.notes["kept"] == [{"linear": "linear_1", "outputs": 16, "inputs": 24}]
+    assert [is_kept(node) for node in stored_linears(mixed)] == [False, True]
+    quantised, found = QuantizeLinears(keep_logits=True).run(mixed)
+    assert found.changes == 1 and "stays in fp32" in found.skipped[0].reason
+    after = [int(each.argmax()) for each in run_with(quantised, {}, given)]
+    assert after == labels
+    costs = costs_of_kept([report], find_target("rpi4"), INT8, 128)
+    assert costs[0]["bytes"] == 3 * 16 * 24
+    macs = 16 * 24 * 128
+    assert costs[0]["modelled_ms"] == pytest.approx(1e3 * (macs * (1 / 4 - 1 / 8) / 1.5e9 + 3 * 16 * 24 / 4e9))
+
+
+def test_nothing_stays_where_labels_are_kept():
+    _module, program, rounded, given, labels = fragile()
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given))) == {}
