@@ -42,7 +42,6 @@ class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
     facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: how many logits it gives.
-    arithmetic: that it was trained in, by name.
     reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
     where the program has its task inside.
     """
@@ -50,7 +49,6 @@ class Member:
     name: str
     facts: dict[str, Any]
     outputs: int
-    arithmetic: str
     samples: Samples
     reference: Reference
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
@@ -114,7 +112,7 @@ def load_member(
     memory = asdict(model.spartan)
     facts = {"problem": model.problem, "labels": list(model.labels), "pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
-    return Member(name, facts, outputs, model.arithmetic, samples, eager_reference(model, samples))
+    return Member(name, facts, outputs, samples, eager_reference(model, samples))
 
 
 def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from spartanc.base.progress import stage
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.artifact import whole_or_nothing
 from spartanc.compiler.backends.backend import Backend
-from spartanc.compiler.fitting import are_fitted, costs_of_kept, texts_to_fit
+from spartanc.compiler.fitting import costs_of_kept, texts_to_fit
 from spartanc.compiler.fleet_program import CaptureShared, LiftTask
 from spartanc.compiler.kinds import BundleKind, ModelFacts, SharedBackbone, SingleTask
 from spartanc.compiler.member import Member, checked_length, load_member, prove_all
@@ -125,8 +125,7 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
         kind.admit(model, source, member, artifact, max_length)
         members.append(member)
         lifted = lifted or [artifact]
-    fitted = are_fitted(plan.scheme, [member.arithmetic for member in members])
-    texts = texts_to_fit([member.texts() for member in members]) if fitted else None
+    texts = None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members])
     artifact = replace(kind.widened(lifted[0]), texts=texts)
     return members, pipeline.after(LIFT).run(artifact)
 

@@ -38,7 +38,7 @@ from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.backends.backend import Backend
 from spartanc.compiler.backends.catalogue import backend_of
-from spartanc.compiler.fitting import TextsOfTask, TextsToFit, are_fitted, texts_to_fit
+from spartanc.compiler.fitting import TextsOfTask, TextsToFit, texts_to_fit
 from spartanc.compiler.parity import Reference
 from spartanc.compiler.pipeline import Artifact, Passes, Pipeline, build_pipeline
 from spartanc.compiler.proof import Gates, eager_reference, gates_of, passes
@@ -207,7 +207,7 @@ def _build(
 def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[Example]) -> TextsToFit | None:
     """What the bundle was fitted to: the model's own texts, if it has any."""
     examples = list(model.eval_examples) or list(given)
-    if model.tokenizer is None or not are_fitted(scheme, [model.arithmetic]):
+    if model.tokenizer is None or scheme.is_exact:
         return None
     samples = encode_examples(examples, model.tokenizer, bundle.max_length)
     rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]

@@ -26,7 +26,9 @@ from spartanc.passes.ops.linear_int8 import quantize_inputs
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 
-DAMPING = 0.01  # of H's mean diagonal, added to all of it: texts are few
+# Parts of H's mean diagonal that are added to all of it: always, and as often as a position would have to stand for
+# several inputs. Fitted to few texts, weights would be right for these texts alone.
+DAMPING, OF_FEW_POSITIONS = 0.01, 0.25
 _HIGHEST = 127
 _BLOCK = 128  # columns whose errors are passed on together
 
@@ -98,16 +100,17 @@ def round_to_grid(weight_NK: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
     mean_K = (moments.rounded / moments.count).double()
     covariance_KK = (moments.products / moments.count).double() - torch.outer(mean_K, mean_K)
     scale_N = weight_NK.double().abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _HIGHEST
-    rounded_NK = _fit(weight_NK.double(), scale_N, covariance_KK)
+    damping = DAMPING + OF_FEW_POSITIONS * weight_NK.shape[1] / moments.count
+    rounded_NK = _fit(weight_NK.double(), scale_N, covariance_KK, damping)
     exact_N = weight_NK.double() @ (moments.exact / moments.count).double()
     return rounded_NK.float(), (exact_N - rounded_NK @ mean_K).float()
 
 
-def _fit(weight_NK: Tensor, scale_N: Tensor, covariance_KK: Tensor) -> Tensor:
+def _fit(weight_NK: Tensor, scale_N: Tensor, covariance_KK: Tensor, damping: float) -> Tensor:
     spread_K = covariance_KK.diagonal().clamp(min=0)
     order = torch.argsort(spread_K, descending=True, stable=True)
     damped_KK = covariance_KK[order][:, order]
-    damped_KK.diagonal().copy_(spread_K[order] + DAMPING * spread_K.mean() + torch.finfo(torch.float32).tiny)
+    damped_KK.diagonal().copy_(spread_K[order] + damping * spread_K.mean() + torch.finfo(torch.float32).tiny)
     factor_KK = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped_KK)), upper=True)
     left_NK, rounded_NK = weight_NK[:, order].clone(), torch.empty_like(weight_NK)
     largest_N = left_NK.abs().argmax(1)

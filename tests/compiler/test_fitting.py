@@ -7,32 +7,31 @@ from torch import nn
 
 from spartanc.base.schemes.catalogue import find_scheme
 from spartanc.base.targets.catalogue import find_target
+from spartanc.compiler import fitting
 from spartanc.compiler.fitting import (
     DOUBTFUL,
+    FEWEST_TOKENS,
     MOST_TOKENS,
     TextsOfTask,
     TextsToFit,
-    are_fitted,
     costs_of_kept,
     linears_to_keep,
     texts_to_fit,
 )
+from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.models.checkpoint import save_model
 from spartanc.passes.calibration import run_with, stored_linears
 from spartanc.passes.keep_linears import KeepLinears, is_kept
 from spartanc.passes.quantize_linears import QuantizeLinears
 from spartanc.passes.round_weights import RoundWeights
+from spartanc.runtime_py.data import Example
+from support.models import tiny_model
 
 INT8 = find_scheme("int8")
 
 
 def texts(count, length=7):
     return [(torch.full((1, length), i), torch.ones(1, length)) for i in range(count)]
-
-
-def test_a_backbone_is_fitted_unless_a_task_was_trained_on_its_arithmetic():
-    assert are_fitted(INT8, ["fp32"]) and are_fitted(INT8, ["fp32", "fp32"])
-    assert not are_fitted(INT8, ["fp32", "int8"])
-    assert not are_fitted(find_scheme("none"), ["fp32"])
 
 
 def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their_margin():
@@ -45,7 +44,7 @@ def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their
     assert found.may_lose == 5 and found.classes == 3
 
 
-@pytest.mark.parametrize(("count", "may_lose"), [(32, 1), (199, 1), (200, 1), (400, 2)])
+@pytest.mark.parametrize(("count", "may_lose"), [(90, 1), (199, 1), (200, 1), (400, 2)])
 def test_how_many_labels_may_be_lost(count, may_lose):
     assert texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3])]).may_lose == may_lose
 
@@ -60,8 +59,9 @@ def test_tasks_of_a_fleet_share_the_tokens_and_a_regression_has_no_labels():
     assert not alone.doubtful and alone.inputs
 
 
-def test_without_texts_nothing_is_fitted():
-    assert texts_to_fit([TextsOfTask([], np.zeros((0, 2)))]) is None
+@pytest.mark.parametrize("count", [0, 1, (FEWEST_TOKENS - 1) // 7])
+def test_few_texts_are_not_fitted_to(count):
+    assert texts_to_fit([TextsOfTask(texts(count), np.zeros((count, 2)))]) is None
 
 
 class Net(nn.Module):
@@ -87,7 +87,8 @@ def fragile():
     return module, program, rounded, given, labels
 
 
-def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it():
+def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_KEPT", 0.5)
     _module, program, rounded, given, labels = fragile()
     kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0))
     assert list(kept) == ["linear_1"]
@@ -104,6 +105,27 @@ def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it():
     assert costs[0]["modelled_ms"] == pytest.approx(1e3 * (macs * (1 / 4 - 1 / 8) / 1.5e9 + 3 * 16 * 24 / 4e9))
 
 
+def test_nothing_stays_that_would_make_the_program_much_larger():
+    _, program, rounded, given, labels = fragile()
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0)) == {}
+
+
 def test_nothing_stays_where_labels_are_kept():
     _module, program, rounded, given, labels = fragile()
     assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given))) == {}
+
+
+@pytest.mark.parametrize("texts", [200, 16])
+def test_a_quantised_model_is_fitted_to_its_texts_if_they_are_enough(texts, tmp_path):
+    model = tiny_model("bert")
+    model.eval_examples = tuple(
+        Example(text, None, label) for text, label in (("a good film", "a"), ("who", "b")) * (texts // 2)
+    )
+    save_model(model, tmp_path / "model.pt")
+    request = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "bundle", quantize="int8", max_length=16)
+    result = compile_model(request).as_json()
+    passes = {each["name"]: each for each in result["passes"]}
+    assert ("round_weights" in passes and "even_inputs" in passes) == (texts == 200)
+    assert result["kept_fp32"] == []
+    again = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "fp32", quantize="none", max_length=16)
+    assert "round_weights" not in {each["name"] for each in compile_model(again).as_json()["passes"]}

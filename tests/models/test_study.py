@@ -17,7 +17,7 @@ from spartanc.runtime_py.data import Example
 from support.encoders import sentiment, write_encoder, write_examples
 
 SMALL = SpartanConfig(parents=4, cells=8, top_k=2)
-COMMON = {"epochs": 3, "max_length": 64, "batch_size": 8, "precision": "fp32"}
+COMMON = {"epochs": 3, "max_length": 64, "batch_size": 8, "precision": "fp32", "arithmetic": "fp32"}
 
 
 @pytest.fixture

@@ -195,6 +195,23 @@ def test_only_the_task_is_trained(files, tmp_path):
     assert not torch.equal(norm, torch.ones_like(norm))
 
 
+def test_a_model_trained_on_int8_learns_and_says_so_and_its_epochs_are_judged_on_int8(files, tmp_path):
+    settings = replace(LEARNS, arithmetic="int8")
+    result = quick(files, tmp_path / "model.pt", settings=settings)
+    assert result.best["accuracy"] >= 0.9
+    model = load_model(tmp_path / "model.pt")
+    assert model.arithmetic == "int8"
+    assert load_model(_fp32(files, tmp_path)).arithmetic == "fp32"
+    assert inspect_path(tmp_path / "model.pt")["training"]["settings"]["arithmetic"] == "int8"
+    with pytest.raises(UsageError, match="arithmetic `int9` is not one of fp32, int8"):
+        replace(LEARNS, arithmetic="int9")
+
+
+def _fp32(files, tmp_path):
+    quick(files, tmp_path / "fp32.pt")
+    return tmp_path / "fp32.pt"
+
+
 def test_same_seed_gives_the_same_bytes(files, tmp_path):
     settings = TrainSettings(epochs=1, batch_size=8, seed=3)
     for folder in ("one", "two"):
