@@ -7,7 +7,7 @@ from torch import nn
 
 from spartanc.base.schemes.catalogue import find_scheme
 from spartanc.base.targets.catalogue import find_target
-from spartanc.compiler import fitting
+from spartanc.compiler import fitting, member
 from spartanc.compiler.fitting import (
     DOUBTFUL,
     FEWEST_TOKENS,
@@ -18,16 +18,21 @@ from spartanc.compiler.fitting import (
     linears_to_keep,
     texts_to_fit,
 )
+from spartanc.compiler.fleet import add_task
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.models.checkpoint import save_model
 from spartanc.passes.calibration import run_with, stored_linears
 from spartanc.passes.keep_linears import KeepLinears, is_kept
 from spartanc.passes.quantize_linears import QuantizeLinears
 from spartanc.passes.round_weights import RoundWeights
+from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.data import Example
+from support.fleets import save_tasks, tiny_tasks
 from support.models import tiny_model
 
 INT8 = find_scheme("int8")
+WORDS = ("where", "is", "the", "card", "a", "good", "film", "why", "does", "it", "rain", "in", "that", "city", "who")
+TEXTS = [" ".join(WORDS[(i * step) % len(WORDS)] for i in range(2, 9)) for step in range(1, 41)]
 
 
 def texts(count, length=7):
@@ -129,3 +134,20 @@ def test_a_quantised_model_is_fitted_to_its_texts_if_they_are_enough(texts, tmp_
     assert result["kept_fp32"] == []
     again = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "fp32", quantize="none", max_length=16)
     assert "round_weights" not in {each["name"] for each in compile_model(again).as_json()["passes"]}
+
+
+def test_a_fleets_backbone_is_fitted_to_the_texts_of_all_its_tasks_and_takes_another_task_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(member, "require", lambda *_: None)  # random models' labels are within int8's noise
+    models = tiny_tasks("bert")
+    for model in models.values():
+        pairs = [(text, model.labels[i % len(model.labels)] if model.labels else "0.5") for i, text in enumerate(TEXTS)]
+        model.eval_examples = tuple(Example(text, None, label) for text, label in pairs)
+        model.pairs = None
+    paths = save_tasks(models, tmp_path)
+    sources = (paths["three"], paths["score"])
+    request = CompileRequest(sources, "host", tmp_path / "fleet", quantize="int8", max_length=24, shared_backbone=True)
+    result = compile_model(request).as_json()
+    passes = {each["name"]: each for each in result["passes"]}
+    assert passes["round_weights"]["changes"] >= 2 * 4
+    add_task(tmp_path / "fleet", paths["pair"])
+    assert len(open_bundle(tmp_path / "fleet").manifest["fleet"]["tasks"]) == 3
