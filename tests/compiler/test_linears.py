@@ -55,7 +55,8 @@ def test_boards_take_our_linears_and_say_why():
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 def test_a_program_of_our_linears_agrees_with_eager_on_every_kernel(quantize, host_with_tiles, tmp_path):
-    model, file = tiny_model("bert"), tmp_path / "model.pt"
+    # Of seed 1 no row is within the noise of 4 bits: the two best classes are 0.09 apart or more, of seed 0 0.01.
+    model, file = tiny_model("bert", seed=1), tmp_path / "model.pt"
     save_model(model, file)
     request = CompileRequest((file,), "host", tmp_path / "bundle", quantize=quantize, max_length=24)
     made = compile_model(request).as_json()

@@ -41,7 +41,7 @@ def test_names_are_the_stages_and_the_passes_in_their_order():
         *("pack_memories", "fuse_layer_norms", "lower"),
     )
     assert build_pipeline(XNNPACK, INT8, 24).names() == (
-        *("capture", *EXACT, "costs", "lift", "quantise linears to int8"),
+        *("capture", *EXACT, "costs", "lift", "fit linears", "quantise linears to int8"),
         *("quantize_memories", "fuse_layer_norms", "quantize_embeddings", "lower"),
     )
     assert build_pipeline(SPARTAN_KERNELS, INT8, 24).names()[-3:] == (
@@ -50,7 +50,7 @@ def test_names_are_the_stages_and_the_passes_in_their_order():
         "lower",
     )
     assert build_pipeline(PORTABLE, INT8, 24).names() == (
-        *("capture", *EXACT[:-1], "costs", "lift", "quantise linears to int8"),
+        *("capture", *EXACT[:-1], "costs", "lift", "fit linears", "quantise linears to int8"),
         *("lower_memory_portable", "quantize_embeddings", "lower"),
     )
     assert build_pipeline(TORCHSCRIPT, NONE, 24).names() == ("lift", "trace")
@@ -60,7 +60,8 @@ def test_a_shared_program_has_the_same_stages_and_lifts_its_task():
     names = build_pipeline(XNNPACK, INT8, 24, task_of=tiny_model()).names()
     assert names == (
         *("capture", *EXACT, "quantize_memories", "fuse_layer_norms", "quantize_head"),
-        *("lift", "capture with task tensors as inputs", "quantise linears to int8", "quantize_embeddings", "lower"),
+        *("lift", "capture with task tensors as inputs", "fit linears", "quantise linears to int8"),
+        *("quantize_embeddings", "lower"),
     )
 
 
