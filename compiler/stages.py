@@ -4,8 +4,7 @@
     each exact pass     the program after it, in PyTorch
     lowered             in fp32, packed, on the native runtime here
     memories int8       the memories alone quantised (or `int4`), everything else in fp32, on the native runtime here
-    linears int8, to the nearest
-                        the backbone's linears alone, not fitted to texts; of a bundle that was fitted
+    linears nearest     the backbone's linears alone, rounded to the nearest; of a bundle that was fitted to texts
     linears int8        the backbone's linears alone, as the bundle has them
     embeddings int8     the tables alone
     all                 the whole quantised program
@@ -235,7 +234,7 @@ def _parts(bundle: Bundle, backend: Backend, scheme: Scheme, *, fitted: bool) ->
     if not backend.stock:  # whose memories stay in fp32
         yield f"memories {scheme.name}", whole.without(*linears, *tables, FitLinears.name)
     if fitted:
-        yield "linears int8, to the nearest", plain_memories.without(*tables, FitLinears.name)
+        yield "linears nearest", plain_memories.without(*tables, FitLinears.name)
     yield "linears int8", plain_memories.without(*tables)
     yield "embeddings int8", plain_memories.without(*linears, FitLinears.name)
     yield "all", whole
