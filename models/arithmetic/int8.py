@@ -66,13 +66,15 @@ class LastRows:
 
     def __init__(self) -> None:
         self._of: weakref.ref[Tensor] | None = None
+        self._version: int | None = None
         self._rows: RoundedRows
 
     def of(self, x: Tensor) -> RoundedRows:
-        if self._of is None or self._of() is not x:
+        version = None if x.is_inference() else x._version  # counts what was written over it
+        if self._of is None or self._of() is not x or version is None or version != self._version:
             q, zero, step = quantize_inputs(x.detach().flatten(0, -2))
             self._rows = RoundedRows(q.sub_(128).to(torch.int8), (zero - 128).flatten().to(torch.int32), step)
-            self._of = weakref.ref(x)
+            self._of, self._version = weakref.ref(x), version
         return self._rows
 
 

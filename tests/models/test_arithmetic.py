@@ -92,6 +92,8 @@ def test_query_key_and_value_round_their_input_once_and_another_input_anew():
     assert torch.equal(linear(one), first)
     other = torch.randn(2, 8)
     assert not torch.equal(linear(other), first)
+    other.copy_(one)
+    assert torch.equal(linear(other), first), "what was written over is another input"
 
 
 def test_an_embedding_is_the_operators():
