@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -33,8 +34,9 @@ class Server:
     def drop_connections(self) -> None:
         for pid in self.sessions():
             for child in [*_children(pid), pid]:
-                if Path(f"/proc/{child}/comm").read_text().strip().startswith("sshd"):
-                    os.kill(child, 9)
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end by itself at any moment
+                    if Path(f"/proc/{child}/comm").read_text().strip().startswith("sshd"):
+                        os.kill(child, 9)
 
     def programs(self) -> list[int]:
         """Process ids of what runs out of this server's home."""
