@@ -79,7 +79,10 @@ def _after(each: GraphPass, holds: Promises) -> dict[PassProperty, GraphPass]:
 def _outputs(program: ExportedProgram, rows: Sequence[tuple[np.ndarray, ...]]) -> list[torch.Tensor]:
     module = program.module()
     with torch.no_grad():
-        return [module(*(torch.from_numpy(part) for part in row)) for row in rows]
+        found = [module(*(torch.from_numpy(part) for part in row)) for row in rows]
+    return [
+        each[0] if isinstance(each, tuple) else each for each in found
+    ]  # a shared program gives its logits in a tuple
 
 
 def _compare(each: GraphPass, before: list[torch.Tensor], after: list[torch.Tensor], scale: float) -> None:
