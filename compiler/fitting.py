@@ -27,7 +27,7 @@ from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.target import Target
 from spartanc.passes.calibration import Inputs, run_with, stored_linears, stored_weights
 from spartanc.passes.keep_linears import KeepLinears, Weights
-from spartanc.passes.ops.linear_int8 import quantize_inputs
+from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.protocol import PassReport
 
 MOST_TOKENS = 4096  # of all tasks together; more fit no better and take longer
@@ -144,7 +144,7 @@ def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str,
     def compute(node: Node, x: Tensor) -> Tensor:
         if node.name in kept:
             return linear(x, *kept[node.name])
-        return linear(_rounded(x), *stored_weights(rounded, node))
+        return linear(rounded_inputs(x), *stored_weights(rounded, node))
 
     found = run_with(rounded, dict.fromkeys(stored_linears(rounded), compute), texts.doubtful)
     pairs = zip(found, texts.labels, strict=True)
@@ -158,7 +158,7 @@ def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: Text
     on_grid = {node.name: stored_weights(rounded, node) for node in stored_linears(rounded)}
 
     def compute(node: Node, x: Tensor) -> Tensor:
-        return linear(_rounded(x), *on_grid[node.name])
+        return linear(rounded_inputs(x), *on_grid[node.name])
 
     noise = {}
     for node in stored_linears(exact):
@@ -166,8 +166,3 @@ def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: Text
         moved = [(one - other)[..., : texts.classes] for one, other in zip(found, wanted, strict=True)]
         noise[node.name] = sum(float((each - each.mean()).square().mean()) for each in moved) / len(moved)
     return noise
-
-
-def _rounded(x: Tensor) -> Tensor:
-    q, zero, step = quantize_inputs(x)
-    return (q - zero) * step

@@ -98,13 +98,6 @@ class TrainedModel:
         return find_task_type(self.problem)
 
     @property
-    def arithmetic(self) -> str:
-        """That it was trained in, by its name in `spartanc.models.arithmetic`; fp32 where nothing says so."""
-        settings = self.training.get("settings")
-        found = settings.get("arithmetic") if isinstance(settings, dict) else None
-        return found if isinstance(found, str) else "fp32"
-
-    @property
     def max_length(self) -> int:
         """The longest input, in tokens, that the encoder's position table allows."""
         return self.module.max_length()

@@ -450,14 +450,18 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 
 
 def measure_steps(
-    modules: dict[str, TrainingModule], batch: dict[str, torch.Tensor], precision: str = "fp32", rounds: int = 12
+    modules: dict[str, TrainingModule],
+    batch: dict[str, torch.Tensor],
+    precision: str = "fp32",
+    arithmetic: str = "fp32",
+    rounds: int = 12,
 ) -> dict[str, float]:
     """Median seconds of a training step of each module, measured in turns so that all see the same machine."""
     optimizers = {name: make_optimizer(module, TrainSettings()) for name, module in modules.items()}
     times: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
         for module in modules.values():
-            stack.enter_context(faster(module.classifier, precision))
+            stack.enter_context(faster(module.classifier, precision, arithmetic))
         for turn in range(rounds + 2):
             for name, module in modules.items():
                 module.train()
@@ -489,6 +493,6 @@ def _step_times(plan: StudyPlan) -> dict[str, float]:
         modules[method] = TrainingModule(classifier, CLASSIFICATION, TrainSettings().load_balance, False)
     assert rows is not None
     batch = next(rows.batches(0))
-    seconds = measure_steps(modules, batch, common["precision"])
+    seconds = measure_steps(modules, batch, common["precision"], common["arithmetic"])
     write_whole(path, json.dumps({"key": key, "seconds": seconds}))
     return seconds

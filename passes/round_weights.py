@@ -22,7 +22,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stored_weights
-from spartanc.passes.ops.linear_int8 import quantize_inputs
+from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 
@@ -51,8 +51,7 @@ class Moments:
         return cls(torch.zeros(inputs), torch.zeros(inputs), torch.zeros(inputs, inputs))
 
     def add(self, rows_RK: Tensor) -> None:
-        q, zero, step = quantize_inputs(rows_RK)
-        rounded_RK = (q - zero) * step
+        rounded_RK = rounded_inputs(rows_RK)
         self.rounded += rounded_RK.sum(0)
         self.exact += rows_RK.sum(0)
         self.products.addmm_(rounded_RK.t(), rounded_RK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -11,24 +12,22 @@ from spartanc.models.memory import Memory
 Forward = Callable[[Tensor], Tensor]
 
 
-class Arithmetic:
+class Arithmetic(ABC):
     """Forwards that round as a program does, with gradients as if nothing had been rounded (straight through).
 
-    name: as `--arithmetic` takes it and as model.pt has it. schemes: the quantisation schemes whose programs it rounds
-    like, by name.
+    name: as `--arithmetic` takes it and as model.pt has it.
     """
 
     name: str
-    schemes: tuple[str, ...] = ()
 
+    @abstractmethod
     def linear(self, part: nn.Linear, precision: str) -> Forward | None:
         """In place of `part`'s own; None leaves that. precision: of products with frozen weights, fp32 or bf16."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embedding(self, part: nn.Embedding) -> Forward | None:
         """In place of the token table's own; None leaves that."""
-        raise NotImplementedError
 
+    @abstractmethod
     def memory(self, memory: Memory) -> Forward:
         """In place of `memory`'s own."""
-        raise NotImplementedError

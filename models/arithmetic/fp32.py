@@ -65,7 +65,6 @@ def cell_weights(memory: Memory, parent_logits_NE: Tensor, child_logits_NM: Tens
 
 class Fp32(Arithmetic):
     name = "fp32"
-    schemes = ("none",)
 
     def linear(self, part: nn.Linear, precision: str) -> Forward | None:
         if precision == "fp32" or part.weight.requires_grad:

@@ -150,7 +150,6 @@ def memory_forward(memory: Memory, bits: int, x_BSH: Tensor) -> Tensor:
 
 class Int8(Arithmetic):
     name = "int8"
-    schemes = ("int8",)
 
     def __init__(self) -> None:
         self._last = LastRows()

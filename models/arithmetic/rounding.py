@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.passes.ops.linear_int8 import quantize_inputs
+from spartanc.passes.ops import linear_int8
 from spartanc.passes.ops.memory_lookup import INT4_GROUP, to_integers
 
 
@@ -28,8 +28,7 @@ def straight_through(value: Tensor, rounded: Tensor) -> Tensor:
 
 def rounded_inputs(x: Tensor) -> Tensor:
     """Rows as int8 linears read them: 256 steps from their lowest value (or 0) to their highest (or 0)."""
-    q, zero, step = quantize_inputs(x.detach())
-    return straight_through(x, (q - zero) * step)
+    return straight_through(x, linear_int8.rounded_inputs(x.detach()))
 
 
 def rounded_symmetric(rows: Tensor) -> Tensor:

@@ -105,6 +105,12 @@ def quantize_inputs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q, zero, torch.where(usable, step, torch.where(finite, 1.0, float("nan")))
 
 
+def rounded_inputs(x: Tensor) -> Tensor:
+    """Rows [..., K] as the operator reads them, in fp32."""
+    q, zero, step = quantize_inputs(x)
+    return (q - zero) * step
+
+
 def _check(x: Tensor, blocks: Tensor, scales: Tensor, sums: Tensor, bias: Tensor | None) -> None:
     outputs, inputs = scales.shape[0], x.shape[-1]
     shape = [-(-outputs // BLOCK_OUTPUTS), -(-inputs // BLOCK_INPUTS), BLOCK_INPUTS // QUAD, BLOCK_OUTPUTS, QUAD]
