@@ -241,6 +241,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the memories of this model.")
+@click.option("--teacher", type=click.Path(path_type=Path), help="A model of the same task to learn from as well.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training of the same --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the model at --out once the new one is complete.")
 @click.option(
@@ -293,6 +294,56 @@ def train(
     )
     result = train(request).as_json()
     print_json(result) if as_json else print_training(result)
+
+
+@main.command()
+@click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
+@click.option(
+    "--texts",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Texts to learn from, labels unread: .txt (one a line), .jsonl, .csv … Several times for several files.",
+)
+@click.option("--target", required=True, help="The board that shall be faster; `spartanc targets` lists them.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty.")
+@click.option("--speedup", type=float, default=1.3, show_default=True, help="How many times as fast, as modelled.")
+@click.option("--length", type=click.IntRange(2), default=128, show_default=True, help="Tokens of an input, for that.")
+@click.option("--minutes", type=float, default=10.0, show_default=True, help="Time for all of it.")
+@click.option("--steps", type=click.IntRange(0), help="Steps of distillation, in place of a time.")
+@click.option(
+    "--judge",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Labelled rows to compare both encoders on; best of tasks that --texts has nothing of.",
+)
+@click.option(
+    "--sparsifier",
+    type=click.Choice(["second-order", "magnitude", "random", "top-kast", "spartan"]),
+    default="second-order",
+    show_default=True,
+    help="What chooses the units that stay.",
+)
+@precision_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same --out.")
+@click.option("--overwrite", is_flag=True, help="Replace the directory at --out once the new one is complete.")
+@json_option
+@reports_errors
+def slim(as_json: bool, target: str, texts: tuple[Path, ...], judge: tuple[Path, ...], **options: Any) -> None:
+    """Make an encoder narrower, once for all tasks to come.
+
+    Feed-forward units that say least leave, as many as the board's modelled time asks for, and what is left learns the
+    encoder's hidden states again. The result is an encoder's directory for `train --backbone`; slim.html in it tells
+    what was lost. Models and task files of the encoder before do not fit it.
+    """
+    from spartanc.base.targets.catalogue import find_target
+    from spartanc.compiler.present import print_slimming
+    from spartanc.models.slim.request import SlimRequest
+    from spartanc.models.slim.slim import slim
+
+    result = slim(SlimRequest(texts=texts, judge=judge, target=find_target(target), **options)).as_json()
+    print_json(result) if as_json else print_slimming(result)
 
 
 @main.command("compile")

@@ -102,6 +102,29 @@ def print_training(result: dict[str, Any]) -> None:
         console.print("[bold]no better than one answer to everything[/bold]")
 
 
+def print_slimming(result: dict[str, Any]) -> None:
+    console = _console()
+    console.print(
+        f"[bold]{escape(result['out'])}[/bold]  {result['units']:,} of {result['units_before']:,} units a feed-forward,"
+        f" {result['parameters'] / 1e6:.1f} of {result['parameters_before'] / 1e6:.1f} M parameters"
+    )
+    console.print(
+        f"modelled, int8, {result['length']} tokens, one core of {result['target']}: {result['modelled_ms']:.1f} ms for"
+        f" {result['modelled_ms_before']:.1f} before, {result['modelled_speedup']:.2f} times as fast"
+    )
+    missed = " ".join(f"{share:.1%}" for share in result["unexplained"])
+    console.print(f"variance of hidden states missed on {result['held_out']} held-out texts, by layer: {missed}")
+    table = _table("probe on mean vectors", "rows", "before", "now", "points")
+    for each in result["judged"]:
+        points = f"{100 * (each['slim'] - each['dense']):+.2f}"
+        if each["error"] is not None:
+            points += f" ± {100 * each['error']:.2f}"
+        table.add_row(escape(each["file"]), str(each["rows"]), f"{each['dense']:.4f}", f"{each['slim']:.4f}", points)
+    if table.row_count:
+        console.print(table)
+    console.print("models and task files of the encoder before do not fit it")
+
+
 def print_topics(result: dict[str, Any]) -> None:
     table = _table("layer", "information on the labels", "p", "dead parents")
     for number, layer in enumerate(result["layers"], 1):

@@ -64,4 +64,7 @@ def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
         size = len(row["input_ids"])
         ids[index, :size] = torch.tensor(row["input_ids"])
         mask[index, :size] = 1
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+    if "teacher" in rows[0]:
+        batch["teacher"] = torch.tensor([row["teacher"] for row in rows])
+    return batch

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.losses import loss_of
 from spartanc.models.settings import TrainSettings
+from spartanc.models.teacher import with_teacher
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 
@@ -53,12 +54,16 @@ class TrainingModule(nn.Module):
             self.classifier.eval()
         return self
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, teacher: Tensor | None = None
+    ) -> dict[str, Tensor]:
         self._weights.clear()
         logits_BC = self.classifier(input_ids, attention_mask)
         if labels is None:
             return {"logits": logits_BC}
         loss = loss_of(self.task_type, logits_BC, labels, self.class_weights)
+        if teacher is not None:
+            loss = with_teacher(self.task_type, loss, logits_BC, teacher)
         if self._weights:
             loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
             self._weights.clear()

@@ -137,6 +137,7 @@ class TrainRequest:
     columns: the names of the files' columns, where they are not `text`, `text_pair` and `label`.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the same,
     classifier are started from.
+    teacher: a model of the same task whose answers are learned beside the labels, see `teacher.py`.
     pooling: which vector of a text the classifier reads: `auto`, `pooler`, `cls` or `mean`, see `choose_pooling.py`.
     samples: whether evaluation examples go into the model, for `compile` to prove its result on.
     resume: go on from the last checkpoint beside `out`, which an interrupted training left.
@@ -157,6 +158,7 @@ class TrainRequest:
     columns: Columns | None = None
     pooling: str = "auto"
     init_from: Path | None = None
+    teacher: Path | None = None
     samples: bool = True
     resume: bool = False
     overwrite: bool = False

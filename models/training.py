@@ -31,6 +31,7 @@ from spartanc.models.learning import Learning, judge_learning
 from spartanc.models.objective import TrainingModule
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
+from spartanc.models.teacher import add_answers, load_teacher
 from spartanc.models.trainer import TrainerRun, run_trainer
 from spartanc.models.training_data import Say, TaskData, read_task
 from spartanc.models.training_page import write_training_page
@@ -110,9 +111,12 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
     classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs, pooling.pooling)
     say(describe_start(backbone, pooling))
     train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
+    if request.teacher is not None:
+        add_answers(train_rows, data, load_teacher(request.teacher, data), settings.max_length)
     if source is None:
         start(classifier, train_rows, settings)
     else:
+        require_same_encoder(source, classifier, str(request.init_from))
         copy_task(source, classifier, data.labels)
     module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout, weights)
     identity = identity_of(request, settings, data, backbone, classifier)
@@ -271,6 +275,7 @@ def identity_of(
         "pooling": classifier.pooling,
         "encoder": backbone.digests(),
         "init_from": None if request.init_from is None else file_digest(request.init_from),
+        "teacher": None if request.teacher is None else file_digest(request.teacher),
         "columns": list((request.columns or Columns()).names),
         "data": {
             "train": data_digest(request.data),
@@ -317,6 +322,20 @@ def trained_model(
         {**identity, "results": results},
         pairs=data.has_pairs,
     )
+
+
+def require_same_encoder(source: TrainedModel, target: SpartanClassifier, name: str) -> None:
+    """Memories fit the encoder that they were trained on: its tensors, not only its shapes."""
+    theirs, state, own = source.backbone_tensors(), target.state_dict(), set(target.task_names())
+    if all(torch.equal(theirs[each], state[each]) for each in theirs if each in state and each not in own):
+        return
+    slimmed = [getattr(module.config, "slimmed", None) for module in (source.module, target)]
+    if slimmed[0] != slimmed[1]:
+        raise UsageError(
+            f"`{name}` was trained on the encoder before it was slimmed, or on one slimmed otherwise",
+            hint=f"memories do not fit a slimmer encoder; --teacher {name} lets the new task learn from that model",
+        )
+    raise UsageError(f"`{name}` was trained on another encoder", hint="start from a model of this one")
 
 
 def copy_task(source: TrainedModel, target: SpartanClassifier, labels: Sequence[str]) -> None:

@@ -232,6 +232,7 @@ def train(
     pooling: Literal["auto", "pooler", "cls", "mean"] = "auto",
     problem: str = "auto",
     init_from: StrPath | None = None,
+    teacher: StrPath | None = None,
     samples: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -257,6 +258,7 @@ def train(
     files say, else the mean of all tokens.
     problem: "classification", "regression", or "auto": plain decimals are numbers if they can hardly be classes.
     init_from: a model over the same encoder to start from.
+    teacher: a model of the same task, on a denser encoder say, whose answers are learned beside the labels.
     samples: whether evaluation texts are kept in the model, for `compile` to validate on.
     resume: go on where an interrupted training of the same `out` stopped.
     overwrite: replace a model at `out`, when the new one is complete.
@@ -302,6 +304,7 @@ def train(
             pooling=pooling,
             problem=problem,
             init_from=_path(init_from),
+            teacher=_path(teacher),
             samples=samples,
             resume=resume,
             overwrite=overwrite,

@@ -23,6 +23,8 @@ class EncoderAdapter:
     token_types: whether the encoder embeds segment (token type) ids.
     attention_output, layer_output: a layer's two linears that end its halves, before the residual's LayerNorm.
     query, value: the attention's projections.
+    feed_forward: a layer's linear whose outputs, after the activation, `layer_output` reads.
+    config_feed_forward: the config's key for how many these are.
     head: prefixes of the tensors that belong to the classifier, and so to the task.
     pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
     None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
@@ -41,6 +43,8 @@ class EncoderAdapter:
     layer_output: str = "output.dense"
     query: str = "attention.self.query"
     value: str = "attention.self.value"
+    feed_forward: str = "intermediate.dense"
+    config_feed_forward: str = "intermediate_size"
     head: tuple[str, ...] = ("classifier.",)
     config_layers: str = "num_hidden_layers"
     pooler: str | None = None

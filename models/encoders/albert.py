@@ -40,6 +40,7 @@ ALBERT = EncoderAdapter(
     layer_output="albert_layers.0.ffn_output",
     query="albert_layers.0.attention.query",
     value="albert_layers.0.attention.value",
+    feed_forward="albert_layers.0.ffn",
     pooler="albert.pooler",
     pooler_is_frozen=True,
     stored_pooler="pooler",

@@ -22,6 +22,8 @@ DISTILBERT = EncoderAdapter(
     layer_output="ffn.lin2",
     query="attention.q_lin",
     value="attention.v_lin",
+    feed_forward="ffn.lin1",
+    config_feed_forward="hidden_dim",
     head=("pre_classifier.", "classifier."),
     config_layers="n_layers",
 )

@@ -2,7 +2,7 @@
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.base.targets.cpuinfo import CoreIdentity
-from spartanc.base.targets.target import Cache, Target
+from spartanc.base.targets.target import Cache, EncoderCycles, Target
 
 RPI4 = Target(
     name="rpi4",
@@ -28,5 +28,8 @@ RPI4 = Target(
         variant=0,
         revision=3,
         features="fp asimd evtstrm crc32 cpuid",
+    ),
+    encoder_cycles=EncoderCycles(
+        macs_per_cycle=7.6, attention_macs_per_cycle=3.8, of_unit=1.0, of_element=10.0, of_pair=5.0
     ),
 )

@@ -2,7 +2,7 @@
 
 from spartanc.base.targets.aarch64 import BASE_FLAGS, LINEARS_REASON, PACKED_KEYS_UP_TO, RASPBERRY_PI_OS_GLIBC
 from spartanc.base.targets.cpuinfo import CoreIdentity
-from spartanc.base.targets.target import Cache, Target
+from spartanc.base.targets.target import Cache, EncoderCycles, Target
 
 RPI5 = Target(
     name="rpi5",
@@ -28,5 +28,8 @@ RPI5 = Target(
         variant=4,
         revision=1,
         features="fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    ),
+    encoder_cycles=EncoderCycles(
+        macs_per_cycle=31.9, attention_macs_per_cycle=7.6, of_unit=1.0, of_element=10.0, of_pair=5.0
     ),
 )

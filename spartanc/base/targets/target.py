@@ -27,6 +27,22 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class EncoderCycles:
+    """What our int8 programs of encoders reach on one core, found with the board model (docs/board-model.md).
+
+    macs_per_cycle: multiply-adds of linears a cycle; attention_macs_per_cycle: of attention's two products, in fp32.
+    of_unit: cycles of a feed-forward's unit a token, beside its products; of_element: of an element of the hidden state
+    a token and layer, memories among them; of_pair: of a pair of tokens a head, beside attention's products.
+    """
+
+    macs_per_cycle: float
+    attention_macs_per_cycle: float
+    of_unit: float
+    of_element: float
+    of_pair: float
+
+
+@dataclass(frozen=True)
 class Target:
     """A device that spartanc compiles for.
 
@@ -37,6 +53,7 @@ class Target:
     bandwidth of the whole chip. Both feed estimates only. `linears` says whose kernels int8 linears are compiled for,
     and `linears_reason` why.
     `core` is what the board's kernel says of its cores, which emulation shows to programs.
+    `encoder_cycles` says what narrower encoders save; None where nobody found out.
     `packed_keys_up_to`, by quantisation: up to how many times the chosen cells a memory's cells may be for one blocked
     product over all keys to be faster than reading the chosen parents' keys alone (M / (K C), which is E / K).
     """
@@ -62,6 +79,7 @@ class Target:
     linears: str = "xnnpack"
     linears_reason: str = "XNNPACK's int8 kernels are as fast on this processor"
     core: CoreIdentity | None = None
+    encoder_cycles: EncoderCycles | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:

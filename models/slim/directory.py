@@ -1,0 +1,56 @@
+"""The slim encoder as an ordinary Hugging Face directory: AutoModel loads it, and so does everything here.
+
+Weights keep the names that the checkpoint has for them; what is no part of the encoder (a head for masked words) is
+copied. config.json says where it comes from in `slimmed`, which transformers keeps and does not read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from spartanc.models.backbone import Backbone
+from spartanc.models.slim.encoder import Encoder
+from spartanc.models.weights import read_weights
+
+# What stands beside the weights and means the same for a narrower encoder.
+_COPIED = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "LICENSE*",
+    "NOTICE*",
+)
+
+
+def write_directory(folder: Path, backbone: Backbone, slim: Encoder, slimmed: dict[str, Any]) -> None:
+    """Fill `folder`. slimmed: what config.json says of where it comes from. Raises OSError."""
+    tensors = read_weights(backbone.directory)
+    for name, tensor in slim.tensors().items():
+        stored = backbone.stored_name(name)
+        if stored in tensors:
+            tensors[stored] = tensor.detach().to(tensors[stored].dtype)
+        elif name.endswith(".bias"):  # a bias that came with solving a matrix anew
+            tensors[stored] = tensor.detach()
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    config = json.loads((backbone.directory / "config.json").read_text(encoding="utf-8"))
+    (width,) = {pair.units for pair in slim.feed_forwards()}
+    config |= {backbone.adapter.config_feed_forward: width, "slimmed": slimmed}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for pattern in _COPIED:
+        for path in sorted(backbone.directory.glob(pattern)):
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
+    for path in sorted(backbone.directory.glob("*_Pooling/config.json")):
+        (folder / path.parent.name).mkdir()
+        shutil.copyfile(path, folder / path.parent.name / path.name)

@@ -1,0 +1,133 @@
+"""An encoder as slimming sees it: hidden states after every layer, and the feed-forward pairs between them.
+
+Legend: B batch, L tokens, H hidden size, U units of a feed-forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spartanc.models.backbone import Backbone, build_classifier
+from spartanc.models.classifier import SpartanClassifier
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """One layer's pair of linears: `second(activation(first(x)))`, x being what its residual adds.
+
+    name: of the layer, as the checkpoint's tensors begin.
+    """
+
+    name: str
+    first: nn.Linear
+    second: nn.Linear
+
+    @property
+    def units(self) -> int:
+        return self.first.out_features
+
+    def narrow(self, kept_U: Tensor) -> None:
+        """Leave the units that `kept_U` [U] says, in place."""
+        index = kept_U.nonzero().flatten()
+        with torch.no_grad():
+            self.first.weight = nn.Parameter(self.first.weight[index].clone())
+            if self.first.bias is not None:
+                self.first.bias = nn.Parameter(self.first.bias[index].clone())
+            self.second.weight = nn.Parameter(self.second.weight[:, index].clone())
+        self.first.out_features = self.second.in_features = len(index)
+
+
+class Encoder(nn.Module):
+    """A pretrained encoder without memories or head: `forward(ids, mask)` gives hidden states after every layer.
+
+    They are tuples of [B, L, H]; one more stands before them where `embeddings` is asked for.
+    """
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.classifier: SpartanClassifier = build_classifier(backbone, None, outputs=2, pairs=False, pooling="mean")
+        self.classifier.eval()
+        network: Any = self.classifier.network
+        if network._supports_sdpa:
+            network.set_attn_implementation("sdpa")
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        states: list[Tensor] = []
+
+        def keep(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            states.append(out[0] if isinstance(out, tuple) else out)
+
+        handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in self.classifier.layers()]
+        try:
+            self.classifier(input_ids, attention_mask)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return tuple(states)
+
+    @property
+    def pad_id(self) -> int:
+        pad = self.classifier.config.pad_token_id
+        return 0 if pad is None else int(pad)
+
+    def feed_forwards(self) -> list[FeedForward]:
+        """Of every stored layer, in order; an encoder that applies one layer N times has one."""
+        adapter = self.classifier.adapter
+        found = []
+        for index, layer in enumerate(self.classifier.layers()):
+            first, second = layer.get_submodule(adapter.feed_forward), layer.get_submodule(adapter.layer_output)
+            assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+            found.append(FeedForward(f"{adapter.layers}.{index}", first, second))
+        return found
+
+    @property
+    def repeats(self) -> bool:
+        """Whether one stored layer is applied several times."""
+        return self.classifier.adapter.unroll is not None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The encoder's tensors by the names of Hugging Face's sequence classifier."""
+        base = f"network.{self.classifier.adapter.base}."
+        state = self.classifier.state_dict()
+        return {name.removeprefix("network."): tensor for name, tensor in state.items() if name.startswith(base)}
+
+    def layers_parameters(self) -> list[nn.Parameter]:
+        """What distillation trains: everything in the layers, embeddings apart."""
+        return [parameter for layer in self.classifier.layers() for parameter in layer.parameters()]
+
+
+class Stop(Exception):
+    """Ends a forward pass early; raised and caught here alone."""
+
+
+@contextmanager
+def watched(feed_forward: FeedForward, to_the_end: bool) -> Iterator[list[Tensor]]:
+    """Inside, forward passes append x [B, L, H], a [B, L, U] and y [B, L, H] of a pair, as often as it is applied.
+
+    to_the_end: whether a pass goes on behind it; else it ends with a Stop.
+    """
+    seen: list[Tensor] = []
+
+    def before(module: nn.Module, args: tuple[Tensor]) -> None:
+        seen.append(args[0])
+
+    def after(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        seen.extend((args[0], out))
+        if not to_the_end:
+            raise Stop
+
+    handles = [
+        feed_forward.first.register_forward_pre_hook(before),
+        feed_forward.second.register_forward_hook(after),
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

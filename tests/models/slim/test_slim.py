@@ -1,0 +1,174 @@
+"""Slimming, from an encoder's directory to another one."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from spartanc.base.targets.catalogue import find_target
+from spartanc.errors import Interrupted, UsageError
+from spartanc.models.backbone import load_backbone
+from spartanc.models.slim import distil as distillation
+from spartanc.models.slim.encoder import Encoder
+from spartanc.models.slim.judge import unexplained
+from spartanc.models.slim.narrow import narrow
+from spartanc.models.slim.request import SlimRequest
+from spartanc.models.slim.slim import slim
+from spartanc.models.slim.texts import batches
+from spartanc.models.sparsifiers.catalogue import SPARSIFIERS, find_sparsifier
+from spartanc.models.sparsifiers.second_order import SECOND_ORDER
+from support.encoders import save_encoder, sentiment, write_encoder, write_examples
+from support.models import ARCHITECTURES
+
+UNITS = 128
+ROWS = [[2, 5 + index % 9, 6 + index % 7, 7 + index % 5, 3] for index in range(64)]
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    return write_encoder(tmp_path / "encoder", intermediate_size=UNITS)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    return write_examples(tmp_path / "texts.jsonl", sentiment(400, 0))
+
+
+def request(encoder, texts, **changes):
+    given = {"target": find_target("rpi4"), "out": encoder.parent / "slim", "speedup": 1.1, "length": 16, "steps": 12}
+    return SlimRequest(backbone=encoder, texts=(texts,), **(given | changes))
+
+
+def states(directory, rows):
+    model = AutoModel.from_pretrained(directory).eval()
+    with torch.no_grad():
+        return model(torch.tensor(rows)).last_hidden_state
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_units_that_are_there_twice_leave_next_to_no_trace(tmp_path, architecture):
+    """Every second unit repeats the one before it: half of them explains everything, but for the damping."""
+    backbone = load_backbone(save_encoder(tmp_path / "encoder", architecture))
+    dense, slim_one = Encoder(backbone), Encoder(backbone)
+    for each in (dense, slim_one):
+        for pair in each.feed_forwards():
+            with torch.no_grad():
+                pair.first.weight[1::2] = pair.first.weight[::2]
+                pair.first.bias[1::2] = pair.first.bias[::2]
+    data = list(batches(ROWS, dense.pad_id))
+    half = [pair.units // 2 for pair in slim_one.feed_forwards()]
+    removed = narrow(dense, slim_one, half, SECOND_ORDER, data)
+    assert [each.units for each in removed] == half == [pair.units for pair in slim_one.feed_forwards()]
+    assert max(unexplained(dense, slim_one, data)) < 0.02
+    drawn = Encoder(backbone)
+    for pair, other in zip(drawn.feed_forwards(), dense.feed_forwards(), strict=True):
+        pair.first.load_state_dict(other.first.state_dict())
+    narrow(dense, drawn, half, find_sparsifier("random"), data)
+    assert max(unexplained(dense, drawn, data)) > 0.1
+
+
+@pytest.mark.parametrize("name", [each.name for each in SPARSIFIERS])
+def test_a_directory_comes_out_that_transformers_loads(encoder, texts, name):
+    result = slim(request(encoder, texts, sparsifier=name, judge=(texts,)))
+    out = encoder.parent / "slim"
+    config = json.loads((out / "config.json").read_text())
+    assert config["intermediate_size"] == result.units < result.units_before == UNITS
+    assert result.modelled_speedup >= 1.1
+    assert {each.units for each in result.removed} == {result.units}
+    model = AutoModel.from_pretrained(out)
+    assert model.encoder.layer[0].intermediate.dense.weight.shape[0] == result.units
+    assert json.loads((out / "slim.json").read_text()) == json.loads(json.dumps(result.as_json()))
+    assert "<h2>Layer by layer</h2>" in (out / "slim.html").read_text()
+    assert (out / "tokenizer.json").read_text() == (encoder / "tokenizer.json").read_text()
+    (judged,) = result.judged
+    assert judged.rows == 200
+    assert not (encoder.parent / ".slim.slimming").exists()
+
+
+def test_what_is_written_computes_what_was_made(encoder, texts):
+    slim(request(encoder, texts, steps=0))
+    backbone = load_backbone(encoder.parent / "slim")
+    mine = Encoder(backbone)
+    rows = torch.tensor(ROWS[:8])
+    with torch.no_grad():
+        torch.testing.assert_close(mine(rows, torch.ones_like(rows))[-1], states(encoder.parent / "slim", ROWS[:8]))
+
+
+def test_distillation_brings_hidden_states_nearer(encoder, texts):
+    before = slim(request(encoder, texts, steps=0))
+    after = slim(request(encoder, texts, steps=60, overwrite=True))
+    assert before.unexplained == before.unexplained_at_first == after.unexplained_at_first
+    assert after.unexplained[-1] < before.unexplained[-1]
+
+
+def test_the_same_request_gives_the_same_bytes(encoder, texts):
+    slim(request(encoder, texts))
+    first = (encoder.parent / "slim" / "model.safetensors").read_bytes()
+    slim(request(encoder, texts, overwrite=True))
+    assert (encoder.parent / "slim" / "model.safetensors").read_bytes() == first
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(encoder, texts, monkeypatch):
+    slim(request(encoder, texts))
+    wanted = (encoder.parent / "slim" / "model.safetensors").read_bytes()
+    shutil.rmtree(encoder.parent / "slim")
+    monkeypatch.setattr(distillation, "CHECKPOINT_EVERY", 0.0)
+    seen = []
+
+    def interrupt(*given):
+        seen.append(given)
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    original = distillation.distance
+    monkeypatch.setattr(distillation, "distance", interrupt)
+    with pytest.raises(Interrupted):
+        slim(request(encoder, texts))
+    assert not (encoder.parent / "slim").exists()
+    monkeypatch.setattr(distillation, "distance", original)
+    with pytest.raises(UsageError, match="differs from this one in: seed"):
+        slim(request(encoder, texts, resume=True, seed=1))
+    lines = []
+    slim(request(encoder, texts, resume=True), lines.append)
+    assert "going on from the checkpoint" in lines
+    assert (encoder.parent / "slim" / "model.safetensors").read_bytes() == wanted
+
+
+def test_a_slim_encoder_is_not_slimmed_again(encoder, texts):
+    slim(request(encoder, texts, steps=0))
+    out = encoder.parent / "slim"
+    with pytest.raises(UsageError, match="slimmed already"):
+        slim(request(out, texts, out=encoder.parent / "slimmer"))
+
+
+def test_a_few_texts_are_too_few(encoder, tmp_path):
+    few = write_examples(tmp_path / "few.jsonl", sentiment(20, 0))
+    with pytest.raises(UsageError, match="too few to slim an encoder by"):
+        slim(request(encoder, few))
+
+
+def test_texts_may_be_lines(encoder, texts, tmp_path):
+    lines = tmp_path / "texts.txt"
+    lines.write_text("\n\n".join(json.loads(row)["text"] for row in texts.read_text().splitlines()))
+    slim(request(encoder, texts, steps=0))
+    first = (encoder.parent / "slim" / "model.safetensors").read_bytes()
+    slim(request(encoder, lines, steps=0, overwrite=True))
+    assert (encoder.parent / "slim" / "model.safetensors").read_bytes() == first
+
+
+def test_nothing_is_written_over_unasked(encoder, texts):
+    with pytest.raises(UsageError, match="not empty"):
+        slim(request(encoder, texts, out=encoder))
+    with pytest.raises(UsageError, match="is the encoder itself"):
+        slim(request(encoder, texts, out=encoder, overwrite=True))
+    with pytest.raises(UsageError, match="is a file"):
+        slim(request(encoder, texts, out=texts))
+
+
+@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"steps": -1}, {"sparsifier": "best"}, {"length": 0}])
+def test_wrong_settings_are_named(encoder, texts, wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        request(encoder, texts, **wrong)
