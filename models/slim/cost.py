@@ -1,8 +1,8 @@
 """What an encoder of some width takes on a board, from the target's data: the scale that a budget is in.
 
 Cycles of one int8 inference of L tokens, one core: a sum over layers of products, activated units, elements of hidden
-states and attention, each at the rate that the board model finds in our programs (docs/board-model.md). It compares
-widths of one encoder; the time itself is what `spartanc bench --device qemu` models.
+states, attention and weights on their way from memory, each at the rate that the board model finds in our programs
+(docs/board-model.md). It compares widths of one encoder; for a program, `spartanc bench --device qemu` models the time.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def modelled_ms(shape: Shape, target: Target, length: int) -> float:
         raise MissingToolError(
             f"how fast `{target.name}` is with encoders is not known", hint="boards with figures: rpi3, rpi4, rpi5"
         )
-    tokens = shape.hidden * (4 * shape.hidden + 2 * shape.units) / rates.macs_per_cycle
-    tokens += shape.units * rates.of_unit + shape.hidden * rates.of_element
+    weights = shape.hidden * (4 * shape.hidden + 2 * shape.units)
+    tokens = weights / rates.macs_per_cycle + shape.units * rates.of_unit + shape.hidden * rates.of_element
     pairs = shape.heads * rates.of_pair + 2 * shape.hidden / rates.attention_macs_per_cycle
-    cycles = shape.layers * (length * tokens + length * length * pairs)
+    cycles = shape.layers * (length * tokens + length * length * pairs + weights * rates.of_weight)
     return cycles / find_board(target.name).clock_mhz / 1e3
 
 

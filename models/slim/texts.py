@@ -15,7 +15,7 @@ from spartanc.runtime_py.data import Example, read_examples
 from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.text import TextEncoder
 
-BATCH_TOKENS = 2048  # of a batch, padding included
+BATCH_TOKENS = 1024  # of a batch, padding included
 _SORTED_AT_ONCE = 512  # texts that are sorted by length before they are cut into batches
 HELD_OUT = 256  # texts at most, and a tenth of all, that nothing is fitted to
 FEWEST = 50

@@ -74,7 +74,9 @@ def test_a_task_on_a_slim_encoder_learns_from_the_dense_one_s(made):
     taught = train(request(made, out="taught.pt", teacher=made / "dense.pt"))
     assert alone.steps == taught.steps
     one, other = load_model(made / "alone.pt"), load_model(made / "taught.pt")
-    assert any(not torch.equal(a, b) for a, b in zip(one.task_tensors().values(), other.task_tensors().values()))
+    assert any(
+        not torch.equal(a, b) for a, b in zip(one.task_tensors().values(), other.task_tensors().values(), strict=True)
+    )
 
 
 def test_numbers_are_taught_in_the_unit_of_the_rows(made):

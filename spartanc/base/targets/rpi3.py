@@ -30,6 +30,11 @@ RPI3 = Target(
         features="fp asimd evtstrm crc32 cpuid",
     ),
     encoder_cycles=EncoderCycles(
-        macs_per_cycle=3.4, attention_macs_per_cycle=2.0, of_unit=1.0, of_element=10.0, of_pair=5.0
+        macs_per_cycle=3.5,
+        attention_macs_per_cycle=4.0,
+        of_unit=4.31,
+        of_element=152.9,
+        of_pair=29.06,
+        of_weight=0.155,
     ),
 )

@@ -30,6 +30,11 @@ RPI4 = Target(
         features="fp asimd evtstrm crc32 cpuid",
     ),
     encoder_cycles=EncoderCycles(
-        macs_per_cycle=7.6, attention_macs_per_cycle=3.8, of_unit=1.0, of_element=10.0, of_pair=5.0
+        macs_per_cycle=7.9,
+        attention_macs_per_cycle=3.8,
+        of_unit=1.18,
+        of_element=54.9,
+        of_pair=4.90,
+        of_weight=0.473,
     ),
 )

@@ -30,6 +30,11 @@ RPI5 = Target(
         features="fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
     ),
     encoder_cycles=EncoderCycles(
-        macs_per_cycle=31.9, attention_macs_per_cycle=7.6, of_unit=1.0, of_element=10.0, of_pair=5.0
+        macs_per_cycle=31.9,
+        attention_macs_per_cycle=7.6,
+        of_unit=4.29,
+        of_element=30.1,
+        of_pair=1.47,
+        of_weight=0.046,
     ),
 )

@@ -20,6 +20,21 @@ def test_the_widest_encoder_that_is_fast_enough_is_taken(board, length):
     assert units % STEP == 0
 
 
+# Milliseconds by the board model (docs/board-model.md) for 6 layers of 384, 1,536 and 768 units, at 16 and 128 tokens.
+BY_THE_BOARD_MODEL = {
+    "rpi3": ((40.91, 352.3), (28.74, 257.7)),
+    "rpi4": ((16.18, 122.4), (11.22, 89.2)),
+    "rpi5": ((3.225, 28.62), (2.286, 21.59)),
+}
+
+
+@pytest.mark.parametrize("board", BY_THE_BOARD_MODEL)
+def test_times_are_those_of_the_board_model(board):
+    for units, times in zip((1536, 768), BY_THE_BOARD_MODEL[board], strict=True):
+        found = [modelled_ms(narrower(MINILM, units), find_target(board), length) for length in (16, 128)]
+        assert found == pytest.approx(times, rel=0.01)
+
+
 def test_a_speed_out_of_reach_says_what_is_in_reach():
     with pytest.raises(UsageError, match=r"at most [12]\.\d\d times as fast on rpi4"):
         units_for(MINILM, find_target("rpi4"), 128, 5.0)
