@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from spartanc.base.files import whole_path
@@ -38,6 +39,7 @@ TIMED = 10  # steps that a time limit is turned into steps by
 LAST_LAYER = 3.0
 MEAN_VECTORS = 0.5
 CHECKPOINT_EVERY = 30.0  # seconds
+TOLD = 10  # lines about a run
 CHECKPOINT = "distillation.pt"
 
 
@@ -99,8 +101,9 @@ def distil(
     masking: Masking | None = None,
     work: Path | None = None,
     resume: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Distilled:
-    """Train `slim` in place.
+    """Train `slim` in place and `say` ten times how it is going.
 
     masking: masks that move while it trains. work: the folder for checkpoints; `resume` goes on from the one there.
     Raises GateError where the loss is no longer a number, UsageError where a checkpoint cannot be written.
@@ -117,7 +120,7 @@ def distil(
     student = accelerator.prepare_model(_Student(slim, weights))
     stream = endless(rows, dense.pad_id, settings.seed)
     stream = islice(stream, accelerator.process_index, None, accelerator.num_processes)  # each process its own batches
-    course = _Course(settings, work if accelerator.is_main_process else None)
+    course = _Course(settings, work, writes=accelerator.is_main_process)
     if resume and work is not None:
         course.load(slim, optimizer)
         for _ in range(course.step):  # the batches that were seen
@@ -146,6 +149,11 @@ def distil(
                 share = [course.steps_in_time()]
                 course.total = broadcast_object_list(share)[0]
             bar.update(task, completed=course.step, total=course.total, loss=f"{value:.4f}")
+            if (
+                course.total is not None
+                and course.step * TOLD // course.total > (course.step - 1) * TOLD // course.total
+            ):
+                say(f"step {course.step:,} of {course.total:,}: loss {value:.4f}")
             course.save_now_and_then(slim, optimizer)
     for parameter in slim.parameters():
         parameter.requires_grad_(False)
@@ -160,8 +168,8 @@ def dense_layers(dense: Encoder) -> int:
 class _Course:
     """Where a run is: steps, time, losses, and its checkpoints."""
 
-    def __init__(self, settings: DistilSettings, work: Path | None):
-        self.settings, self.work = settings, work
+    def __init__(self, settings: DistilSettings, work: Path | None, writes: bool):
+        self.settings, self.work, self.writes = settings, work, writes
         self.step, self.total = 0, settings.steps
         self.losses: list[tuple[int, float]] = []
         self._recent: list[float] = []
@@ -195,7 +203,7 @@ class _Course:
         return Distilled(self.step, self.seconds(), tuple(self.losses))
 
     def save_now_and_then(self, slim: Encoder, optimizer: torch.optim.Optimizer) -> None:
-        if self.work is None or time.monotonic() - self._saved < CHECKPOINT_EVERY:
+        if self.work is None or not self.writes or time.monotonic() - self._saved < CHECKPOINT_EVERY:
             return
         self._saved = time.monotonic()
         state = {
@@ -224,25 +232,11 @@ class _Course:
         optimizer.load_state_dict(state["optimizer"])
 
 
-def _bar(shown: bool):
+@contextmanager
+def _bar(main: bool) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar where this process has a terminal to show it on."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("distilling"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    bar = Progress(
-        *columns, console=console, transient=True, disable=not (shown and console.is_terminal and not is_silenced())
-    )
-    return _Shown(bar)
-
-
-class _Shown:
-    def __init__(self, bar: Progress):
-        self.bar = bar
-
-    def __enter__(self):
-        self.bar.start()
-        return self.bar, self.bar.add_task("distilling", total=None, loss="")
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+    columns = (TextColumn("distilling"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    shown = main and console.is_terminal and not is_silenced()
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bar:
+        yield bar, bar.add_task("distilling", total=None, loss="")

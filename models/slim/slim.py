@@ -125,7 +125,7 @@ def narrow_then_distil(
         if is_first_process():
             keep_narrowed(work, slim_one, removed, at_first)
     settings = distil_settings(request, began, say)
-    return removed, at_first, distil(slim_one, dense, texts.rows, settings, work=work, resume=goes_on)
+    return removed, at_first, distil(slim_one, dense, texts.rows, settings, work=work, resume=goes_on, say=say)
 
 
 def distil_with_masks(
@@ -136,7 +136,7 @@ def distil_with_masks(
     pools = [pool_of(pair, units) for pair in pairs]
     places = [[(pair.second, "weight")] for pair in pairs]
     masking = Masking(find_sparsifier(request.sparsifier), pools, places)
-    distilled = distil(slim_one, dense, texts.rows, distil_settings(request, began, say), masking)
+    distilled = distil(slim_one, dense, texts.rows, distil_settings(request, began, say), masking, say=say)
     removed = []
     for pair, kept_U in zip(pairs, masking.finish(), strict=True):
         removed.append(Narrowed(pair.name, pair.units, int(kept_U.sum()), None))
