@@ -149,10 +149,7 @@ def distil(
                 share = [course.steps_in_time()]
                 course.total = broadcast_object_list(share)[0]
             bar.update(task, completed=course.step, total=course.total, loss=f"{value:.4f}")
-            if (
-                course.total is not None
-                and course.step * TOLD // course.total > (course.step - 1) * TOLD // course.total
-            ):
+            if course.is_told():
                 say(f"step {course.step:,} of {course.total:,}: loss {value:.4f}")
             course.save_now_and_then(slim, optimizer)
     for parameter in slim.parameters():
@@ -198,6 +195,10 @@ class _Course:
         if len(self._recent) == 50 or self.step == self.total:
             self.losses.append((self.step, sum(self._recent) / len(self._recent)))
             self._recent = []
+
+    def is_told(self) -> bool:
+        """Whether the last step is one of the `TOLD` that a reader hears of."""
+        return self.total is not None and self.step * TOLD // self.total > (self.step - 1) * TOLD // self.total
 
     def result(self) -> Distilled:
         return Distilled(self.step, self.seconds(), tuple(self.losses))
