@@ -52,7 +52,7 @@ def slimmed(given: argparse.Namespace, sparsifier: str, folder: Path) -> dict[st
         say(f"slim by {sparsifier}")
         request = SlimRequest(
             given.backbone, tuple(given.texts), find_target(given.target), folder, speedup=given.speedup,
-            minutes=given.minutes, steps=given.steps, sparsifier=sparsifier, overwrite=True,
+            minutes=given.minutes, steps=given.steps, sparsifier=sparsifier, uneven=given.uneven, overwrite=True,
         )  # fmt: skip
         slim(request)
     report: dict[str, Any] = json.loads((folder / "slim.json").read_text())
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--sparsifiers", type=lambda text: text.split(","), default=[each.name for each in SPARSIFIERS])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--uneven", action="store_true", help="see docs/slimming.md; with second-order alone")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

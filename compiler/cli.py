@@ -324,6 +324,7 @@ def train(
     show_default=True,
     help="What chooses the units that stay.",
 )
+@click.option("--uneven", is_flag=True, help="Let layers keep different numbers of units, more where they say more.")
 @precision_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same --out.")

@@ -105,7 +105,7 @@ def print_training(result: dict[str, Any]) -> None:
 def print_slimming(result: dict[str, Any]) -> None:
     console = _console()
     console.print(
-        f"[bold]{escape(result['out'])}[/bold]  {result['units']:,} of {result['units_before']:,} units a feed-forward,"
+        f"[bold]{escape(result['out'])}[/bold]  {result['units']:,.0f} of {result['units_before']:,} units a feed-forward,"
         f" {result['parameters'] / 1e6:.1f} of {result['parameters_before'] / 1e6:.1f} M parameters"
     )
     console.print(

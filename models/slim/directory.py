@@ -1,5 +1,8 @@
 """The slim encoder as an ordinary Hugging Face directory: AutoModel loads it, and so does everything here.
 
+A config knows one width for all layers. Where widths are uneven, narrower layers have units of zeros up to the widest:
+they compute nothing, and `compile` leaves them out.
+
 Weights keep the names that the checkpoint has for them; what is no part of the encoder (a head for masked words) is
 copied. config.json says where it comes from in `slimmed`, which transformers keeps and does not read.
 """
@@ -34,8 +37,11 @@ _COPIED = (
 
 
 def write_directory(folder: Path, backbone: Backbone, slim: Encoder, slimmed: dict[str, Any]) -> None:
-    """Fill `folder`. slimmed: what config.json says of where it comes from. Raises OSError."""
+    """Fill `folder`; `slim`'s layers become equally wide. slimmed: what config.json says of where it comes from. Raises OSError."""
     tensors = read_weights(backbone.directory)
+    width = max(pair.units for pair in slim.feed_forwards())
+    for pair in slim.feed_forwards():
+        pair.widen(width)
     for name, tensor in slim.tensors().items():
         stored = backbone.stored_name(name)
         if stored in tensors:
@@ -44,7 +50,6 @@ def write_directory(folder: Path, backbone: Backbone, slim: Encoder, slimmed: di
             tensors[stored] = tensor.detach()
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / "model.safetensors")
     config = json.loads((backbone.directory / "config.json").read_text(encoding="utf-8"))
-    (width,) = {pair.units for pair in slim.feed_forwards()}
     config |= {backbone.adapter.config_feed_forward: width, "slimmed": slimmed}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for pattern in _COPIED:

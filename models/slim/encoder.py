@@ -7,40 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from spartanc.models.backbone import Backbone, build_classifier
 from spartanc.models.classifier import SpartanClassifier
-
-
-@dataclass(frozen=True)
-class FeedForward:
-    """One layer's pair of linears: `second(activation(first(x)))`, x being what its residual adds.
-
-    name: of the layer, as the checkpoint's tensors begin.
-    """
-
-    name: str
-    first: nn.Linear
-    second: nn.Linear
-
-    @property
-    def units(self) -> int:
-        return self.first.out_features
-
-    def narrow(self, kept_U: Tensor) -> None:
-        """Leave the units that `kept_U` [U] says, in place."""
-        index = kept_U.nonzero().flatten()
-        with torch.no_grad():
-            self.first.weight = nn.Parameter(self.first.weight[index].clone())
-            if self.first.bias is not None:
-                self.first.bias = nn.Parameter(self.first.bias[index].clone())
-            self.second.weight = nn.Parameter(self.second.weight[:, index].clone())
-        self.first.out_features = self.second.in_features = len(index)
+from spartanc.models.encoders.feed_forward import FeedForward, feed_forwards
 
 
 class Encoder(nn.Module):
@@ -78,13 +51,7 @@ class Encoder(nn.Module):
 
     def feed_forwards(self) -> list[FeedForward]:
         """Of every stored layer, in order; an encoder that applies one layer N times has one."""
-        adapter = self.classifier.adapter
-        found = []
-        for index, layer in enumerate(self.classifier.layers()):
-            first, second = layer.get_submodule(adapter.feed_forward), layer.get_submodule(adapter.layer_output)
-            assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
-            found.append(FeedForward(f"{adapter.layers}.{index}", first, second))
-        return found
+        return feed_forwards(self.classifier.layers(), self.classifier.adapter)
 
     @property
     def repeats(self) -> bool:

@@ -13,14 +13,15 @@ Legend: N tokens, H hidden size, U units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from spartanc.models.slim.encoder import Encoder, FeedForward, Stop, watched
+from spartanc.models.encoders.feed_forward import FeedForward
+from spartanc.models.slim.encoder import Encoder, Stop, watched
 from spartanc.models.slim.texts import Batch
 
 DAMPING = 0.01  # of the mean second moment
@@ -30,13 +31,13 @@ DAMPING = 0.01  # of the mean second moment
 class FeedForwardFit:
     """Sums over tokens, float64: moments [U + 1, U + 1] of units and a constant, cross [H, U + 1] of targets with them.
 
-    constant: what the targets' means alone explain of the sum of their squares; energy: the rest of it.
+    squares: of the targets, summed. energy: the variance of what the dense residual adds up to, summed over tokens.
     start: the second matrix and bias as they are, [H, U + 1].
     """
 
     moments: Tensor
     cross: Tensor
-    constant: float
+    squares: float
     energy: float
     start: Tensor
 
@@ -62,12 +63,12 @@ class FeedForwardFit:
         return solved[:, :-1], solved[:, -1]
 
     def unexplained(self, kept_U: Tensor) -> float:
-        """Share of the targets' variance that the best second matrix leaves unexplained."""
+        """What the best second matrix misses, as a share of the variance of what the residual adds up to."""
         index = self._index(kept_U)
         weight, bias = self.solve(kept_U)
         solved = torch.cat([weight, bias.unsqueeze(1)], 1)
         explained = 2 * (solved * self.cross[:, index]).sum() - (solved @ self.moments[index][:, index] * solved).sum()
-        return max(0.0, 1 - float(explained - self.constant) / max(self.energy, 1e-12))
+        return max(0.0, self.squares - float(explained)) / max(self.energy, 1e-12)
 
     @staticmethod
     def _index(kept_U: Tensor) -> Tensor:
@@ -80,34 +81,36 @@ def observe(
     slim: Encoder,
     layer: int,
     data: Sequence[Batch],
-    progress: Callable[[], None] = lambda: None,
 ) -> FeedForwardFit:
-    """The sums of one layer, whose feed-forward is still dense in both encoders."""
-    theirs, mine = dense.feed_forwards()[layer], slim.feed_forwards()[layer]
+    """The sums of one layer, whose feed-forward is still dense in both encoders; they may be the same one."""
+    encoders = [dense] if slim is dense else [dense, slim]
+    pairs = [encoder.feed_forwards()[layer] for encoder in encoders]
+    mine = pairs[-1]
     units, hidden = mine.units, mine.second.out_features
     moments = torch.zeros(units + 1, units + 1, dtype=torch.float64)
     cross = torch.zeros(hidden, units + 1, dtype=torch.float64)
-    total, squares, count = torch.zeros(hidden, dtype=torch.float64), 0.0, 0
-    whole = slim.repeats
-    with torch.no_grad(), watched(theirs, whole) as seen, watched(mine, whole) as observed:
+    total, sum_squares, squares, count = torch.zeros(hidden, dtype=torch.float64), 0.0, 0.0, 0
+    with torch.no_grad(), ExitStack() as stack:
+        seen = [stack.enter_context(watched(pair, to_the_end=slim.repeats)) for pair in pairs]
         for batch in data:
             real = batch.mask.bool()
-            for encoder, found in ((dense, seen), (slim, observed)):
+            for encoder, found in zip(encoders, seen, strict=True):
                 found.clear()
                 with suppress(Stop):
                     encoder(batch.ids, batch.mask)
-            for at in range(0, len(observed), 3):
-                (their_x, _, their_y), (x, a, _) = seen[at : at + 3], observed[at : at + 3]
-                target_NH, a_NU = (their_x + their_y - x)[real], a[real]
+            for at in range(0, len(seen[-1]), 3):
+                (their_x, _, their_y), (x, a, _) = seen[0][at : at + 3], seen[-1][at : at + 3]
+                sum_NH, a_NU = (their_x + their_y)[real], a[real]
+                target_NH = sum_NH - x[real]
                 a_NU = torch.cat([a_NU, torch.ones(len(a_NU), 1)], 1)
                 moments += (a_NU.T @ a_NU).double()
                 cross += (target_NH.T @ a_NU).double()
-                total += target_NH.sum(0).double()
+                total += sum_NH.sum(0).double()
+                sum_squares += float(sum_NH.square().sum())
                 squares += float(target_NH.square().sum())
                 count += len(a_NU)
-            progress()
-    constant = float(total.square().sum()) / max(count, 1)
-    return FeedForwardFit(moments, cross, constant, squares - constant, _start(mine))
+    energy = sum_squares - float(total.square().sum()) / max(count, 1)
+    return FeedForwardFit(moments, cross, squares, energy, _start(mine))
 
 
 def _start(pair: FeedForward) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spartanc.models.slim.encoder import Encoder, FeedForward
+from spartanc.models.encoders.feed_forward import FeedForward
+from spartanc.models.slim.encoder import Encoder
 from spartanc.models.slim.feed_forward import FeedForwardFit, observe
 from spartanc.models.slim.texts import Batch
 from spartanc.models.sparsifiers.pool import Pool
@@ -17,7 +18,7 @@ from spartanc.models.sparsifiers.sparsifier import Sparsifier
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What happened to one layer. lost: the share of the variance of its feed-forward's targets that is unexplained."""
+    """What happened to one layer. lost: what its feed-forward can't give, as a share of its output's variance."""
 
     layer: str
     units_before: int

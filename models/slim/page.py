@@ -22,7 +22,7 @@ def write_slim_page(path: Path, result: SlimResult) -> None:
 def _head(result: SlimResult) -> str:
     figures = [
         (f"{result.modelled_speedup:.2f} ×", f"as fast on {result.target} (modelled, int8, {result.length} tokens)"),
-        (f"{result.units:,} of {result.units_before:,}", "units in a feed-forward"),
+        (f"{result.units:,.0f} of {result.units_before:,}", "units in a feed-forward, in the mean"),
         (f"{result.parameters / 1e6:.1f} M", f"parameters, of {result.parameters_before / 1e6:.1f} M"),
         (f"{result.unexplained[-1]:.1%}", "of the last hidden states' variance missed"),
     ]

@@ -22,6 +22,7 @@ class SlimRequest:
     speedup: how many times as fast int8 programs of `length` tokens shall be, as modelled for `target`, one core.
     minutes: for everything; distillation takes what the rest leaves. steps: of distillation, in place of a time.
     judge: labelled files to compare both encoders on.
+    uneven: whether layers may keep different numbers of units.
     resume: go on from the checkpoint that an interrupted run of the same `out` left.
     """
 
@@ -37,6 +38,7 @@ class SlimRequest:
     sparsifier: str = SECOND_ORDER.name
     precision: str = "fp32"
     seed: int = 0
+    uneven: bool = False
     resume: bool = False
     overwrite: bool = False
 
@@ -50,13 +52,16 @@ class SlimRequest:
         names = [each.name for each in SPARSIFIERS]
         if self.sparsifier not in names:
             raise UsageError(f"sparsifier `{self.sparsifier}` is not one of {', '.join(names)}")
+        if self.uneven and self.sparsifier != SECOND_ORDER.name:
+            raise UsageError("--uneven needs `--sparsifier second-order`, which knows what units are worth")
 
 
 @dataclass(frozen=True)
 class SlimResult(Result):
     """What was made.
 
-    units_before, units: of every feed-forward. removed: layer by layer. parameters_before, parameters: of the encoder.
+    units_before, units: of every feed-forward, of uneven ones in the mean. removed: layer by layer.
+    parameters_before, parameters: of the encoder.
     modelled_ms_before, modelled_ms: one int8 inference of `length` tokens on one core of `target`; modelled_speedup:
     their ratio. Modelled, not measured.
     unexplained: of every layer's hidden states on `held_out` texts that nothing was fitted to, the share of the
@@ -70,7 +75,7 @@ class SlimResult(Result):
     length: int
     sparsifier: str
     units_before: int
-    units: int
+    units: float
     removed: tuple[Narrowed, ...]
     parameters_before: int
     parameters: int

@@ -10,9 +10,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from spartanc.base.files import whole_folder
 from spartanc.base.progress import say as say_on_stderr
+from spartanc.base.progress import stage
 from spartanc.errors import Interrupted, UsageError
 from spartanc.models.backbone import Backbone, load_backbone
 from spartanc.models.slim.cost import modelled_ms, narrower, shape_of, units_for
@@ -24,6 +26,7 @@ from spartanc.models.slim.narrow import Narrowed, narrow, pool_of
 from spartanc.models.slim.page import write_slim_page
 from spartanc.models.slim.request import SlimRequest, SlimResult
 from spartanc.models.slim.texts import Batch, Texts, batches, read_texts
+from spartanc.models.slim.widths import uneven_widths
 from spartanc.models.slim.work import begin, identity_of, keep_narrowed, take_narrowed, work_of
 from spartanc.models.sparsifiers.catalogue import find_sparsifier
 from spartanc.models.sparsifiers.masking import Masking
@@ -77,7 +80,7 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
             length=request.length,
             sparsifier=request.sparsifier,
             units_before=shape.units,
-            units=units,
+            units=sum(each.units for each in removed) / len(removed),
             removed=tuple(removed),
             parameters_before=sum(tensor.numel() for tensor in dense.tensors().values()),
             parameters=sum(tensor.numel() for tensor in slim_one.tensors().values()),
@@ -117,8 +120,9 @@ def narrow_then_distil(
         removed, at_first = take_narrowed(work, slim_one)
         say("going on from the checkpoint")
     else:
-        widths = [units] * len(slim_one.feed_forwards())
         data = sample(texts.rows, dense.pad_id)
+        with stage("share out units") if request.uneven else nullcontext():
+            widths = uneven_widths(dense, data, units) if request.uneven else [units] * len(slim_one.feed_forwards())
         removed = narrow(dense, slim_one, widths, find_sparsifier(request.sparsifier), data, say)
         at_first = unexplained(dense, slim_one, list(batches(texts.held_out, dense.pad_id)))
         say(f"{at_first[-1]:.1%} of the last hidden states' variance is unexplained on held-out texts")

@@ -36,6 +36,7 @@ def identity_of(request: SlimRequest, digests: dict[str, str], units: int, data:
         "length": request.length,
         "steps": request.steps,
         "sparsifier": request.sparsifier,
+        "uneven": request.uneven,
         "precision": request.precision,
         "seed": request.seed,
     }

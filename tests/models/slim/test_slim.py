@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from spartanc.base.targets.catalogue import find_target
@@ -172,3 +173,28 @@ def test_nothing_is_written_over_unasked(encoder, texts):
 def test_wrong_settings_are_named(encoder, texts, wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         request(encoder, texts, **wrong)
+
+
+def test_uneven_layers_have_zeros_up_to_the_widest(encoder, texts):
+    """Layer 0 gives next to nothing: its units leave first. transformers computes what was made."""
+    tensors = load_file(encoder / "model.safetensors")
+    tensors["encoder.layer.0.output.dense.weight"] *= 0.01
+    save_file(tensors, encoder / "model.safetensors")
+    result = slim(request(encoder, texts, uneven=True))
+    out = encoder.parent / "slim"
+    first, second = (each.units for each in result.removed)
+    assert first < second == json.loads((out / "config.json").read_text())["intermediate_size"]
+    kept = load_file(out / "model.safetensors")
+    for name in ("intermediate.dense.weight", "intermediate.dense.bias"):
+        assert bool((kept[f"encoder.layer.0.{name}"][first:] == 0).all())
+    assert bool((kept["encoder.layer.0.output.dense.weight"][:, first:] == 0).all())
+    assert result.modelled_speedup >= 1.1
+    mine = Encoder(load_backbone(out))
+    rows = torch.tensor(ROWS[:8])
+    with torch.no_grad():
+        torch.testing.assert_close(mine(rows, torch.ones_like(rows))[-1], states(out, ROWS[:8]))
+
+
+def test_uneven_widths_need_to_know_what_units_are_worth(encoder, texts):
+    with pytest.raises(UsageError, match="second-order"):
+        request(encoder, texts, uneven=True, sparsifier="random")
