@@ -105,8 +105,8 @@ def print_training(result: dict[str, Any]) -> None:
 def print_slimming(result: dict[str, Any]) -> None:
     console = _console()
     console.print(
-        f"[bold]{escape(result['out'])}[/bold]  {result['units']:,.0f} of {result['units_before']:,} units a feed-forward,"
-        f" {result['parameters'] / 1e6:.1f} of {result['parameters_before'] / 1e6:.1f} M parameters"
+        f"[bold]{escape(result['out'])}[/bold]  {result['units']:,.0f} of {result['units_before']:,} units a"
+        f" feed-forward, {result['parameters'] / 1e6:.1f} of {result['parameters_before'] / 1e6:.1f} M parameters"
     )
     console.print(
         f"modelled, int8, {result['length']} tokens, one core of {result['target']}: {result['modelled_ms']:.1f} ms for"

@@ -37,7 +37,10 @@ _COPIED = (
 
 
 def write_directory(folder: Path, backbone: Backbone, slim: Encoder, slimmed: dict[str, Any]) -> None:
-    """Fill `folder`; `slim`'s layers become equally wide. slimmed: what config.json says of where it comes from. Raises OSError."""
+    """Fill `folder`; `slim`'s layers become equally wide. Raises OSError.
+
+    slimmed: what config.json says of where it comes from.
+    """
     tensors = read_weights(backbone.directory)
     width = max(pair.units for pair in slim.feed_forwards())
     for pair in slim.feed_forwards():

@@ -60,15 +60,12 @@ def share_out(curves: Sequence[Curve], budget: int) -> list[int]:
     widest = [curve.units[0] for curve in curves]
     widths = [max(STEP, int(NARROWEST * units) // STEP * STEP) for units in widest]
     while sum(widths) < budget:
-        gains = [
-            (
-                round(curve.at(width) - curve.at(min(width + STEP, most)), 9),
-                -width,
-                -index,
-            )  # of equal gains, the narrowest
-            for index, (curve, width, most) in enumerate(zip(curves, widths, widest, strict=True))
-            if width < most and sum(widths) + min(STEP, most - width) <= budget
-        ]
+        gains = []
+        for index, (curve, width, most) in enumerate(zip(curves, widths, widest, strict=True)):
+            wider = min(width + STEP, most)
+            if width < most and sum(widths) + wider - width <= budget:
+                gain = round(curve.at(width) - curve.at(wider), 9)
+                gains.append((gain, -width, -index))  # of equal gains the narrowest layer's
         if not gains:
             break
         layer = -max(gains)[-1]
