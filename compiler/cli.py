@@ -260,6 +260,13 @@ def keygen(key: Path, as_json: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page about the training.")
 @click.option(
+    "--report-to",
+    type=click.Choice(["none", "tensorboard", "wandb"]),
+    default="none",
+    show_default=True,
+    help="Where to show the course too; each needs its package.",
+)
+@click.option(
     "--require-learning", is_flag=True, help="Write no model that is no better than one answer to everything."
 )
 @problem_option

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from spartanc.base.progress import is_silenced
 from spartanc.errors import GateError, UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import TrainSettings
+from spartanc.models.training_course import follow_training
+from spartanc.models.training_metrics import MetricsFile
 from spartanc.models.training_work import prepare_work
 from spartanc.runtime_py.task_types.decision import AUTO
 from spartanc.runtime_py.task_types.task_type import TaskType
@@ -60,15 +61,19 @@ def run_trainer(
     say: Callable[[str], None],
     resume: bool = False,
     unit: tuple[float, float] = (0.0, 1.0),
+    metrics: MetricsFile | None = None,
+    reporter: Any = None,
 ) -> TrainerRun:
     """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`.
 
-    unit: mean and deviation of the labels that targets were standardised by.
+    unit: mean and deviation of the labels that targets were standardised by. metrics: gets a record an evaluation.
+    reporter: a TrainerCallback of `reporters.py`.
 
     Raises GateError where loss or weights are no longer finite, UsageError where a checkpoint cannot be written.
     """
     import transformers
-    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+
+    from spartanc.models.transformers_trainer import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
     judge = Judge(module.task_type, unit)
@@ -91,27 +96,28 @@ def run_trainer(
     if settings.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     main = trainer.is_world_process_zero()
-    progress = _progress(metric, say, main)
-    trainer.add_callback(progress)
+    names = [*judge.names, "loss"]
+    course = follow_training(metric, names, len(train_rows), say, main, lambda: trainer.step_loss, metrics)
+    for callback in (course, *(() if reporter is None else (reporter,))):
+        trainer.add_callback(callback)
     started = time.perf_counter()
     try:
         with faster(module.classifier, settings.precision, settings.arithmetic):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
-        progress.bar.stop()
+        course.bar.stop()
     seconds = time.perf_counter() - started
     trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
     step = trainer.state.best_global_step
     if step not in judge.answers:  # of a training that this one went on with
         judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
     logits, targets = judge.answers[step]
-    names = [*judge.names, "loss"]
     history = [
         {"epoch": round(entry["epoch"], 4), **{name: entry[f"eval_{name}"] for name in names}}
         for entry in trainer.state.log_history
         if f"eval_{metric}" in entry
     ]
-    for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
+    for entry, moment in zip(reversed(history), reversed(course.moments), strict=False):
         entry["seconds"] = moment - started
     best = judge.measures(logits, targets)
     return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), metric, best, logits, targets)
@@ -159,7 +165,7 @@ def metric_of(task_type: TaskType, asked: str, targets: Sequence[Any]) -> str:
 
 
 def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> Any:
-    from transformers import TrainingArguments
+    from spartanc.models.transformers_trainer import TrainingArguments
 
     when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
     if settings.evaluations is not None:
@@ -193,13 +199,16 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
 
 def _trainer_class() -> Any:
     """The Trainer, which goes on with finite numbers only and says what it could not write."""
-    from transformers import Trainer
+    from spartanc.models.transformers_trainer import Trainer
 
     class CheckedTrainer(Trainer):
+        step_loss = math.nan
+
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
             loss = super().training_step(*args, **kwargs)
-            if not torch.isfinite(loss).all():
-                raise _diverged(f"the loss became `{loss.item()}` in step {self.state.global_step + 1}")
+            self.step_loss = loss.item()
+            if not math.isfinite(self.step_loss):
+                raise _diverged(f"the loss became `{self.step_loss}` in step {self.state.global_step + 1}")
             return loss
 
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
@@ -228,42 +237,7 @@ def _trainer_class() -> Any:
 
 
 def _diverged(what: str) -> GateError:
-    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; nothing was written")
-
-
-def _progress(metric: str, say: Callable[[str], None], main: bool) -> Any:
-    """A callback that shows steps on a terminal, says what every evaluation came to, and keeps when it was."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from transformers import TrainerCallback
-
-    class ShowProgress(TrainerCallback):
-        def __init__(self):
-            console = Console(stderr=True)
-            shown = main and console.is_terminal and not is_silenced()
-            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
-            self.moments: list[float] = []
-            self.task = self.bar.add_task("training", start=False)
-
-        def on_train_begin(self, args, state, control, **kwargs):
-            self.bar.start()
-            self.bar.start_task(self.task)
-            self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
-
-        def on_step_end(self, args, state, control, **kwargs):
-            self.bar.update(self.task, completed=state.global_step)
-
-        def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-            if metrics and f"eval_{metric}" in metrics:
-                self.moments.append(time.perf_counter())
-                if main:
-                    say(f"epoch {state.epoch:.3g}: {metric} {metrics[f'eval_{metric}']:.4f}")
-
-        def on_train_end(self, args, state, control, **kwargs):
-            self.bar.stop()
-
-    return ShowProgress()
+    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; no model was written")
 
 
 def evaluate(

@@ -101,6 +101,7 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     model = load_model(tmp_path / "model.pt")
     shown = inspect_path(tmp_path / "model.pt")["training"]
     assert shown["settings"]["epochs"] == 5 and set(shown["data"]) == {"train", "eval"}
+    assert shown["versions"]["torch"] == torch.__version__
     assert shown["results"]["best"] == result.best and shown["results"]["learned"] is True
     assert model.labels == ("negative", "positive")
     assert model.problem == "classification"
@@ -114,6 +115,7 @@ def test_training_learns_and_writes_a_model_with_its_examples(files, tmp_path, c
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dev.jsonl",
         "encoder",
+        "model.metrics.jsonl",
         "model.pt",
         "train.jsonl",
     ]
