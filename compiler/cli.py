@@ -21,6 +21,7 @@ from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.base.terminal import can_show_unicode, escape_what_cannot_be_shown
 from spartanc.base.version import VERSION
+from spartanc.compiler.config_file import ConfigurableCommand
 from spartanc.errors import GateError, Interrupted, SpartancError, UsageError
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -205,7 +206,7 @@ def keygen(key: Path, as_json: bool) -> None:
     print_json(result) if as_json else click.echo(f"wrote {key} (keep it to yourself) and {public}")
 
 
-@main.command()
+@main.command(cls=ConfigurableCommand)
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows: .jsonl, .csv, .parquet …")
 @click.option(
