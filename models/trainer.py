@@ -21,7 +21,9 @@ from spartanc.errors import GateError, UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
+from spartanc.models.losses import loss_of
 from spartanc.models.objective import TrainingModule, make_optimizer
+from spartanc.models.processes import process_count
 from spartanc.models.settings import TrainSettings
 from spartanc.models.training_course import follow_training
 from spartanc.models.training_metrics import MetricsFile
@@ -30,6 +32,7 @@ from spartanc.runtime_py.task_types.decision import AUTO
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 LESS_IS_BETTER = ("loss", "rmse", "mae")
+_EVAL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def run_trainer(
     from spartanc.models.transformers_trainer import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
-    judge = Judge(module.task_type, unit)
+    judge = Judge(module, unit)
     metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
     checkpoint = prepare_work(work, identity, resume, say)
     pad_id = module.classifier.config.pad_token_id or 0
@@ -126,15 +129,17 @@ def run_trainer(
 class Judge:
     """Measures of every evaluation, which it keeps the answers of; what has no meaning counts as 0."""
 
-    def __init__(self, task_type: TaskType, unit: tuple[float, float]):
-        self.task_type = task_type
+    def __init__(self, module: TrainingModule, unit: tuple[float, float]):
+        self.task_type, self.class_weights = module.task_type, module.class_weights
         self.mean, self.deviation = unit
-        self.names = measure_names(task_type)
+        self.names = measure_names(self.task_type)
         self.answers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(self, step: int, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         self.answers[step] = self._in_unit(logits, targets)
-        return self.measures(*self.answers[step])
+        # Of all rows together: the Trainer's own is of batches, of which processes fill up the last.
+        loss = loss_of(self.task_type, torch.tensor(logits), torch.tensor(targets), self.class_weights)
+        return self.measures(*self.answers[step]) | {"loss": float(loss)}
 
     def of(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
         return self._in_unit(np.asarray(output.predictions), np.asarray(output.label_ids))
@@ -167,6 +172,12 @@ def metric_of(task_type: TaskType, asked: str, targets: Sequence[Any]) -> str:
 def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> Any:
     from spartanc.models.transformers_trainer import TrainingArguments
 
+    processes = process_count()
+    if settings.batch_size % processes:
+        raise UsageError(
+            f"batches of {settings.batch_size} rows cannot be shared by {processes} processes",
+            hint="--batch-size with a multiple of the processes",
+        )
     when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
     if settings.evaluations is not None:
         steps = math.ceil(rows / settings.batch_size) * settings.epochs
@@ -177,7 +188,8 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=math.ceil(_EVAL_BATCH / processes) * processes,
+        accelerator_config={"split_batches": True},  # a batch is that of all processes
         learning_rate=settings.lr,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup,
@@ -204,12 +216,20 @@ def _trainer_class() -> Any:
     class CheckedTrainer(Trainer):
         step_loss = math.nan
 
-        def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            loss = super().training_step(*args, **kwargs)
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(model, inputs | self._real_rows(inputs), *args, **kwargs)
             self.step_loss = loss.item()
             if not math.isfinite(self.step_loss):
                 raise _diverged(f"the loss became `{self.step_loss}` in step {self.state.global_step + 1}")
             return loss
+
+        def _real_rows(self, inputs: dict[str, Any]) -> dict[str, int]:
+            """accelerate fills up the last batch with rows of the first one, so that each process has a share."""
+            state = self.accelerator.gradient_state
+            if self.args.world_size == 1 or not state.end_of_dataloader or state.remainder <= 0:
+                return {}
+            share = len(inputs["labels"])
+            return {"real_rows": min(share, max(0, state.remainder - share * self.args.process_index))}
 
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             self._require_finite_weights()
