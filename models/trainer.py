@@ -1,6 +1,6 @@
 """transformers' Trainer around a classifier: its best evaluation is kept, an interrupted training goes on.
 
-Run under `accelerate launch` it spreads over processes or machines. After every evaluation it keeps a checkpoint in a
+Run under `accelerate launch` it spreads over processes. After every evaluation it keeps a checkpoint in a
 folder of its own.
 """
 
@@ -79,6 +79,8 @@ def run_trainer(
     from spartanc.models.transformers_trainer import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
+    if process_count() > 1:
+        say(f"{process_count()} processes share every batch of {settings.batch_size} rows")
     judge = Judge(module, unit)
     metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
     checkpoint = prepare_work(work, identity, resume, say)
@@ -205,6 +207,7 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         label_names=["labels"],
         dataloader_pin_memory=False,
         disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),  # else processes without a GPU are not told of each other
         report_to="none",
     )
 

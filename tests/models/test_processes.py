@@ -25,7 +25,7 @@ ALONE = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 def start(words, **pipes):
     command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH.split()[2:], "train", *map(str, words)]
-    return subprocess.Popen(command, env=os.environ | ALONE, text=True, start_new_session=True, **pipes)
+    return subprocess.Popen(command, env=os.environ | ALONE, text=True, **pipes)
 
 
 def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
@@ -42,8 +42,10 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
     for line in training.stderr:
         said.append(line)
         if line.startswith("epoch 2:"):  # the checkpoint of the first is whole
-            os.killpg(training.pid, signal.SIGKILL)
-    training.wait(timeout=60)
+            workers = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+            assert len(workers) == 2
+            os.kill(int(workers[1]), signal.SIGKILL)  # the launcher ends the other one
+    assert training.wait(timeout=60) != 0
     assert sum(line.startswith("epoch 1:") for line in said) == 1, "".join(said)
     assert not out.exists()
 
@@ -51,6 +53,7 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
     resumed = start([*words, "--out", out, "--json", "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     shown, told = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, told
+    assert told.count("2 processes share every batch of 16 rows") == 1
     assert told.count("going on from checkpoint-19") == 1
     assert [entry["epoch"] for entry in json.loads(shown)["history"]] == [1, 2, 3]  # one document, of one process
 
