@@ -21,6 +21,7 @@ from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.base.terminal import can_show_unicode, escape_what_cannot_be_shown
 from spartanc.base.version import VERSION
+from spartanc.compiler.config_file import ConfigurableCommand
 from spartanc.errors import GateError, Interrupted, SpartancError, UsageError
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -205,7 +206,7 @@ def keygen(key: Path, as_json: bool) -> None:
     print_json(result) if as_json else click.echo(f"wrote {key} (keep it to yourself) and {public}")
 
 
-@main.command()
+@main.command(cls=ConfigurableCommand)
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Training rows: .jsonl, .csv, .parquet …")
 @click.option(
@@ -260,6 +261,13 @@ def keygen(key: Path, as_json: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page about the training.")
 @click.option(
+    "--report-to",
+    type=click.Choice(["none", "tensorboard", "wandb"]),
+    default="none",
+    show_default=True,
+    help="Where to show the course too; each needs its package.",
+)
+@click.option(
     "--require-learning", is_flag=True, help="Write no model that is no better than one answer to everything."
 )
 @problem_option
@@ -274,12 +282,13 @@ def train(
 
     The epoch that is best on --eval is kept. Rows have the columns `text`, `label` and, for two sentences,
     `text_pair`; files are .jsonl, .csv, .tsv (each also .gz), .parquet, .arrow, or a folder that `datasets` saved.
-    Runs on several processes or machines under `accelerate launch`.
+    Runs on several processes under `accelerate launch --multi_gpu`, on processors too.
     """
     from spartanc.compiler.present import print_training
     from spartanc.models.memory import SpartanConfig
     from spartanc.models.settings import TrainRequest, TrainSettings
     from spartanc.models.training import train
+    from spartanc.models.training_work import is_first_process
 
     memory = ("parents", "cells", "top_k", "temperature", "layer_norm")
     spartan = SpartanConfig(**{name: options.pop(name) for name in memory})
@@ -293,7 +302,8 @@ def train(
         backbone, data, eval_, out, settings=settings, adapt=adapt, spartan=spartan, samples=not no_samples, **options
     )
     result = train(request).as_json()
-    print_json(result) if as_json else print_training(result)
+    if is_first_process():
+        print_json(result) if as_json else print_training(result)
 
 
 @main.command()
@@ -636,6 +646,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
 @problem_option
 @json_option
 @reports_errors

@@ -98,6 +98,7 @@ def print_training(result: dict[str, Any]) -> None:
         console.print(classes)
     if result["html"]:
         console.print(f"page: {escape(result['html'])}")
+    console.print(f"course: {escape(result['metrics_file'])}")
     if result["learned"] is False:
         console.print("[bold]no better than one answer to everything[/bold]")
 
@@ -330,6 +331,7 @@ def _training(known: dict[str, Any] | None) -> dict[str, Any]:
     results = known.get("results", {})
     told = {
         "trained with": known.get("settings"),
+        "versions": known.get("versions"),
         "training data": known.get("data"),
         "encoder": known.get("encoder"),
         "rows": {name: results[name] for name in ("train_rows", "eval_rows") if name in results},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.losses import loss_of
+from spartanc.models.processes import mean_over_processes, sum_over_processes
 from spartanc.models.settings import TrainSettings
 from spartanc.models.teacher import with_teacher
 from spartanc.runtime_py.task_types.task_type import TaskType
@@ -55,28 +56,48 @@ class TrainingModule(nn.Module):
         return self
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None, teacher: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        teacher: Tensor | None = None,
+        real_rows: int | None = None,
     ) -> dict[str, Tensor]:
+        """Logits [B, C] and, with labels, the loss: in training that of the whole batch, of which other processes may
+        hold the rest. real_rows: how many rows count, the first ones; a last batch is filled up for some process.
+        """
         self._weights.clear()
         logits_BC = self.classifier(input_ids, attention_mask)
         if labels is None:
             return {"logits": logits_BC}
-        loss = loss_of(self.task_type, logits_BC, labels, self.class_weights)
+        rows = len(labels) if real_rows is None else real_rows
+        loss = loss_of(self.task_type, logits_BC[:rows], labels[:rows], self.class_weights)
+        if self.training:
+            loss = mean_over_processes(loss, self._weight_of(labels[:rows]))
         if teacher is not None:
-            loss = with_teacher(self.task_type, loss, logits_BC, teacher)
+            loss = with_teacher(self.task_type, loss, logits_BC[:rows], teacher[:rows])
         if self._weights:
-            loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask)
+            loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask, rows)
             self._weights.clear()
         return {"loss": loss, "logits": logits_BC}
 
+    def _weight_of(self, labels_B: Tensor) -> Tensor:
+        """How much rows count in the mean of their losses."""
+        if self.class_weights is None or labels_B.is_floating_point():
+            return torch.tensor(float(len(labels_B)))
+        return self.class_weights[labels_B].sum()
 
-def load_balancing_loss(weights: Sequence[Tensor], attention_mask: Tensor) -> Tensor:
-    """Mean over layers of E * sum over parents of (mean weight over all real tokens)^2; 1 at equal use."""
-    real_BL1 = attention_mask.unsqueeze(-1).to(weights[0].dtype)
-    count = real_BL1.sum()
+
+def load_balancing_loss(weights: Sequence[Tensor], attention_mask: Tensor, rows: int | None = None) -> Tensor:
+    """Mean over layers of E * sum over parents of (mean weight over all real tokens)^2; 1 at equal use.
+
+    rows: how many rows count, the first ones; all by default. Those of other processes count too.
+    """
+    real_BL1 = attention_mask[:rows].unsqueeze(-1).to(weights[0].dtype)
+    count = sum_over_processes(real_BL1.sum())
     losses = []
     for weights_BLE in weights:
-        mean_E = (weights_BLE * real_BL1).sum((0, 1)) / count
+        mean_E = sum_over_processes((weights_BLE[:rows] * real_BL1).sum((0, 1))) / count
         losses.append(weights_BLE.shape[-1] * mean_E.square().sum())
     return torch.stack(losses).mean()
 

@@ -4,6 +4,7 @@ Nothing here uses the names (noqa: F401): importing them once, before the fork, 
 """
 
 import accelerate  # noqa: F401
-from transformers import BertForSequenceClassification, Trainer, TrainingArguments  # noqa: F401
+from transformers import BertForSequenceClassification  # noqa: F401
 
-import spartanc.models.study  # noqa: F401
+import spartanc.models.study
+import spartanc.models.transformers_trainer  # noqa: F401

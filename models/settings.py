@@ -144,6 +144,7 @@ class TrainRequest:
     overwrite: whether a file at `out` may be replaced.
     html: where to write a page about the training.
     require_learning: refuse to write a model that is no better than one answer to everything, see `learning.py`.
+    report_to: one of `reporters.REPORTERS`.
     """
 
     backbone: Path
@@ -164,3 +165,4 @@ class TrainRequest:
     overwrite: bool = False
     html: Path | None = None
     require_learning: bool = False
+    report_to: str = "none"

@@ -1,16 +1,16 @@
 """SPARTAN beside adapters: the same encoder, head, data, Trainer and seeds, one table.
 
 Every run is one process and one line of `runs.jsonl`, with its settings and numbers; a study that was killed goes on
-with the runs that are missing and ends with the same table. Under `accelerate launch` (or anything that sets RANK and
-WORLD_SIZE) the processes share the comparisons among them, each with a file of its own. The learning rate is selected
-for every task, number of shots and method by the first seed's score on the development split, and the other seeds run
-with that one; the test split is read once a run and takes part in no choice.
+with the runs that are missing and ends with the same table. `workers` runs go on at a time. Studies on several machines
+share the comparisons among them where RANK and WORLD_SIZE are set, as `accelerate launch` does, each with a file of its
+own in one folder. The learning rate is selected for every task, number of shots and method by the first seed's score on
+the development split, and the other seeds run with that one; the test split is read once a run and takes part in no
+choice.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,9 +27,8 @@ from typing import Any
 import torch
 
 from spartanc.base.files import write_whole
-from spartanc.base.quiet import hush
 from spartanc.base.results import Result
-from spartanc.errors import CompileError, UsageError
+from spartanc.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.choose_pooling import choose_pooling
@@ -41,6 +40,7 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
 from spartanc.models.study_table import chosen_of, means, render, summarise
+from spartanc.models.study_workers import Worker, Working, spread
 from spartanc.models.trainer import evaluate, run_trainer
 from spartanc.models.training import start
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
@@ -80,7 +80,7 @@ class StudyPlan:
     data: directories with the files train, dev and test, .jsonl or of another kind that is read; problem, columns: how
     they are read, as for `train`. out: directory of `runs.jsonl`, kept and added to.
     seeds: how many, from 0 on. shots: numbers of training rows, None for all. factors: on each method's learning rates,
-    to select from. page: an HTML report.
+    to select from. page: an HTML report. workers: how many runs at a time, which share the threads.
     """
 
     backbone: Path
@@ -101,8 +101,11 @@ class StudyPlan:
     columns: Columns = field(default_factory=Columns)
     spartan: SpartanConfig = field(default_factory=SpartanConfig)
     page: Path | None = None
+    workers: int = 1
 
     def __post_init__(self):
+        if self.workers < 1:
+            raise UsageError(f"a study needs a worker at least, got `{self.workers}`")
         if len(self.tasks) != len(self.data):
             raise UsageError("two data directories have the same name")
         for method in self.methods:
@@ -189,18 +192,34 @@ def _do_runs(
 ) -> None:
     """Every run of `comparisons` that `records` lacks, added to it and to the file."""
 
-    def score(run: Run) -> float:
-        if run not in records:
-            record = _in_own_process(run, {**plan.common, "data": plan.tasks[run.task]})
-            _append(runs_file, record)
-            records[run] = record
-            say(f"{_title(run)}: dev {record['dev']:.4f}, test {record['test']:.4f}")
-        return records[run]["dev"]
+    def open_runs() -> Iterator[Run]:
+        for name in comparisons:
+            yield from _open_runs(plan, name, records)
 
-    for task, method, count in comparisons:
-        factor = max(plan.factors, key=lambda factor: score(Run(task, method, count, 0, factor)))
-        for seed in range(1, plan.seeds):
-            score(Run(task, method, count, seed, factor))
+    def keep(run: Run, record: dict[str, Any]) -> None:
+        _append(runs_file, record)
+        records[run] = record
+        say(f"{_title(run)}: dev {record['dev']:.4f}, test {record['test']:.4f}")
+
+    threads = max(1, torch.get_num_threads() // plan.workers)
+    spread(open_runs, lambda run: _start(plan, run, threads), keep, _title, plan.workers)
+
+
+def _open_runs(
+    plan: StudyPlan, comparison: tuple[str, str, int | None], records: dict[Run, dict[str, Any]]
+) -> list[Run]:
+    """Runs of a comparison that can start: the first seed with every factor, then the others with the best one."""
+    first = [Run(*comparison, 0, factor) for factor in plan.factors]
+    missing = [run for run in first if run not in records]
+    if missing:
+        return missing
+    factor = max(first, key=lambda run: records[run]["dev"]).factor
+    others = [Run(*comparison, seed, factor) for seed in range(1, plan.seeds)]
+    return [run for run in others if run not in records]
+
+
+def _start(plan: StudyPlan, run: Run, threads: int) -> Working:
+    return Worker(run_one, run, {**plan.common, "data": plan.tasks[run.task]}, threads=threads)
 
 
 def _records_of(plan: StudyPlan, records: dict[Run, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -397,46 +416,6 @@ def _test_as_trained(
     if settings.arithmetic == "fp32":
         return {}
     return {"test_as_trained": evaluate(classifier, task_type, rows, settings.precision, settings.arithmetic)}
-
-
-def _child(connection, run: Run, common: dict[str, Any], threads: int) -> None:
-    hush()
-    # The Trainer must not take the study's processes for its own.
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        os.environ.pop(name, None)
-    torch.set_num_threads(threads)
-    try:
-        connection.send((run_one(run, common), None))
-    except Exception as error:
-        connection.send((None, error))
-    finally:
-        connection.close()
-
-
-def _in_own_process(run: Run, common: dict[str, Any]) -> dict[str, Any]:
-    """A process a run: its peak memory is its own, and it leaves nothing behind for the next one.
-
-    It is forked from a server that has imported what runs need, which takes longer than a few-shot run trains.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["spartanc.models.preload"])
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(send, run, common, torch.get_num_threads()))
-    process.start()
-    send.close()
-    try:
-        record, error = receive.recv()
-    except EOFError:
-        process.join()
-        raise CompileError(f"the run {run} ended with status {process.exitcode}") from None
-    except BaseException:
-        process.terminate()
-        raise
-    finally:
-        process.join()
-    if error is not None:
-        raise error
-    return record
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.faster import faster
+from spartanc.models.processes import mean_over_processes
 from spartanc.models.training_data import TaskData
 from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
@@ -64,7 +65,8 @@ def add_answers(rows: EncodedExamples, data: TaskData, teacher: TrainedModel, ma
 
 def with_teacher(task_type: TaskType, loss: Tensor, logits_BC: Tensor, teacher_BC: Tensor) -> Tensor:
     """The task's own loss and the distance to the teacher, half and half."""
-    return (1 - SHARE) * loss + SHARE * distance(task_type, logits_BC, teacher_BC)
+    apart = mean_over_processes(distance(task_type, logits_BC, teacher_BC), torch.tensor(float(len(logits_BC))))
+    return (1 - SHARE) * loss + SHARE * apart
 
 
 def distance(task_type: TaskType, logits_BC: Tensor, teacher_BC: Tensor) -> Tensor:

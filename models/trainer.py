@@ -1,6 +1,6 @@
 """transformers' Trainer around a classifier: its best evaluation is kept, an interrupted training goes on.
 
-Run under `accelerate launch` it spreads over processes or machines. After every evaluation it keeps a checkpoint in a
+Run under `accelerate launch` it spreads over processes. After every evaluation it keeps a checkpoint in a
 folder of its own.
 """
 
@@ -17,18 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from spartanc.base.progress import is_silenced
 from spartanc.errors import GateError, UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
+from spartanc.models.losses import loss_of
 from spartanc.models.objective import TrainingModule, make_optimizer
+from spartanc.models.processes import process_count
 from spartanc.models.settings import TrainSettings
+from spartanc.models.training_course import follow_training
+from spartanc.models.training_metrics import MetricsFile
 from spartanc.models.training_work import prepare_work
 from spartanc.runtime_py.task_types.decision import AUTO
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 LESS_IS_BETTER = ("loss", "rmse", "mae")
+_EVAL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,24 @@ def run_trainer(
     say: Callable[[str], None],
     resume: bool = False,
     unit: tuple[float, float] = (0.0, 1.0),
+    metrics: MetricsFile | None = None,
+    reporter: Any = None,
 ) -> TrainerRun:
     """Train `module` in place and leave it as it was at its best epoch; with `resume`, go on from `work`.
 
-    unit: mean and deviation of the labels that targets were standardised by.
+    unit: mean and deviation of the labels that targets were standardised by. metrics: gets a record an evaluation.
+    reporter: a TrainerCallback of `reporters.py`.
 
     Raises GateError where loss or weights are no longer finite, UsageError where a checkpoint cannot be written.
     """
     import transformers
-    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+
+    from spartanc.models.transformers_trainer import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     transformers.utils.logging.set_verbosity_error()
-    judge = Judge(module.task_type, unit)
+    if process_count() > 1:
+        say(f"{process_count()} processes share every batch of {settings.batch_size} rows")
+    judge = Judge(module, unit)
     metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
     checkpoint = prepare_work(work, identity, resume, say)
     pad_id = module.classifier.config.pad_token_id or 0
@@ -91,27 +101,28 @@ def run_trainer(
     if settings.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     main = trainer.is_world_process_zero()
-    progress = _progress(metric, say, main)
-    trainer.add_callback(progress)
+    names = [*judge.names, "loss"]
+    course = follow_training(metric, names, len(train_rows), say, main, lambda: trainer.step_loss, metrics)
+    for callback in (course, *(() if reporter is None else (reporter,))):
+        trainer.add_callback(callback)
     started = time.perf_counter()
     try:
         with faster(module.classifier, settings.precision, settings.arithmetic):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
-        progress.bar.stop()
+        course.bar.stop()
     seconds = time.perf_counter() - started
     trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
     step = trainer.state.best_global_step
     if step not in judge.answers:  # of a training that this one went on with
         judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
     logits, targets = judge.answers[step]
-    names = [*judge.names, "loss"]
     history = [
         {"epoch": round(entry["epoch"], 4), **{name: entry[f"eval_{name}"] for name in names}}
         for entry in trainer.state.log_history
         if f"eval_{metric}" in entry
     ]
-    for entry, moment in zip(reversed(history), reversed(progress.moments), strict=False):
+    for entry, moment in zip(reversed(history), reversed(course.moments), strict=False):
         entry["seconds"] = moment - started
     best = judge.measures(logits, targets)
     return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), metric, best, logits, targets)
@@ -120,15 +131,17 @@ def run_trainer(
 class Judge:
     """Measures of every evaluation, which it keeps the answers of; what has no meaning counts as 0."""
 
-    def __init__(self, task_type: TaskType, unit: tuple[float, float]):
-        self.task_type = task_type
+    def __init__(self, module: TrainingModule, unit: tuple[float, float]):
+        self.task_type, self.class_weights = module.task_type, module.class_weights
         self.mean, self.deviation = unit
-        self.names = measure_names(task_type)
+        self.names = measure_names(self.task_type)
         self.answers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(self, step: int, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         self.answers[step] = self._in_unit(logits, targets)
-        return self.measures(*self.answers[step])
+        # Of all rows together: the Trainer's own is of batches, of which processes fill up the last.
+        loss = loss_of(self.task_type, torch.tensor(logits), torch.tensor(targets), self.class_weights)
+        return self.measures(*self.answers[step]) | {"loss": float(loss)}
 
     def of(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
         return self._in_unit(np.asarray(output.predictions), np.asarray(output.label_ids))
@@ -159,8 +172,14 @@ def metric_of(task_type: TaskType, asked: str, targets: Sequence[Any]) -> str:
 
 
 def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> Any:
-    from transformers import TrainingArguments
+    from spartanc.models.transformers_trainer import TrainingArguments
 
+    processes = process_count()
+    if settings.batch_size % processes:
+        raise UsageError(
+            f"batches of {settings.batch_size} rows cannot be shared by {processes} processes",
+            hint="--batch-size with a multiple of the processes",
+        )
     when: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
     if settings.evaluations is not None:
         steps = math.ceil(rows / settings.batch_size) * settings.epochs
@@ -171,7 +190,8 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=math.ceil(_EVAL_BATCH / processes) * processes,
+        accelerator_config={"split_batches": True},  # a batch is that of all processes
         learning_rate=settings.lr,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup,
@@ -187,20 +207,32 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         label_names=["labels"],
         dataloader_pin_memory=False,
         disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),  # else processes without a GPU are not told of each other
         report_to="none",
     )
 
 
 def _trainer_class() -> Any:
     """The Trainer, which goes on with finite numbers only and says what it could not write."""
-    from transformers import Trainer
+    from spartanc.models.transformers_trainer import Trainer
 
     class CheckedTrainer(Trainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            loss = super().training_step(*args, **kwargs)
-            if not torch.isfinite(loss).all():
-                raise _diverged(f"the loss became `{loss.item()}` in step {self.state.global_step + 1}")
+        step_loss = math.nan
+
+        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(model, inputs | self._real_rows(inputs), *args, **kwargs)
+            self.step_loss = loss.item()
+            if not math.isfinite(self.step_loss):
+                raise _diverged(f"the loss became `{self.step_loss}` in step {self.state.global_step + 1}")
             return loss
+
+        def _real_rows(self, inputs: dict[str, Any]) -> dict[str, int]:
+            """accelerate fills up the last batch with rows of the first one, so that each process has a share."""
+            state = self.accelerator.gradient_state
+            if self.args.world_size == 1 or not state.end_of_dataloader or state.remainder <= 0:
+                return {}
+            share = len(inputs["labels"])
+            return {"real_rows": min(share, max(0, state.remainder - share * self.args.process_index))}
 
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             self._require_finite_weights()
@@ -228,42 +260,7 @@ def _trainer_class() -> Any:
 
 
 def _diverged(what: str) -> GateError:
-    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; nothing was written")
-
-
-def _progress(metric: str, say: Callable[[str], None], main: bool) -> Any:
-    """A callback that shows steps on a terminal, says what every evaluation came to, and keeps when it was."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from transformers import TrainerCallback
-
-    class ShowProgress(TrainerCallback):
-        def __init__(self):
-            console = Console(stderr=True)
-            shown = main and console.is_terminal and not is_silenced()
-            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
-            self.moments: list[float] = []
-            self.task = self.bar.add_task("training", start=False)
-
-        def on_train_begin(self, args, state, control, **kwargs):
-            self.bar.start()
-            self.bar.start_task(self.task)
-            self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
-
-        def on_step_end(self, args, state, control, **kwargs):
-            self.bar.update(self.task, completed=state.global_step)
-
-        def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-            if metrics and f"eval_{metric}" in metrics:
-                self.moments.append(time.perf_counter())
-                if main:
-                    say(f"epoch {state.epoch:.3g}: {metric} {metrics[f'eval_{metric}']:.4f}")
-
-        def on_train_end(self, args, state, control, **kwargs):
-            self.bar.stop()
-
-    return ShowProgress()
+    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; no model was written")
 
 
 def evaluate(

@@ -29,12 +29,15 @@ from spartanc.models.few_shot import are_few, for_few_rows
 from spartanc.models.kept_texts import draw_by_class
 from spartanc.models.learning import Learning, judge_learning
 from spartanc.models.objective import TrainingModule
+from spartanc.models.reporters import check_reporter, make_reporter
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.start import TEXTS, start_memories
 from spartanc.models.teacher import add_answers, load_teacher
 from spartanc.models.trainer import TrainerRun, run_trainer
 from spartanc.models.training_data import Say, TaskData, read_task
+from spartanc.models.training_metrics import MetricsFile, metrics_path
 from spartanc.models.training_page import write_training_page
+from spartanc.models.training_versions import training_versions
 from spartanc.models.training_work import claimed_work, is_first_process, last_checkpoint, work_of
 from spartanc.models.weights import read_json
 from spartanc.runtime_py.data import Columns
@@ -54,7 +57,7 @@ class TrainResult(Result):
     training alone.
     majority_accuracy: on the evaluation rows, of always the class that most of them have; None for a regression.
     learned: whether the model is better than one answer to everything beyond doubt, with `p_values` by `learning.py`;
-    None for a task type without a test. html: the page, if one was written.
+    None for a task type without a test. html: the page, if one was written. metrics_file: a line an evaluation.
     """
 
     model: str
@@ -79,6 +82,7 @@ class TrainResult(Result):
     learned: bool | None
     p_values: dict[str, float]
     html: str | None
+    metrics_file: str
 
 
 def train(request: TrainRequest, report: Say | None = None) -> TrainResult:
@@ -120,17 +124,25 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         copy_task(source, classifier, data.labels)
     module = TrainingModule(classifier, data.task_type, settings.load_balance, settings.dropout, weights)
     identity = identity_of(request, settings, data, backbone, classifier)
+    told = asdict(settings) | {f"memory {name}": value for name, value in asdict(request.spartan).items()}
+    reporter = make_reporter(request.report_to, request.out, told)
+    metrics = MetricsFile(metrics_path(request.out))
     work = work_of(request.out)
     with claimed_work(work, request.out):
         try:
             unit = (data.mean, data.deviation)
-            run = run_trainer(module, settings, train_rows, eval_rows, work, identity, say, request.resume, unit)
+            run = run_trainer(
+                module, settings, train_rows, eval_rows, work, identity, say, request.resume, unit, metrics, reporter
+            )
             learning = tell_learning(request, data, run, say)
             details = data.task_type.details(run.logits, run.targets, data.labels)
         except KeyboardInterrupt as interruption:
             raise _interrupted(request) from interruption
         except GateError:
             shutil.rmtree(work, ignore_errors=True)  # going on would end in the same way
+            raise
+        except UsageError:
+            leave_nothing(request)
             raise
         if data.task_type.standardised:
             restore_scale(classifier, data.mean, data.deviation)
@@ -163,9 +175,9 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         learned=None if learning is None else learning.learned,
         p_values={} if learning is None else learning.p_values,
         html=None if request.html is None else str(request.html),
+        metrics_file=str(metrics.path),
     )
     if request.html is not None and run.main_process:
-        told = asdict(settings) | {f"memory {name}": value for name, value in asdict(request.spartan).items()}
         write_training_page(request.html, result.as_json(), told, data, run, classifier, eval_rows, learning)
     return result
 
@@ -194,12 +206,21 @@ def class_weights(data: TaskData, settings: TrainSettings) -> torch.Tensor | Non
     return counts.sum() / (len(counts) * counts.clamp(min=1).float())
 
 
-def _interrupted(request: TrainRequest) -> Interrupted:
+def leave_nothing(request: TrainRequest) -> bool:
+    """Take away what a training that has ended early wrote, if there is nothing to go on from; whether that was so."""
     work = work_of(request.out)
-    checkpoint = last_checkpoint(work)
-    if checkpoint is None:
-        shutil.rmtree(work, ignore_errors=True)
+    if last_checkpoint(work) is not None:
+        return False
+    shutil.rmtree(work, ignore_errors=True)
+    metrics_path(request.out).unlink(missing_ok=True)
+    return True
+
+
+def _interrupted(request: TrainRequest) -> Interrupted:
+    if leave_nothing(request):
         return Interrupted("interrupted before the first checkpoint; nothing was left behind")
+    checkpoint = last_checkpoint(work_of(request.out))
+    assert checkpoint is not None
     epoch = read_json(checkpoint / "trainer_state.json").get("epoch")
     return Interrupted(
         f"interrupted; `{checkpoint}` holds the training up to epoch {epoch:.3g}, `{request.out}` was not written",
@@ -216,6 +237,10 @@ def check_output(request: TrainRequest) -> None:
         raise UsageError(f"cannot write `{request.html}`: it is a folder, or its folder is missing", hint="--html FILE")
     if request.html is not None and request.html.absolute() == request.out.absolute():
         raise UsageError(f"`{request.html}` is the model's own place", hint="give --html another name")
+    metrics = metrics_path(request.out)
+    if metrics.is_dir() or metrics.absolute() in {each.absolute() for each in (request.data, request.eval) if each}:
+        raise UsageError(f"`{metrics}` is where the course of the training is written", hint="give another --out")
+    check_reporter(request.report_to)
 
 
 def settings_for_rows(request: TrainRequest, data: TaskData, say: Say) -> TrainSettings:
@@ -319,7 +344,7 @@ def trained_model(
         data.labels,
         data.task_type.name,
         kept,
-        {**identity, "results": results},
+        {**identity, "versions": training_versions(), "results": results},
         pairs=data.has_pairs,
     )
 

@@ -6,7 +6,6 @@ Legend: N development rows, C classes, E parents.
 from __future__ import annotations
 
 import html
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from spartanc.models.examples import EncodedExamples
 from spartanc.models.learning import Learning
 from spartanc.models.trainer import TrainerRun
 from spartanc.models.training_data import TaskData
+from spartanc.models.training_versions import training_versions
 from spartanc.runtime_py.data import Example
 
 WORST = 12
 LOADED_ROWS = 256  # how many development rows parents' loads are read from
-PACKAGES = ("spartanc", "torch", "transformers", "accelerate", "numpy")
 _WIDTH, _HEIGHT, _MARGIN = 640, 200, 46
 _MATRIX_CLASSES = 24  # beyond, a matrix of confusions is no longer readable
 
@@ -124,7 +123,7 @@ def render(trained: Trained, learning: Learning | None) -> str:
         ),
         "<h2>Rows</h2>" + _counts(result["rows"], result["held_out"]),
         "<h2>Settings</h2>" + _table(("setting", ""), [(key, str(value)) for key, value in trained.settings.items()]),
-        "<h2>Versions</h2>" + _table(("package", ""), [(each, importlib.metadata.version(each)) for each in PACKAGES]),
+        "<h2>Versions</h2>" + _table(("package", ""), list(training_versions().items())),
     ]
     return page(f"Training of {name}", STYLE + _OWN_STYLE, "\n".join(body))
 

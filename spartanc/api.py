@@ -240,6 +240,7 @@ def train(
     patience: int | None = None,
     class_weights: Literal["none", "balanced"] = "none",
     html: StrPath | None = None,
+    report_to: Literal["none", "tensorboard", "wandb"] = "none",
     require_learning: bool = False,
     progress: bool = True,
 ) -> TrainResult:
@@ -267,6 +268,7 @@ def train(
     patience: stop after so many evaluations without a better one.
     class_weights: "balanced" lets every class count alike in the loss.
     html: where to write a page about the training.
+    report_to: where to show the course too, besides the lines beside the model; each needs its package.
     require_learning: raise GateError, and write nothing, if the model is no better than one answer to everything.
     progress: whether to report epochs on stderr.
 
@@ -309,6 +311,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             html=_path(html),
+            report_to=report_to,
             require_learning=require_learning,
         )
         return train_model(request)

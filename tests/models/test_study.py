@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from multiprocessing import Pipe
 
 import pytest
 import torch
@@ -30,9 +32,28 @@ def place(tmp_path):
     return encoder, task
 
 
-def in_this_process(run, common):
+class Done:
+    """Work of this process, which is done when it has begun."""
+
+    def __init__(self, record):
+        self.record = record
+        self.connection, self.other = Pipe(duplex=False)
+        self.other.send("done")
+
+    def result(self):
+        return self.record
+
+    def stop(self):
+        pass
+
+
+def in_this_process(plan, run, threads):
     torch.set_num_threads(1)
-    return run_one(run, common)
+    return Done(run_one(run, {**plan.common, "data": plan.tasks[run.task]}))
+
+
+def recorded(plan, run, threads):
+    return Done(_record(run, plan.common))
 
 
 def small_study(place, out, **options):
@@ -40,7 +61,7 @@ def small_study(place, out, **options):
 
 
 def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_in_own_process", in_this_process)
+    monkeypatch.setattr(module, "_start", in_this_process)
     whole = small_study(place, tmp_path / "out", page=tmp_path / "study.html", methods=("spartan", "houlsby", "head"))
     assert whole["complete"]
     assert [row["method"] for row in whole["table"]] == ["spartan", "houlsby", "head"]
@@ -56,11 +77,35 @@ def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, 
     assert "houlsby" in content
 
 
+def test_two_workers_end_with_the_table_of_one(place, tmp_path, monkeypatch):
+    """Each run in a process of its own, two at a time."""
+    under_way = []
+    start, finish = module.Worker, module._append
+
+    def count(*arguments, **options):
+        under_way.append(1)
+        return start(*arguments, **options)
+
+    def keep(path, record):
+        under_way.append(-1)
+        finish(path, record)
+
+    monkeypatch.setattr(module, "Worker", count)
+    monkeypatch.setattr(module, "_append", keep)
+    two = small_study(place, tmp_path / "two", methods=("spartan", "head"), workers=2)
+    assert under_way[:2] == [1, 1] and sum(under_way) == 0
+    monkeypatch.setattr(module, "_start", in_this_process)
+    one = small_study(place, tmp_path / "one", methods=("spartan", "head"))
+    for row, other in zip(two["table"], one["table"], strict=True):
+        assert (row["method"], row["test"], row["dev"]) == (other["method"], other["test"], other["dev"])
+
+
 @pytest.mark.long
-def test_a_killed_study_goes_on_and_ends_with_the_same_table(place, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(place, tmp_path, workers):
     def command(out):
         options = {"--backbone": place[0], "--data": place[1], "--out": out, "--methods": "spartan,pfeiffer"}
-        options |= {"--seeds": 2, "--epochs": 1, "--rates": "1,3", "--max-length": 16}
+        options |= {"--seeds": 2, "--epochs": 1, "--rates": "1,3", "--max-length": 16, "--workers": workers}
         return [
             sys.executable,
             "-m",
@@ -104,7 +149,7 @@ def test_a_run_in_its_own_process_measures_its_memory(place, tmp_path):
 
 
 def test_processes_share_the_runs(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_in_own_process", lambda run, common: _record(run, common))
+    monkeypatch.setattr(module, "_start", recorded)
     monkeypatch.setattr(module, "_step_times", lambda *arguments: {})
     for rank in (1, 0):
         monkeypatch.setenv("RANK", str(rank))
@@ -150,11 +195,11 @@ def test_rates_are_tried_on_the_first_seed_and_the_best_goes_on(place, tmp_path,
     best = {0.5: 0.6, 1.0: 0.5, 2.0: 0.4}
     ran = []
 
-    def train(run, common):
+    def train(plan, run, threads):
         ran.append((run.seed, run.factor))
-        return _record(run, common, dev=best[run.factor])
+        return Done(_record(run, plan.common, dev=best[run.factor]))
 
-    monkeypatch.setattr(module, "_in_own_process", train)
+    monkeypatch.setattr(module, "_start", train)
     monkeypatch.setattr(module, "_step_times", lambda *arguments: {})
     options = {"methods": ("spartan",), "seeds": 3, "factors": (1.0, 0.5, 2.0), "spartan": SMALL}
     plan = StudyPlan(place[0], (place[1],), tmp_path / "out", **options)
@@ -165,6 +210,9 @@ def test_rates_are_tried_on_the_first_seed_and_the_best_goes_on(place, tmp_path,
     ran.clear()
     assert study(plan).table == result["table"]
     assert ran == []
+    several = replace(plan, out=tmp_path / "several", workers=4)
+    assert study(several).table == result["table"]
+    assert ran == [(0, 1.0), (0, 0.5), (0, 2.0), (1, 0.5), (2, 0.5)]  # no other seed before the factor is chosen
 
 
 def test_means_are_over_tasks_that_all_methods_have():

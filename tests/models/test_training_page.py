@@ -15,6 +15,7 @@ from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from spartanc.models.training_page import parent_loads
 from spartanc.runtime_py.data import read_examples
+from support.browser import CHROMIUM, probe_page
 from support.encoders import sentiment, write_encoder, write_examples
 
 SETTINGS = TrainSettings(epochs=2, batch_size=8, lr=0.03, norm_lr=0.03)
@@ -88,3 +89,32 @@ def test_a_page_that_cannot_be_written_is_said_before_the_training(tmp_path):
         with pytest.raises(UsageError, match=r"cannot write|the model's own place"):
             train(TrainRequest(encoder, data, data, tmp_path / "model.pt", html=page), lambda line: None)
     assert not (tmp_path / "model.pt").exists()
+
+
+SEEN = """{
+  curves: [...document.querySelectorAll('svg .curve')].filter(each => {
+    const one = each.getBoundingClientRect(), box = each.closest('svg').getBoundingClientRect();
+    return one.width + one.height > 0 && one.left >= box.left - 1 && one.right <= box.right + 1;
+  }).length,
+  loads: [...document.querySelectorAll('.load')].map(
+    load => [...load.children].map(bar => bar.getBoundingClientRect().height)),
+  cells: [...document.querySelectorAll('.matrix td:not(.name)')].map(cell => getComputedStyle(cell).backgroundColor),
+  small: [...document.querySelectorAll('body *')].filter(
+    each => each.closest('svg') === null && parseFloat(getComputedStyle(each).fontSize) < 11).length
+}"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_whole_page_on_a_phone_too(tmp_path, width):
+    """Curves within their picture, a bar a parent, coloured confusions; nothing fetched, too wide or too small."""
+    _, page = trained(tmp_path, False)
+    seen = probe_page(page, tmp_path, width, SEEN)
+    assert seen["fetched"] == 0
+    assert seen["width"] <= seen["window"], "the page is wider than the screen"
+    assert seen["curves"] == 2 + 2 * SETTINGS.epochs  # a line and its points, for the measure and the loss
+    assert [len(load) for load in seen["loads"]] == [4, 4]
+    assert all(max(load) > 20 for load in seen["loads"])
+    assert len(set(seen["cells"])) > 1
+    assert seen["small"] == 0

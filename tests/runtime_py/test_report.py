@@ -1,9 +1,6 @@
 """The report: one page, nothing fetched, its pictures there; the last in a real browser."""
 
-import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,8 +8,7 @@ import pytest
 
 from spartanc.runtime_py.report import render, text_summary, write_report
 from spartanc.runtime_py.statistics import summary
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from support.browser import CHROMIUM, probe_page
 
 
 def point(key, value, ms):
@@ -125,18 +121,14 @@ def test_one_value_many_times_still_draws(result):
     assert Page(render(result)).tags.count("svg") == 3
 
 
-PROBE = """<script>
-const pictures = [...document.querySelectorAll('svg')].map(svg => {
+PICTURES = """{pictures: [...document.querySelectorAll('svg')].map(svg => {
   const box = svg.getBoundingClientRect();
   const drawn = [...svg.querySelectorAll('.bar, .curve')].filter(shape => {
     const one = shape.getBoundingClientRect();
     return one.width + one.height > 0 && one.left >= box.left - 1 && one.right <= box.right + 1;
   });
   return [box.width, box.height, drawn.length];
-});
-document.title = JSON.stringify({pictures, width: document.documentElement.scrollWidth, window: innerWidth,
-  fetched: performance.getEntriesByType('resource').length});
-</script>"""
+})}"""
 
 
 @pytest.mark.long
@@ -144,16 +136,7 @@ document.title = JSON.stringify({pictures, width: document.documentElement.scrol
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_draws_every_picture_and_fetches_nothing(result, tmp_path, width):
     write_report(result, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text().replace("</body>", PROBE + "</body>")
-    (tmp_path / "probed.html").write_text(page)
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
-         f"--window-size={width},2000", "--dump-dom", f"file://{tmp_path}/probed.html"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    found = re.search(r"<title>(\{.*?\})</title>", done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    seen = json.loads(found[1].replace("&quot;", '"'))
+    seen = probe_page((tmp_path / "report.html").read_text(), tmp_path, width, PICTURES)
     assert seen["fetched"] == 0
     assert len(seen["pictures"]) == 5
     for picture_width, height, drawn in seen["pictures"]:
