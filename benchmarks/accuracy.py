@@ -74,7 +74,7 @@ def measure(
             row[quantization] = {"refused": str(error)}
             continue
         assert model.tokenizer is not None
-        of_task = bundle if fleet is None else bundle.for_task(model.problem, model.labels)
+        of_task = bundle if fleet is None else bundle.for_task(model.task_type, model.labels)
         rows = encode_examples(examples, model.tokenizer, bundle.max_length).rows
         with stage(f"run {len(rows)} texts"):
             if reference is None:
