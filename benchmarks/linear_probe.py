@@ -3,9 +3,9 @@
     python benchmarks/linear_probe.py ENCODER TASK… [--train-rows 2000] [--json]
 
 ENCODER and every TASK are directories as `python -m spartanc.models.datasets` writes them. scikit-learn's defaults,
-no tuning; accuracy on the whole test split. Where texts have several labels it is one regression against the rest for each,
-and macro- and micro-F1 with every label given at a half, and above thresholds chosen on the development split as `train`
-chooses them.
+no tuning; accuracy on the whole test split. Where texts have several labels it is one regression against the rest for
+each, with macro- and micro-F1 of labels given at a half, and above thresholds that the development split chose as for
+`train`.
 """
 
 from __future__ import annotations

@@ -167,8 +167,10 @@ def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str,
 
 
 def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, float]:
-    """Mean square of what logits move by, apart from all alike, when one linear alone is rounded."""
-    inputs = texts.doubtful[:MEASURED]
+    """Mean square of what logits move by when one linear alone is rounded; apart from all alike, where that does not
+    change which class a text is given.
+    """
+    inputs, decisions = texts.doubtful[:MEASURED], texts.decisions[:MEASURED]
     wanted = run_with(exact, {}, inputs)
     on_grid = {node.name: stored_weights(rounded, node) for node in stored_linears(rounded)}
 
@@ -179,5 +181,9 @@ def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: Text
     for node in stored_linears(exact):
         found = run_with(exact, {node: compute}, inputs)
         moved = [(one - other)[..., : texts.classes] for one, other in zip(found, wanted, strict=True)]
-        noise[node.name] = sum(float((each - each.mean()).square().mean()) for each in moved) / len(moved)
+        told = [
+            each if decision.task_type.several else each - each.mean()
+            for each, decision in zip(moved, decisions, strict=True)
+        ]
+        noise[node.name] = sum(float(each.square().mean()) for each in told) / len(told)
     return noise

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.manifest["labels"])
 
-    @property
+    @cached_property
     def task_type(self) -> TaskType:
         """Of a bundle with one task, or of a fleet's `for_task`."""
         return _task_type(self.manifest)
@@ -112,9 +113,11 @@ class Bundle:
 
     def for_task(self, task_type: TaskType, labels: Sequence[str], pairs: bool | None = None) -> Bundle:
         """The bundle as it answers with one of its tasks."""
-        task: dict[str, Any] = {"problem": task_type.name, "labels": list(labels), "pairs": pairs}
-        thresholds = {"thresholds": list(task_type.thresholds)} if task_type.thresholds else {}
-        return replace(self, manifest=self.manifest | task | thresholds)
+        task = {"problem": task_type.name, "labels": list(labels), "pairs": pairs}
+        manifest = {name: value for name, value in self.manifest.items() if name != "thresholds"} | task
+        if task_type.thresholds:
+            manifest["thresholds"] = list(task_type.thresholds)
+        return replace(self, manifest=manifest)
 
     @property
     def pairs(self) -> bool | None:
