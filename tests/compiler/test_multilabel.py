@@ -139,9 +139,16 @@ def test_verify_reports_both_f1_and_gates_hold(made, tmp_path):
         assert found[f"macro_f1_{side}"] == found[f"micro_f1_{side}"] == found[f"exact_match_{side}"] == 1
     assert "accuracy_eager" not in found or found["accuracy_eager"] is None
     assert set(found["classes"]) <= set(LABELS)
-    staged = spartanc_json("verify", bundle, "--model", path, "--data", data, "--stages")
-    assert staged["stages"][-1]["macro_f1"] == 1
     assert command("verify", bundle, "--model", path, "--data", data).exit_code == 0
+
+
+@pytest.mark.long
+def test_stages_are_measured_by_macro_f1(made, tmp_path):
+    model, path, bundle, _ = made
+    data = rows(tmp_path / "d.jsonl", *[(text, expected(model, text)[0]) for text in TEXTS])
+    staged = spartanc_json("verify", bundle, "--model", path, "--data", data, "--stages")
+    assert [each["macro_f1"] for each in staged["stages"]] == [1] * len(staged["stages"])
+    assert "macro_f1" in command("verify", bundle, "--model", path, "--data", data, "--stages").stdout
 
 
 def test_rows_have_their_say_and_unknown_labels_their_line(made, tmp_path):
@@ -158,6 +165,7 @@ def test_rows_have_their_say_and_unknown_labels_their_line(made, tmp_path):
     assert refused.exit_code == 2 and "line 2: label `kinder` is not one of the model's" in refused.stderr
 
 
+@pytest.mark.long
 def test_int8_passes_its_gates_too(made, tmp_path):
     """Noise may not decide: thresholds stand in the middle between two texts' scores."""
     _, path, _, _ = made
@@ -177,6 +185,7 @@ def test_a_label_more_counts_against_its_class_and_no_other():
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_task_of_one_label_is_given_or_not(tmp_path):
     model = tiny_model("bert", labels=("kind",), problem="multilabel", thresholds=(0.5,), seed=3)
     scores = [1 / (1 + np.exp(-float(eager_of(model, text)[0]))) for text in TEXTS]

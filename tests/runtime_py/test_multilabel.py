@@ -88,7 +88,7 @@ def test_fitted_thresholds_are_near_the_best_of_every_label_and_beat_a_half():
     assert fitted.score(logits, truth) > MULTILABEL.score(logits, truth) + 0.03
     for index, threshold in enumerate(fitted.thresholds):
         scores = 1 / (1 + np.exp(-logits[:, index]))
-        tried = [f1_score(truth[:, index], scores > each) for each in np.unique(scores)[:-1]]
+        tried = [f1_score(truth[:, index], scores > each) for each in np.quantile(scores, np.linspace(0, 0.995, 60))]
         assert f1_score(truth[:, index], scores > threshold) > max(tried) - 0.02
     others = drawn(4000, seed=1)
     assert fitted.score(*others) > MULTILABEL.score(*others) + 0.03
