@@ -69,7 +69,8 @@ def make_example(
     labels = label if is_list else () if label is None else (label,)
     for each in labels:
         if not isinstance(each, str):
-            raise UsageError(f"{where}: `label` must be a string or a number, or a list of them, {_got(each)}")
+            what = "each of the labels" if is_list else "`label`"
+            raise UsageError(f"{where}: {what} must be a string or a number, {_got(each)}")
     for name, value in (("text", text), ("text_pair", pair), *(("label", each) for each in labels)):
         if value is not None and not is_sound(value):
             raise UsageError(

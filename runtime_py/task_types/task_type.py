@@ -58,7 +58,8 @@ class TaskType(ABC):
         wrong = self.wrong_thresholds(thresholds, labels)
         if wrong is not None:
             raise UsageError(wrong)
-        return replace(self, thresholds=tuple(float(each) for each in thresholds))
+        given = tuple(float(each) for each in thresholds)
+        return self if given == self.thresholds else replace(self, thresholds=given)
 
     def fitted(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> TaskType:
         """This task type with the thresholds that suit development rows best."""

@@ -64,7 +64,7 @@ def test_lists_of_labels_in_every_kind(tmp_path):
         assert [example.label for example in read_examples(path)] == [None, None]
         assert [example.label for example in read_examples(path, Columns(separator="|"))] == [("x", "y"), ()]
     for path in write(tmp_path, {"text": ["t"], "labels": pyarrow.array([["x", None]])}):
-        with pytest.raises(UsageError, match="row 1: `label` must be a string or a number, or a list of them"):
+        with pytest.raises(UsageError, match="row 1: each of the labels must be a string or a number"):
             read_examples(path)
 
 
@@ -100,7 +100,7 @@ def test_digest_of_a_folder_is_that_of_its_data(tmp_path):
     [
         ({"text": ["a", None]}, "row 2: `text` must be a string, it is missing or null"),
         ({"text": [1, 2]}, "row 1: `text` must be a string, got `1`"),
-        ({"text": ["a"], "label": [["x"]]}, "row 1: `label` must be a string or a number"),
+        ({"text": ["a"], "label": [{"x": 1}]}, "row 1: `label` must be a string or a number"),
         ({"text": ["a"], "label": [True]}, "row 1: `label` must be a string or a number, got `true`"),
         ({"text": ["a"], "label": [float("inf")]}, "row 1: `label` must be a string or a number"),
         ({"review": ["a"]}, "no column `text`, got `review`"),
