@@ -248,8 +248,7 @@ def _missed_labels(parity: Parity, gates: Gates) -> list[str]:
         return found
     for name, each in parity.classes:
         if class_is_refused(each.agreeing, each.texts, gate):
-            changed = each.texts - each.agreeing
-            found.append(f"of {each.texts} texts of class `{name}` {changed} are of it on one side alone")
+            found.append(f"of {each.texts} texts of class `{name}` {each.texts - each.agreeing} get another label")
     return found
 
 
