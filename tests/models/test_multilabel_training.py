@@ -14,6 +14,7 @@ from spartanc.models.learning import judge_learning
 from spartanc.models.losses import loss_of
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
+from spartanc.models.teacher import TEMPERATURE, distance
 from spartanc.models.topics import topics
 from spartanc.models.training import train
 from spartanc.runtime_py.data import Columns, Example, read_examples
@@ -116,6 +117,15 @@ def test_the_loss_is_binary_cross_entropy_of_all_labels_of_a_row():
     weights = torch.tensor([1.0, 2.0, 3.0])
     weighted = -(weights * targets * p.log() + (1 - targets) * (1 - p).log())
     assert torch.allclose(loss_of(MULTILABEL, logits, targets, weights), weighted.sum(1).mean())
+
+
+def test_the_distance_to_a_teacher_is_the_divergence_of_every_label():
+    logits, teacher = torch.randn(6, 3), torch.randn(6, 3)
+    p, q = (torch.sigmoid(each / TEMPERATURE) for each in (teacher, logits))
+    divergence = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    expected = TEMPERATURE**2 * divergence.sum(1).mean()
+    assert torch.allclose(distance(MULTILABEL, logits, teacher), expected, atol=1e-6)
+    assert abs(float(distance(MULTILABEL, teacher, teacher))) < 1e-6
 
 
 def test_noise_is_not_taken_for_learning():
