@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402
 
 from spartanc.base.progress import say, stage  # noqa: E402
 from spartanc.compiler.pipeline import CompileRequest, compile_model  # noqa: E402
-from spartanc.compiler.proof import compare, eager_logits  # noqa: E402
+from spartanc.compiler.proof import Reference, eager_logits  # noqa: E402
 from spartanc.compiler.quality import quality  # noqa: E402
 from spartanc.compiler.samples import encode_examples  # noqa: E402
 from spartanc.errors import GateError  # noqa: E402
@@ -74,7 +74,7 @@ def measure(
             row[quantization] = {"refused": str(error)}
             continue
         assert model.tokenizer is not None
-        of_task = bundle if fleet is None else bundle.for_task(model.problem, model.labels)
+        of_task = bundle if fleet is None else bundle.for_task(model.task_type, model.labels)
         rows = encode_examples(examples, model.tokenizer, bundle.max_length).rows
         with stage(f"run {len(rows)} texts"):
             if reference is None:
@@ -82,12 +82,13 @@ def measure(
                 row["eager"] = quality(of_task, examples, reference)
             chosen = None if fleet is None else task
             got = LocalDevice().run(bundle.path, bundle.program, rows, threads=1, task=chosen)
+        against = Reference(np.stack(reference).astype(np.float64), of_task.task_type, real=True)
         accuracy = quality(of_task, examples, got)
         assert accuracy is not None
         row[quantization] = {
             "accuracy": accuracy,
             "points_lost": 100 * (row["eager"] - accuracy),
-            "label_agreement": compare(reference, got).label_agreement,
+            "label_agreement": against.compare(got).label_agreement,
             "program_bytes": bundle.program.stat().st_size,
         }
     return row

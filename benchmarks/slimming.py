@@ -40,7 +40,6 @@ from spartanc.models.sparsifiers.catalogue import SPARSIFIERS  # noqa: E402
 from spartanc.models.trainer import evaluate  # noqa: E402
 from spartanc.models.training import train  # noqa: E402
 from spartanc.runtime_py.data import read_examples  # noqa: E402
-from spartanc.runtime_py.task_types.catalogue import find_task_type  # noqa: E402
 from spartanc.runtime_py.text import TextEncoder  # noqa: E402
 
 DENSE = "dense"
@@ -67,7 +66,7 @@ def accuracy(given: argparse.Namespace, backbone: Path, task: str, seed: int, mo
         train(TrainRequest(backbone, data / "train.jsonl", data / "dev.jsonl", model, TrainSettings(seed=seed)))
     trained = load_model(model)
     assert trained.tokenizer is not None
-    examples, task_type = read_examples(data / "test.jsonl"), find_task_type(trained.problem)
+    examples, task_type = read_examples(data / "test.jsonl"), trained.task_type
     encoder = TextEncoder(trained.tokenizer, TrainSettings.max_length)
     targets = task_type.targets(examples, trained.labels, data / "test.jsonl")
     return evaluate(trained.module, task_type, EncodedExamples(examples, targets, encoder))

@@ -80,19 +80,23 @@ problem_option = click.option(
     metavar="TYPE",
     default="auto",
     show_default=True,
-    help="classification, regression or auto: plain decimals are numbers if they can hardly be classes.",
+    help="classification, regression, multilabel or auto: lists are several labels, plain decimals are numbers if they"
+    " can hardly be classes.",
 )
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--text-column`, `--pair-column` and `--label-column`, which reach the command as one `columns`."""
+    """`--text-column`, `--pair-column`, `--label-column`, `--label-separator`, which reach the command as `columns`."""
+    names = ("text_column", "pair_column", "label_column", "label_separator")
 
     @functools.wraps(command)
-    def wrapped(*args: Any, text_column: str | None, pair_column: str | None, label_column: str | None, **rest: Any):
+    def wrapped(*args: Any, **options: Any):
         from spartanc.runtime_py.data import Columns
 
-        return command(*args, columns=Columns(text_column, pair_column, label_column), **rest)
+        return command(*args, columns=Columns(*(options.pop(name) for name in names)), **options)
 
+    help_text = "What stands between several labels in one cell, for example `,`; an empty cell has none."
+    wrapped = click.option("--label-separator", metavar="TEXT", help=help_text)(wrapped)
     for name, usual in (("label", "label"), ("pair", "text_pair"), ("text", "text")):
         help_text = f"Name of the column with the data's `{usual}`."
         wrapped = click.option(f"--{name}-column", metavar="NAME", help=help_text)(wrapped)
@@ -280,9 +284,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train SPARTAN memories on a frozen encoder.
 
-    The epoch that is best on --eval is kept. Rows have the columns `text`, `label` and, for two sentences,
-    `text_pair`; files are .jsonl, .csv, .tsv (each also .gz), .parquet, .arrow, or a folder that `datasets` saved.
-    Runs on several processes under `accelerate launch --multi_gpu`, on processors too.
+    The epoch that is best on --eval is kept. Rows have the columns `text`, `label` (or `labels`, a list of several)
+    and, for two sentences, `text_pair`; files are .jsonl, .csv, .tsv (each also .gz), .parquet, .arrow, or a folder
+    that `datasets` saved. Runs on several processes under `accelerate launch --multi_gpu`, on processors too.
     """
     from spartanc.compiler.present import print_training
     from spartanc.models.memory import SpartanConfig

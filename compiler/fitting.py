@@ -29,6 +29,7 @@ from spartanc.passes.calibration import Inputs, run_with, stored_linears, stored
 from spartanc.passes.keep_linears import KeepLinears, Weights
 from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.protocol import PassReport
+from spartanc.runtime_py.task_types.task_type import TaskType
 
 MOST_TOKENS = 4096  # of all tasks together; more fit no better and take longer
 FEWEST_TOKENS = 512  # of fewer, weights are rounded to the nearest: they would fit these texts alone
@@ -43,16 +44,30 @@ MOST_KEPT = 1 / 60  # share of the program's weights: a kept one takes 3 bytes m
 class TextsToFit:
     """Inputs of a program, by what they are for.
 
-    inputs: what numbers are fitted to. doubtful: those whose two best classes are closest in eager, with eager's
-    `labels`; none for a regression. classes: most that a task has; a program's first outputs are its logits, whatever
-    follows them. may_lose: how many of these labels may be lost.
+    inputs: what numbers are fitted to. doubtful: those whose labels eager is least sure of, each with its `Decision`;
+    none for a regression. classes: most that a task has; a program's first outputs are its logits, whatever follows
+    them. may_lose: how many of these texts may get other labels.
     """
 
     inputs: Inputs
     doubtful: Inputs = ()
-    labels: Sequence[int] = ()
+    decisions: Sequence[Decision] = ()
     classes: int = 0
     may_lose: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which labels eager gives a text, bool [C], and how its task type decides that."""
+
+    task_type: TaskType
+    given_C: np.ndarray
+
+    def agrees(self, logits: Tensor) -> bool:
+        """Whether a program with these first outputs gives the text the same labels."""
+        logits_C = logits.detach().numpy().reshape(-1)[: len(self.given_C)]
+        given_NC = self.task_type.decide(logits_C[None])
+        return given_NC is not None and bool((given_NC[0] == self.given_C).all())
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class TextsOfTask:
 
     inputs: Inputs
     logits_NC: np.ndarray
+    task_type: TaskType
 
 
 def texts_to_fit(tasks: Sequence[TextsOfTask]) -> TextsToFit | None:
@@ -68,18 +84,13 @@ def texts_to_fit(tasks: Sequence[TextsOfTask]) -> TextsToFit | None:
     inputs = [row for task in tasks for row in _up_to(task.inputs, MOST_TOKENS // len(tasks))]
     if sum(given[0].shape[1] for given in inputs) < FEWEST_TOKENS:
         return None
-    classed = [task for task in tasks if task.logits_NC.shape[1] > 1 and len(task.inputs)]
-    rows = [
-        (margin, given, label)
-        for task in classed
-        for margin, given, label in zip(_margins(task.logits_NC), task.inputs, task.logits_NC.argmax(1), strict=True)
-    ]
-    rows = sorted(rows, key=lambda each: each[0])[:DOUBTFUL]
+    classed = [task for task in tasks if task.task_type.has_classes and len(task.inputs)]
+    rows = sorted((row for task in classed for row in _doubted(task)), key=lambda each: each[0])[:DOUBTFUL]
     texts = sum(len(task.inputs) for task in classed)
     may_lose = max(1, int(texts * (1 - LABELS_KEPT))) if texts < FEW_TEXTS else int(texts * (1 - LABELS_KEPT))
     classes = max((task.logits_NC.shape[1] for task in classed), default=0)
-    doubtful, labels = [given for _, given, _ in rows], [int(label) for _, _, label in rows]
-    return TextsToFit(inputs, doubtful, labels, classes, may_lose)
+    doubtful, decisions = [given for _, given, _ in rows], [decision for _, _, decision in rows]
+    return TextsToFit(inputs, doubtful, decisions, classes, may_lose)
 
 
 def _up_to(inputs: Inputs, tokens: int) -> Inputs:
@@ -92,9 +103,14 @@ def _up_to(inputs: Inputs, tokens: int) -> Inputs:
     return chosen
 
 
-def _margins(logits_NC: np.ndarray) -> np.ndarray:
-    two_N2 = np.sort(logits_NC, axis=1)[:, -2:]
-    return two_N2[:, 1] - two_N2[:, 0]
+def _doubted(task: TextsOfTask) -> list[tuple[float, tuple[Tensor, ...], Decision]]:
+    """Every text with how far it is from other labels, and what eager decides."""
+    doubt_N, given_NC = task.task_type.doubt(task.logits_NC), task.task_type.decide(task.logits_NC)
+    assert doubt_N is not None and given_NC is not None
+    return [
+        (float(doubt), given, Decision(task.task_type, given_C))
+        for doubt, given, given_C in zip(doubt_N, task.inputs, given_NC, strict=True)
+    ]
 
 
 def linears_to_keep(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, Weights]:
@@ -147,13 +163,14 @@ def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str,
         return linear(rounded_inputs(x), *stored_weights(rounded, node))
 
     found = run_with(rounded, dict.fromkeys(stored_linears(rounded), compute), texts.doubtful)
-    pairs = zip(found, texts.labels, strict=True)
-    return sum(int(logits[..., : texts.classes].argmax()) != label for logits, label in pairs)
+    return sum(not decision.agrees(logits) for logits, decision in zip(found, texts.decisions, strict=True))
 
 
 def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, float]:
-    """Mean square of what logits move by, apart from all alike, when one linear alone is rounded."""
-    inputs = texts.doubtful[:MEASURED]
+    """Mean square of what logits move by when one linear alone is rounded; apart from all alike, where that does not
+    change which class a text is given.
+    """
+    inputs, decisions = texts.doubtful[:MEASURED], texts.decisions[:MEASURED]
     wanted = run_with(exact, {}, inputs)
     on_grid = {node.name: stored_weights(rounded, node) for node in stored_linears(rounded)}
 
@@ -164,5 +181,9 @@ def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: Text
     for node in stored_linears(exact):
         found = run_with(exact, {node: compute}, inputs)
         moved = [(one - other)[..., : texts.classes] for one, other in zip(found, wanted, strict=True)]
-        noise[node.name] = sum(float((each - each.mean()).square().mean()) for each in moved) / len(moved)
+        told = [
+            each if decision.task_type.several else each - each.mean()
+            for each, decision in zip(moved, decisions, strict=True)
+        ]
+        noise[node.name] = sum(float(each.square().mean()) for each in told) / len(told)
     return noise

@@ -41,9 +41,9 @@ SHORTEST_PROBE = 4  # tokens
 class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
-    facts: problem, labels, pairs and memory, as manifests and task files have them. outputs: how many logits it gives.
-    reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs; nothing
-    where the program has its task inside.
+    facts: problem, labels, thresholds if there are any, pairs and memory, as manifests have them. outputs: how many
+    logits it gives. reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs;
+    nothing where the program has its task inside.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Member:
         count = len(self.samples.examples)
         tensors = tuple(torch.from_numpy(each) for each in self.tensors.values())
         rows = [(torch.from_numpy(ids), torch.from_numpy(mask), *tensors) for ids, mask in self.samples.rows[:count]]
-        return TextsOfTask(rows, self.reference.logits_NC[:count])
+        return TextsOfTask(rows, self.reference.logits_NC[:count], self.reference.task_type)
 
     def artifact(self, module: nn.Module) -> Artifact:
         """What a pipeline begins with."""
@@ -110,7 +110,10 @@ def load_member(
     """
     samples = proof_samples(source, model, max_length, data, columns)
     memory = asdict(model.spartan)
-    facts = {"problem": model.problem, "labels": list(model.labels), "pairs": model.pairs, "memory": memory}
+    facts: dict[str, Any] = {"problem": model.problem, "labels": list(model.labels)}
+    if model.thresholds:
+        facts["thresholds"] = list(model.thresholds)
+    facts |= {"pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
     return Member(name, facts, outputs, samples, eager_reference(model, samples))
 

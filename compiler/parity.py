@@ -78,7 +78,8 @@ class Parity:
     spread: of eager's outputs over the texts, largest less least.
     samples: rows compared, of which `texts` are judged, with `text_diff` as their largest difference; the others' is
     `sweep_diff`, and `sweep_agreement` the share of them with the same label.
-    labels, classes: for task types with classes. numbers: for the others.
+    labels, classes: for task types with classes. Where a text may have several, all of them have to agree, and a class
+    is judged on the texts that either side gives it. numbers: for the others.
     real: whether the texts are texts, not random ids.
     """
 
@@ -190,9 +191,11 @@ class Reference:
         names = self.labels or tuple(str(index) for index in range(reference_NC.shape[1]))
         classes = []
         for index, name in enumerate(names):
-            of_class_N = decided_NC[:count, index]
+            of_class_N, got_N = decided_NC[:count, index], given_NC[:count, index]
+            agreeing = int((of_class_N & got_N).sum())
+            if self.task_type.several:  # one more is a change of none of the others
+                of_class_N = of_class_N | got_N
             if of_class_N.any():
-                agreeing = int(given_NC[:count, index][of_class_N].sum())
                 classes.append((name, Agreement(agreeing, int(of_class_N.sum()))))
         return replace(
             parity,

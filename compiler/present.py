@@ -11,6 +11,7 @@ from rich.table import Table
 
 from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.data.counting import oddities
+from spartanc.runtime_py.data.labels import in_words
 from spartanc.runtime_py.prediction import Prediction
 
 SHOWN_FALLBACKS = 12
@@ -70,7 +71,7 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
     _console().print(table)
 
 
-_PER_CLASS = ("precision", "recall", "f1")
+_PER_CLASS = ("precision", "recall", "f1", "threshold")
 
 
 def print_training(result: dict[str, Any]) -> None:
@@ -83,19 +84,22 @@ def print_training(result: dict[str, Any]) -> None:
     if result["held_out"]:
         console.print(f"held out: {result['held_out']}")
     table = _table("epoch", "on the development rows")
-    classes = _table("class", "rows", "given", *_PER_CLASS)
+    found = result["details"].get("classes", {})
+    per_class = [name for name in _PER_CLASS if all(name in each for each in found.values())]
+    classes = _table("class", "rows", "given", *per_class)
     for epoch in result["history"]:
         table.add_row(str(epoch.get("epoch")), ", ".join(f"{k} {v:.4f}" for k, v in epoch.items() if k != "epoch"))
     console.print(table)
     console.print(f"kept: the best by {result['metric']}, {result['best'][result['metric']]:.4f}")
     if result["majority_accuracy"] is not None:
         console.print(f"always the most frequent class: accuracy {result['majority_accuracy']:.4f}")
-    for name, each in result["details"].get("classes", {}).items():
-        classes.add_row(
-            escape(name), str(each["rows"]), str(each["given"]), *(f"{each[key]:.3f}" for key in _PER_CLASS)
-        )
+    for name, each in found.items():
+        figures = (f"{each[key]:.3f}" for key in per_class)
+        classes.add_row(escape(name), str(each["rows"]), str(each["given"]), *figures)
     if classes.row_count:
         console.print(classes)
+    if none := result["details"].get("unlabelled"):
+        console.print(f"without any label: {none['rows']} rows, {none['given']} given none")
     if result["html"]:
         console.print(f"page: {escape(result['html'])}")
     console.print(f"course: {escape(result['metrics_file'])}")
@@ -252,7 +256,9 @@ def _below(parity: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def print_predictions(predictions: list[dict[str, Any]]) -> None:
     shown = [Prediction.of(each["text"] or "", each) for each in predictions]
     names = [_names(each) for each in shown]
-    table = _table("label" if any(names) else "", "score", "text")
+    table = _table(
+        "labels" if any(each.labels is not None for each in shown) else "label" if any(names) else "", "score", "text"
+    )
     for each, answer, name in zip(predictions, shown, names, strict=True):
         texts = (shortened(each[key]) for key in ("text", "text_pair") if each.get(key))
         table.add_row(escape(name), f"{answer.score:.3f}", escape(" | ".join(texts)))
@@ -261,7 +267,7 @@ def print_predictions(predictions: list[dict[str, Any]]) -> None:
 
 def _names(answer: Prediction) -> str:
     """Of the class, or of all that a text was given; a number has none."""
-    return answer.label or ", ".join(answer.labels or ())
+    return answer.label or ("" if answer.labels is None else in_words(answer.labels))
 
 
 _SHOWN = ("samples", "truncated", "label_agreement", "max_abs_diff", "max_diff_over_std", "evidence")
@@ -295,7 +301,7 @@ def print_stages(result: dict[str, Any]) -> None:
     """What each stage of the pipeline did to logits, labels, layers and parents."""
     console = _console()
     stages = result["stages"]
-    measure = "accuracy" if "accuracy" in stages[0] else "correlation"
+    measure = next(name.removesuffix("_cost") for name in stages[0] if name.endswith("_cost"))
     lost_of = "points lost" if measure == "accuracy" else "lost"
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("stage", "same labels", "difference", measure, lost_of):

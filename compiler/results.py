@@ -66,7 +66,8 @@ class Manifest(WhatWasDone):
 
     versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature.
     probe: an input with the logits that the program gives for it.
-    pairs: whether a row is two texts, if known. memory: of a bundle of one task; fleet: of a shared backbone.
+    thresholds: of the labels, of a multilabel task. pairs: whether a row is two texts, if known. memory: of a bundle of
+    one task; fleet: of a shared backbone.
     """
 
     versions: dict[str, str]
@@ -80,6 +81,7 @@ class Manifest(WhatWasDone):
     max_length: int
     vocabulary_size: int
     probe: dict[str, Any]
+    thresholds: list[float] | None = field(default=None, metadata=OPTIONAL)
     pairs: bool | None = field(default=None, metadata=OPTIONAL)
     memory: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
     fleet: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

@@ -62,7 +62,7 @@ def answer_rows(
     damaged = [f"the task `{name}` can't be used: {what}" for name, what in bundle.damaged.items()]
     chosen = choose_task(bundle, task)
     if chosen is not None:
-        bundle = bundle.for_task(chosen.problem, chosen.labels, chosen.pairs)
+        bundle = bundle.for_task(chosen.task_type, chosen.labels, chosen.pairs)
     examples: list[Example] = []
     rows: list[Row]
     if ids is not None:
@@ -90,7 +90,8 @@ def _finished(answers: list[dict[str, Any]], notes: list[str], out: Path | None)
 
 def _answer(bundle: Bundle, example: Example, encoded: Encoded, logits: np.ndarray) -> dict[str, Any]:
     texts = {"text": example.text} | ({} if example.text_pair is None else {"text_pair": example.text_pair})
-    expected = {} if example.label is None else {"expected": example.label}
+    label = list(example.label) if isinstance(example.label, tuple) else example.label
+    expected = {} if label is None else {"expected": label}
     return texts | bundle.answer(logits) | expected | {"truncated": encoded.truncated}
 
 

@@ -210,7 +210,9 @@ def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[
         return None
     samples = encode_examples(examples, model.tokenizer, bundle.max_length)
     rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]
-    return texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC)]) if rows else None
+    return (
+        texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC, model.task_type)]) if rows else None
+    )
 
 
 def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:

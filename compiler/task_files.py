@@ -18,6 +18,7 @@ from spartanc.runtime_py.task_file import (
     SUFFIX,
     TaskFile,
     check_task,
+    labels_as_written,
     open_task,
     read_interface,
     write_task,
@@ -30,11 +31,14 @@ def write_member(directory: Path, member: Member, fleet: Mapping[str, Any]) -> d
     """Write the task's file; returns what the manifest says of it. fleet: the manifest's `fleet`."""
     file = directory / TASKS / f"{member.name}{SUFFIX}"
     file.parent.mkdir(exist_ok=True)
+    facts = dict(member.facts)
+    labels = labels_as_written(facts["labels"], facts.pop("thresholds", ()))
     said = {
         "name": member.name,
         "backbone": fleet["backbone"]["digest"],
         "quantization": fleet["quantization"],
-        **member.facts,
+        **facts,
+        "labels": labels,
         "probe": member.probe,
     }
     digest = write_task(file, member.tensors, said)

@@ -105,7 +105,7 @@ def _opened(request: VerifyRequest) -> Bundle:
 
         require_stages(bundle)
     task = choose_task(bundle, request.task)
-    return bundle if task is None else bundle.for_task(task.problem, task.labels, task.pairs)
+    return bundle if task is None else bundle.for_task(task.task_type, task.labels, task.pairs)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@
     segment_separator id of the token after which a second text begins, or None
     pooling           which vector of a text the classifier reads, see `pooling.py`; "pooler" in older files, without it
     tokenizer         the text of tokenizer.json, or None
-    problem           the name of a task type: "classification" or "regression"
+    problem           the name of a task type: "classification", "regression" or "multilabel"
     labels            names of the classes, [] for regression
+    thresholds        of every label, for multilabel; no such entry for the others
     pairs             whether a row is two texts, None where that is not known; older files have no such entry
-    eval_examples     [{text, text_pair, label}], on which `compile` proves its result
+    eval_examples     [{text, text_pair, label}], on which `compile` proves its result; a label may be a list
     training          settings and results of the training, plain values
     state             {name: tensor}
 
@@ -45,6 +46,7 @@ from spartanc.models.weights import listed, read_config, read_tokenizer, read_we
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.multilabel import HALF
 from spartanc.runtime_py.task_types.regression import REGRESSION
 from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder, errors_of_tokenizers
@@ -63,13 +65,18 @@ _KEYS = {
     "tokenizer": str | None,
     "problem": str,
     "labels": list,
+    "thresholds": list,
     "pairs": bool | None,
     "pooling": str,
     "eval_examples": list,
     "training": dict,
     "state": dict,
 }
-_ABSENT = {"pairs": None, "pooling": "pooler"}  # what is taken for entries that files of earlier versions do not have
+_ABSENT: dict[str, Any] = {
+    "pairs": None,
+    "pooling": "pooler",
+    "thresholds": [],
+}  # what is taken for entries that files of earlier versions do not have
 
 
 @dataclass
@@ -78,6 +85,7 @@ class TrainedModel:
 
     module: in eval mode, `forward(input_ids int64[B,L], attention_mask int64[B,L]) -> logits float32[B,C]`.
     labels: names of the classes in the order of the logits; () for regression, whose one logit is the score.
+    thresholds: of every label, where the task type decides by thresholds; else ().
     ignored: tensors that stood in the checkpoint and that no computation reads.
     pairs: whether a row is two texts; None where that is not known.
     """
@@ -92,10 +100,11 @@ class TrainedModel:
     training: dict[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     pairs: bool | None = None
+    thresholds: tuple[float, ...] = ()
 
     @property
     def task_type(self) -> TaskType:
-        return find_task_type(self.problem)
+        return find_task_type(self.problem).with_thresholds(self.thresholds, self.labels)
 
     @property
     def max_length(self) -> int:
@@ -152,10 +161,15 @@ def save_model(model: TrainedModel, path: str | Path) -> None:
         "tokenizer": model.tokenizer,
         "problem": model.problem,
         "labels": list(model.labels),
+        **({"thresholds": list(model.thresholds)} if model.thresholds else {}),
         "pairs": model.pairs,
         "pooling": model.module.pooling,
         "eval_examples": [
-            {"text": example.text, "text_pair": example.text_pair, "label": example.label}
+            {
+                "text": example.text,
+                "text_pair": example.text_pair,
+                "label": list(example.label) if isinstance(example.label, tuple) else example.label,
+            }
             for example in model.eval_examples
         ],
         "training": model.training,
@@ -261,12 +275,18 @@ def _load_file(path: Path) -> TrainedModel:
         raise UsageError(f"`{path}`: `spartan` must hold {', '.join(SpartanConfig.__dataclass_fields__)}")
     if not all(isinstance(name, str) for name in content["labels"]):
         raise UsageError(f"`{path}`: a label is not a string")
+    if not all(isinstance(threshold, float) for threshold in content["thresholds"]):
+        raise UsageError(f"`{path}`: a threshold is not a number")
     examples = []
     for row in content["eval_examples"]:
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise UsageError(f"`{path}`: an evaluation example has no text")
         label = row.get("label")  # earlier versions kept numbers as such
-        examples.append(Example(row["text"], row.get("text_pair") or None, None if label is None else str(label)))
+        if isinstance(label, list):
+            label = tuple(str(each) for each in label)
+        elif label is not None:
+            label = str(label)
+        examples.append(Example(row["text"], row.get("text_pair") or None, label))
     return _assemble(
         content["encoder_config"],
         SpartanConfig(**fields),
@@ -275,6 +295,7 @@ def _load_file(path: Path) -> TrainedModel:
         content["tokenizer"],
         content["problem"],
         content["labels"],
+        content["thresholds"],
         pooling=content["pooling"],
         eval_examples=tuple(examples),
         training=content["training"],
@@ -301,6 +322,7 @@ def _load_directory(path: Path) -> TrainedModel:
         tokenizer,
         problem,
         labels,
+        [HALF] * len(labels) if find_task_type(problem).several else [],
         stored=lambda name: _original_name(name, adapter.layers, names),
         ignored=tuple(ignored),
     )
@@ -314,6 +336,7 @@ def _assemble(
     tokenizer: str | None,
     problem: str,
     labels: list[str],
+    thresholds: list[float],
     pooling: str = "pooler",
     stored: Callable[[str], str] = str,
     **rest: Any,
@@ -323,12 +346,14 @@ def _assemble(
     outputs = module.config.num_labels
     if outputs != task_type.outputs(labels):
         raise UsageError(f"{outputs} outputs for {problem} with {len(labels)} labels")
-    wrong = task_type.wrong_labels(labels)
+    wrong = task_type.wrong_labels(labels) or task_type.wrong_thresholds(thresholds, labels)
     if wrong is not None:
         raise UsageError(wrong)
     if tokenizer is not None:
         check_vocabulary(TextEncoder(tokenizer, module.max_length()), module)
-    return TrainedModel(module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest)
+    return TrainedModel(
+        module, encoder_config, spartan, tokenizer, tuple(labels), problem, **rest, thresholds=tuple(thresholds)
+    )
 
 
 def check_vocabulary(encoder: TextEncoder, module: SpartanClassifier) -> None:

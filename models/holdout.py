@@ -19,18 +19,22 @@ def hold_out(
 ) -> tuple[list[Example], list[Example]]:
     """Training and development rows: a tenth of every class, or of a regression's rows, drawn by `seed`.
 
-    A class of at least two texts gives one at least, and rows of the same texts stay together: a development text that
-    was trained on says nothing. Both parts keep the order of the file. Raises UsageError where nothing can be spared.
+    A row of several labels counts as one of its rarest. A class of at least two texts gives one at least, and rows of
+    the same texts stay together: a development text that was trained on says nothing. Both parts keep the order of the
+    file. Raises UsageError where nothing can be spared.
     """
-    by_class: dict[str | None, dict[tuple[str, str | None], list[int]]] = defaultdict(dict)
-    class_of: dict[tuple[str, str | None], str | None] = {}
+    by_class: dict[int, dict[tuple[str, str | None], list[int]]] = defaultdict(dict)
+    class_of: dict[tuple[str, str | None], int] = {}
+    classes_N = [0] * len(examples)
+    if decision.task_type.has_classes:
+        classes_N = decision.task_type.strata(examples, decision.labels, source).indices.tolist()
     for index, example in enumerate(examples):
         texts = (example.text, example.text_pair)
-        label = class_of.setdefault(texts, example.label if decision.task_type.has_classes else None)
+        label = class_of.setdefault(texts, classes_N[index])
         by_class[label].setdefault(texts, []).append(index)
     generator = random.Random(seed)
     held: set[int] = set()
-    for label in sorted(by_class, key=str):
+    for label in sorted(by_class):  # which is the order of their names
         groups = list(by_class[label].values())
         if len(groups) > 1:
             for group in generator.sample(groups, max(1, round(len(groups) / PARTS))):

@@ -2,8 +2,10 @@
 
 Classes: accuracy above that of always the commonest class (one-sided exact binomial test), or macro-F1 above that of
 the same answers in another order (1,000 permutations). One of the two is enough: where nearly all rows are of one class
-accuracy can hardly be above it. Numbers: R² above 0, which always the mean has, and a correlation that is not chance
-(Pearson's p). The best of several epochs is judged, so p is held to `LEVEL` over their number.
+accuracy can hardly be above it. Several labels a text: the macro-F1 that the best thresholds give, above that of the
+same scores given to other texts (1,000 permutations, thresholds chosen anew for each). Numbers: R² above 0, which
+always the mean has, and a correlation that is not chance (Pearson's p). The best of several epochs is judged, so p is
+held to `LEVEL` over their number.
 
 Legend: N rows, C classes.
 """
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.multilabel import MULTILABEL
 from spartanc.runtime_py.task_types.regression import REGRESSION
 from spartanc.runtime_py.task_types.task_type import TaskType
 
@@ -40,7 +43,7 @@ def judge_learning(
     task_type: TaskType, logits_NC: np.ndarray, targets: Sequence[Any], labels: Sequence[str], epochs: int = 1
 ) -> Learning | None:
     """Whether the best of `epochs` evaluations shows that something was learned; None where there is no test of it."""
-    judge = _TESTS.get(task_type)
+    judge = _TESTS.get(task_type.name)
     return None if judge is None else judge(logits_NC, targets, labels, LEVEL / max(1, epochs))
 
 
@@ -81,6 +84,32 @@ def _commonest(given: np.ndarray, labels: Sequence[str], most: int = 4) -> list[
     return [(labels[index], int(counts[index])) for index in np.argsort(-counts, kind="stable")[:most] if counts[index]]
 
 
+def _judge_labels(logits_NC: np.ndarray, targets: Sequence[Any], labels: Sequence[str], level: float) -> Learning:
+    truth_NC = np.asarray(targets) > 0.5
+    truth_NC, logits_NC = truth_NC[:, truth_NC.any(0)], logits_NC[:, truth_NC.any(0)]
+    if not truth_NC.size:
+        return Learning(False, "no development row has a label, so nothing can be said", {"macro_f1": 1.0})
+    always = float((2 * truth_NC.mean(0) / (1 + truth_NC.mean(0))).mean())
+    order_NC = np.argsort(-logits_NC, axis=0, kind="stable")
+    # Rows of equal scores can't be told apart: a threshold stands below the last of them.
+    sorted_NC = np.take_along_axis(logits_NC, order_NC, 0)
+    is_cut_NC = np.vstack([sorted_NC[1:] < sorted_NC[:-1], np.ones((1, truth_NC.shape[1]), bool)])
+
+    def best_macro_f1(truth_NC: np.ndarray) -> float:
+        right_NC = np.take_along_axis(truth_NC, order_NC, 0).cumsum(0)
+        f1_NC = 2 * right_NC / (np.arange(1, len(truth_NC) + 1)[:, None] + right_NC[-1])
+        return float(np.where(is_cut_NC, f1_NC, 0).max(0).mean())
+
+    generator = np.random.default_rng(0)
+    found, count = best_macro_f1(truth_NC), max(PERMUTATIONS, round(2 / level))
+    as_high = sum(best_macro_f1(generator.permutation(truth_NC)) >= found - 1e-12 for _ in range(count))
+    p_values = {"macro_f1": (1 + as_high) / (1 + count)}
+    against = f"macro-F1 {found:.4f} by the best thresholds, {always:.4f} by always all labels"
+    if p_values["macro_f1"] <= level:
+        return Learning(True, against, p_values)
+    return Learning(False, f"the model is no better than the same answer to every text: {against}", p_values)
+
+
 def _judge_numbers(logits_NC: np.ndarray, targets: Sequence[Any], labels: Sequence[str], level: float) -> Learning:
     from scipy.stats import pearsonr
 
@@ -102,7 +131,8 @@ def _deviation(numbers_N: np.ndarray) -> float:
     return float(numbers_N.std()) if np.ptp(numbers_N) else 0.0
 
 
-_TESTS: dict[TaskType, Callable[[np.ndarray, Sequence[Any], Sequence[str], float], Learning]] = {
-    CLASSIFICATION: _judge_classes,
-    REGRESSION: _judge_numbers,
+_TESTS: dict[str, Callable[[np.ndarray, Sequence[Any], Sequence[str], float], Learning]] = {
+    CLASSIFICATION.name: _judge_classes,
+    REGRESSION.name: _judge_numbers,
+    MULTILABEL.name: _judge_labels,
 }

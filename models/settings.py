@@ -133,7 +133,8 @@ class TrainRequest:
     settings: how to train. adapt: where rows are so few that the settings' epochs are a dozen steps, take more of them
     and the rates of `few_shot.py`.
     spartan: the shape of every memory.
-    problem: `auto`, `classification` or `regression`; `spartanc.runtime_py.task_types.decision` says what `auto` takes.
+    problem: `auto`, `classification`, `regression` or `multilabel`; `spartanc.runtime_py.task_types.decision` says what
+    `auto` takes.
     columns: the names of the files' columns, where they are not `text`, `text_pair` and `label`.
     init_from: a trained model over the same encoder whose memories, LayerNorms and, where the labels are the same,
     classifier are started from.

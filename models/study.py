@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from spartanc.base.files import write_whole
@@ -130,7 +131,7 @@ class StudyPlan:
             "arithmetic": self.arithmetic,
             "pooling": self.pooling,
             "problem": self.problem,
-            "columns": asdict(self.columns),
+            "columns": {name: value for name, value in asdict(self.columns).items() if name != "separator" or value},
             "spartan": asdict(self.spartan),
         }
 
@@ -309,25 +310,34 @@ def _say_rows(directory: str, common: dict[str, Any], say: Callable[[str], None]
             say(f"{file}: {odd}")
 
 
-def draw_shots(examples: list[Example], shots: int | None, seed: int, by_label: bool = True) -> list[Example]:
+def draw_shots(
+    examples: list[Example], shots: int | None, seed: int, classes_N: Sequence[int] | np.ndarray
+) -> list[Example]:
     """`shots` rows in all, drawn class by class in turn, so that every class has one at least.
 
-    by_label: whether labels are classes; numbers are drawn as of one class.
+    classes_N: of every example.
     """
     if shots is None or shots >= len(examples):
         return examples
-    rows = list(examples)
+    rows = list(zip(examples, classes_N, strict=True))
     random.Random(seed).shuffle(rows)
-    by_class: dict[Any, list[Example]] = defaultdict(list)
-    for row in rows:
-        by_class[row.label if by_label else None].append(row)
-    classes = [by_class[name] for name in sorted(by_class, key=str)]
+    by_class: dict[int, list[Example]] = defaultdict(list)
+    for row, index in rows:
+        by_class[int(index)].append(row)
+    classes = [by_class[index] for index in sorted(by_class)]
     drawn: list[Example] = []
     for turn in range(max(len(members) for members in classes)):
         drawn += [members[turn] for members in classes if turn < len(members)]
         if len(drawn) >= shots:
             break
     return drawn[: max(shots, len(classes))]
+
+
+def classes_of(
+    task_type: TaskType, examples: Sequence[Example], labels: Sequence[str], source: Path
+) -> Sequence[int] | np.ndarray:
+    """What to draw examples by: their class, of several the rarest; numbers are of one class."""
+    return task_type.strata(examples, labels, source).indices if task_type.has_classes else [0] * len(examples)
 
 
 def build(run: Run, common: dict[str, Any], outputs: int, pairs: bool) -> tuple[SpartanClassifier, str]:
@@ -374,11 +384,11 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     pairs = have_pairs(parts["train"], files["train"])
     for name in ("dev", "test"):
         require_texts(parts[name], pairs, files[name], allow_empty=True)
-    by_class = task_type.has_classes
-    parts["train"] = draw_shots(parts["train"], run.shots, run.seed, by_class)
+    classes = {name: classes_of(task_type, parts[name], labels, files[name]) for name in ("train", "dev")}
+    parts["train"] = draw_shots(parts["train"], run.shots, run.seed, classes["train"])
     settings = settings_for(run, common, len(parts["train"]), len(labels))
     if settings.evaluations is not None:
-        parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0, by_class)
+        parts["dev"] = draw_shots(parts["dev"], DEV_ROWS_FEW_SHOT, 0, classes["dev"])
     classifier, tokenizer = build(run, common, task_type.outputs(labels), pairs)
     encoder = TextEncoder(tokenizer, min(common["max_length"], classifier.max_length()))
     rows = {}
@@ -390,6 +400,7 @@ def run_one(run: Run, common: dict[str, Any]) -> dict[str, Any]:
     module = TrainingModule(classifier, task_type, settings.load_balance, settings.dropout)
     with tempfile.TemporaryDirectory() as work:
         result = run_trainer(module, settings, rows["train"], rows["dev"], Path(work), {}, lambda line: None)
+    task_type = task_type.fitted(result.logits, result.targets)
     task = set(classifier.task_names())
     trained = sum(value.numel() for name, value in classifier.named_parameters() if name in task)
     return {

@@ -129,8 +129,8 @@ def render(result: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
         "Study",
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}"
         "table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}",
-        "<h1>Methods side by side</h1><p>Accuracy (correlation for regression) on the test "
-        "split; learning rates chosen on the development split.</p>"
+        "<h1>Methods side by side</h1><p>Accuracy (correlation for regression, macro-F1 for several labels a "
+        "text) on the test split; learning rates chosen on the development split.</p>"
         f"<table><tr>{head}</tr>{body}</table><h2>Every run</h2>{''.join(plots)}",
     )
 

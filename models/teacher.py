@@ -1,8 +1,8 @@
 """A teacher: a trained model whose answers a task on a slimmer backbone learns from, beside its labels.
 
 Loss: half the task's own, half the distance to the teacher: for classes the divergence of softmaxes at temperature 2,
-times its square (Hinton et al. 2015, arXiv 1503.02531); for numbers the squared difference. The teacher reads every
-training text once, before the training.
+times its square (Hinton et al. 2015, arXiv 1503.02531); for several labels a text that of every label's sigmoid, added
+up; for numbers the squared difference. The teacher reads every training text once, before the training.
 
 Legend: B batch, C classes.
 """
@@ -73,5 +73,12 @@ def distance(task_type: TaskType, logits_BC: Tensor, teacher_BC: Tensor) -> Tens
     """What a batch's answers are from the teacher's, mean over rows."""
     if not task_type.has_classes:
         return functional.mse_loss(logits_BC, teacher_BC)
+    if task_type.several:
+        wanted_BC = (teacher_BC / TEMPERATURE).sigmoid()
+        mine_BC, least_BC = (
+            functional.binary_cross_entropy_with_logits(each / TEMPERATURE, wanted_BC, reduction="none")
+            for each in (logits_BC, teacher_BC)
+        )
+        return TEMPERATURE**2 * (mine_BC - least_BC).sum(-1).mean()
     mine, theirs = (functional.log_softmax(each / TEMPERATURE, -1) for each in (logits_BC, teacher_BC))
     return TEMPERATURE**2 * functional.kl_div(mine, theirs, reduction="batchmean", log_target=True)

@@ -24,6 +24,7 @@ from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
+from spartanc.runtime_py.data.labels import in_words
 
 PERMUTATIONS = 500
 WORDS_SHOWN = 12
@@ -57,18 +58,18 @@ def topics(
     """
     trained, examples = load_model(model), read_examples(data, columns)
     require_texts(examples, trained.pairs, data, allow_empty=True)
-    strata = trained.task_type.strata(examples, trained.labels, data)
-    names, groups = strata.names, strata.indices
+    members = trained.task_type.members(examples, trained.labels, data)
+    names, belongs_NG = members.names, members.belongs_NG
     if len(names) < 2:
         raise UsageError(f"`{data}` holds one label only", hint="topics compares the texts of at least two")
     loads_NE, words, sentences = _collect(trained, examples, data)
     layers = []
     for index, load_NE in enumerate(loads_NE):
-        information, p_value = permutation_test(load_NE, groups, len(names), permutations, seed)
+        information, p_value = permutation_test(load_NE, belongs_NG, permutations, seed)
         load_E = load_NE.mean(0)
         layers.append(
             LayerTopics(
-                loads_EG=np.stack([load_NE[groups == group].mean(0) for group in range(len(names))], 1),
+                loads_EG=np.stack([load_NE[belongs_N].mean(0) for belongs_N in belongs_NG.T], 1),
                 load_E=load_E,
                 information=information,
                 p_value=p_value,
@@ -113,18 +114,19 @@ def normalised_information(joint_EG: np.ndarray) -> float:
     return max(0.0, information / scale) if scale > 0 else 0.0
 
 
-def permutation_test(
-    load_NE: np.ndarray, groups: np.ndarray, count: int, permutations: int, seed: int
-) -> tuple[float, float]:
-    """The normalised information of parents on labels, and how often shuffled labels reach it."""
+def permutation_test(load_NE: np.ndarray, belongs_NG: np.ndarray, permutations: int, seed: int) -> tuple[float, float]:
+    """The normalised information of parents on labels, and how often shuffled labels reach it.
+
+    belongs_NG: bool; a text of several labels counts for each of them in part, and once in all.
+    """
     generator = np.random.default_rng(seed)
+    share_NG = belongs_NG / belongs_NG.sum(1, keepdims=True)
 
-    def information(order: np.ndarray) -> float:
-        one_hot_NG = np.eye(count)[order]
-        return normalised_information(load_NE.T @ one_hot_NG)
+    def information(share_NG: np.ndarray) -> float:
+        return normalised_information(load_NE.T @ share_NG)
 
-    measured = information(groups)
-    reached = sum(information(generator.permutation(groups)) >= measured for _ in range(permutations))
+    measured = information(share_NG)
+    reached = sum(information(share_NG[generator.permutation(len(share_NG))]) >= measured for _ in range(permutations))
     return measured, (reached + 1) / (permutations + 1)
 
 
@@ -166,7 +168,7 @@ def _collect(trained: TrainedModel, examples: list[Example], source: str | Path)
             )
         )
     sentences = [
-        (examples[index].label, [encoder.token(token) for token in rows[index]["input_ids"]], chosen[index])
+        (in_words(examples[index].label), [encoder.token(token) for token in rows[index]["input_ids"]], chosen[index])
         for index in sorted(chosen)
     ]
     return loads, words, sentences
@@ -220,7 +222,7 @@ def render(model: str, data: str, texts: int, names: tuple[str, ...], layers: li
         "tokens of one colour chose the same parent.</p>"
     )
     for label, tokens, chosen in sentences:
-        out.append(f"<details><summary>{html.escape(str(label))}: {html.escape(' '.join(tokens[1:-1])[:90])}</summary>")
+        out.append(f"<details><summary>{html.escape(label)}: {html.escape(' '.join(tokens[1:-1])[:90])}</summary>")
         for index, line in enumerate(chosen):
             shown = "".join(
                 f"<span class='token' style='background:hsl({parent * 360 // parents} 70% 85%)'>"

@@ -129,7 +129,10 @@ def run_trainer(
 
 
 class Judge:
-    """Measures of every evaluation, which it keeps the answers of; what has no meaning counts as 0."""
+    """Measures of every evaluation, which it keeps the answers of; what has no meaning counts as 0.
+
+    Of a task type with thresholds, by those that suit the evaluation best.
+    """
 
     def __init__(self, module: TrainingModule, unit: tuple[float, float]):
         self.task_type, self.class_weights = module.task_type, module.class_weights
@@ -147,7 +150,8 @@ class Judge:
         return self._in_unit(np.asarray(output.predictions), np.asarray(output.label_ids))
 
     def measures(self, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        return {name: value or 0.0 for name, value in self.task_type.measures(logits, targets).items()}
+        task_type = self.task_type.fitted(logits, targets)
+        return {name: value or 0.0 for name, value in task_type.measures(logits, targets).items()}
 
     def _in_unit(self, logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.task_type.standardised:

@@ -42,6 +42,7 @@ from spartanc.models.training_work import claimed_work, is_first_process, last_c
 from spartanc.models.weights import read_json
 from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.data.reading import data_digest
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 
@@ -55,7 +56,7 @@ class TrainResult(Result):
     history: every evaluation's epoch, measures, loss, and seconds from the start. metric: the measure that chose the
     one that was saved. best, details: its measures, and what is no single figure (`TaskType.details`). seconds: of the
     training alone.
-    majority_accuracy: on the evaluation rows, of always the class that most of them have; None for a regression.
+    majority_accuracy: on the evaluation rows, of always the class that most of them have; None for other task types.
     learned: whether the model is better than one answer to everything beyond doubt, with `p_values` by `learning.py`;
     None for a task type without a test. html: the page, if one was written. metrics_file: a line an evaluation.
     """
@@ -134,8 +135,9 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
             run = run_trainer(
                 module, settings, train_rows, eval_rows, work, identity, say, request.resume, unit, metrics, reporter
             )
+            task_type = data.task_type.fitted(run.logits, run.targets)
             learning = tell_learning(request, data, run, say)
-            details = data.task_type.details(run.logits, run.targets, data.labels)
+            details = task_type.details(run.logits, run.targets, data.labels)
         except KeyboardInterrupt as interruption:
             raise _interrupted(request) from interruption
         except GateError:
@@ -148,7 +150,9 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
             restore_scale(classifier, data.mean, data.deviation)
         classifier.eval()
         if run.main_process:
-            model = trained_model(request, settings, data, backbone, classifier, identity, run, learning, details)
+            model = trained_model(
+                request, settings, data, backbone, classifier, identity, run, learning, details, task_type
+            )
             save_model(model, request.out)
             shutil.rmtree(work, ignore_errors=True)
     always = data.task_type.constant_answer(run.targets.tolist(), data.labels)
@@ -178,7 +182,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
         metrics_file=str(metrics.path),
     )
     if request.html is not None and run.main_process:
-        write_training_page(request.html, result.as_json(), told, data, run, classifier, eval_rows, learning)
+        write_training_page(request.html, result.as_json(), told, data, task_type, run, classifier, eval_rows, learning)
     return result
 
 
@@ -200,10 +204,10 @@ def class_weights(data: TaskData, settings: TrainSettings) -> torch.Tensor | Non
     """float32 [C], by which every class counts alike in the loss; None where each row counts alike."""
     if settings.class_weights == "none":
         return None
-    if not data.task_type.has_classes:
+    weights_C = data.task_type.class_weights(data.train_targets, data.outputs)
+    if weights_C is None:
         raise UsageError(f"--class-weights needs classes, and a {data.task_type.name} has none")
-    counts = torch.bincount(torch.tensor(data.train_targets), minlength=data.outputs)
-    return counts.sum() / (len(counts) * counts.clamp(min=1).float())
+    return torch.tensor(weights_C, dtype=torch.float32)
 
 
 def leave_nothing(request: TrainRequest) -> bool:
@@ -301,12 +305,16 @@ def identity_of(
         "encoder": backbone.digests(),
         "init_from": None if request.init_from is None else file_digest(request.init_from),
         "teacher": None if request.teacher is None else file_digest(request.teacher),
-        "columns": list((request.columns or Columns()).names),
+        "columns": columns_as_json(request.columns or Columns()),
         "data": {
             "train": data_digest(request.data),
             "eval": None if request.eval is None else data_digest(request.eval),
         },
     }
+
+
+def columns_as_json(columns: Columns) -> list[str]:
+    return [*columns.names, *([] if columns.separator is None else [columns.separator])]
 
 
 def trained_model(
@@ -319,6 +327,7 @@ def trained_model(
     run: TrainerRun,
     learning: Learning | None,
     details: dict[str, Any],
+    task_type: TaskType,
 ) -> TrainedModel:
     """What is saved: the classifier with up to 1,000 evaluation texts and what is known of its training."""
     strata = data.task_type.strata(data.eval_examples, data.labels, data.eval_source)
@@ -346,6 +355,7 @@ def trained_model(
         kept,
         {**identity, "versions": training_versions(), "results": results},
         pairs=data.has_pairs,
+        thresholds=task_type.thresholds,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +34,8 @@ class TaskData:
     decision: Decision
     train_examples: list[Example]
     eval_examples: list[Example]
-    train_targets: Sequence[int | float]
-    eval_targets: Sequence[int | float]
+    train_targets: Sequence[Any]
+    eval_targets: Sequence[Any]
     has_pairs: bool
     counts: dict[str, dict[str, int]]
     held_out: str | None
@@ -82,8 +83,8 @@ def read_task(request: TrainRequest, say: Say = lambda line: None) -> TaskData:
             say(f"{path}: {odd}")
     eval_source = request.data if request.eval is None else request.eval
     task_type, labels = decision.task_type, decision.labels
-    train_targets: Sequence[int | float] = task_type.targets(train_examples, labels, request.data)
-    eval_targets: Sequence[int | float] = task_type.targets(eval_examples, labels, eval_source)
+    train_targets: Sequence[Any] = task_type.targets(train_examples, labels, request.data)
+    eval_targets: Sequence[Any] = task_type.targets(eval_examples, labels, eval_source)
     mean, deviation = 0.0, 1.0
     if task_type.standardised:
         mean, deviation = float(np.mean(train_targets)), float(np.std(train_targets)) or 1.0

@@ -22,9 +22,12 @@ from spartanc.models.trainer import TrainerRun
 from spartanc.models.training_data import TaskData
 from spartanc.models.training_versions import training_versions
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.data.labels import in_words
+from spartanc.runtime_py.task_types.task_type import TaskType
 
 WORST = 12
 LOADED_ROWS = 256  # how many development rows parents' loads are read from
+_PER_CLASS = ("precision", "recall", "f1", "threshold")
 _WIDTH, _HEIGHT, _MARGIN = 640, 200, 46
 _MATRIX_CLASSES = 24  # beyond, a matrix of confusions is no longer readable
 
@@ -52,33 +55,34 @@ def write_training_page(
     result: dict[str, Any],
     settings: dict[str, Any],
     data: TaskData,
+    task_type: TaskType,
     run: TrainerRun,
     classifier: SpartanClassifier,
     rows: EncodedExamples,
     learning: Learning | None,
 ) -> None:
     """Write the page to `path`, whole or not at all; UsageError where it cannot be written."""
-    trained = Trained(result, settings, worst_rows(data, run, rows), parent_loads(classifier, rows))
+    trained = Trained(result, settings, worst_rows(data, task_type, run, rows), parent_loads(classifier, rows))
     write_whole(path, render(trained, learning))
 
 
-def worst_rows(data: TaskData, run: TrainerRun, rows: EncodedExamples) -> list[tuple[Example, str, float]]:
-    """The development rows that are furthest from their labels, with the answer and its loss.
-
-    Loss: minus the logarithm of the label's probability, or the distance of the number.
-    """
+def worst_rows(
+    data: TaskData, task_type: TaskType, run: TrainerRun, rows: EncodedExamples
+) -> list[tuple[Example, str, float]]:
+    """The development rows that are furthest from their labels, with the answer and its `TaskType.losses`."""
     order = rows.order_by_length()
-    if data.labels:
-        logits_NC = run.logits.astype(np.float64)
-        lse_N = np.log(np.exp(logits_NC - logits_NC.max(1, keepdims=True)).sum(1)) + logits_NC.max(1)
-        losses_N = lse_N - logits_NC[np.arange(len(logits_NC)), np.asarray(run.targets, int)]
-        answers = [data.labels[index] for index in logits_NC.argmax(1)]
-    else:
-        numbers_N = run.logits.reshape(-1)
-        losses_N = np.abs(numbers_N - run.targets)
-        answers = [f"{number:.4g}" for number in numbers_N]
+    losses_N = task_type.losses(run.logits, run.targets)
     chosen = np.argsort(-losses_N, kind="stable")[:WORST]
-    return [(data.eval_examples[order[at]], answers[at], float(losses_N[at])) for at in chosen]
+    answers = [_told(task_type.answer(run.logits[at], data.labels)) for at in chosen]
+    return [
+        (data.eval_examples[order[at]], answer, float(losses_N[at])) for at, answer in zip(chosen, answers, strict=True)
+    ]
+
+
+def _told(answer: dict[str, Any]) -> str:
+    if "labels" in answer:
+        return in_words(tuple(answer["labels"]))
+    return f"{answer['score']:.4g}" if answer["label"] is None else answer["label"]
 
 
 def parent_loads(classifier: SpartanClassifier, rows: EncodedExamples) -> list[np.ndarray]:
@@ -117,7 +121,7 @@ def render(trained: Trained, learning: Learning | None) -> str:
         + _table(
             ("text", "label", "answer", "loss"),
             [
-                (" | ".join(filter(None, (each.text, each.text_pair))), str(each.label), answer, f"{loss:.3f}")
+                (" | ".join(filter(None, (each.text, each.text_pair))), in_words(each.label), answer, f"{loss:.3f}")
                 for each, answer, loss in trained.worst
             ],
         ),
@@ -172,7 +176,7 @@ def _curves(history: Sequence[dict[str, float]], metric: str) -> str:
 def _classes(details: dict[str, Any]) -> str:
     if "classes" not in details:
         return ""
-    columns = ("precision", "recall", "f1")
+    columns = [name for name in _PER_CLASS if all(name in each for each in details["classes"].values())]
     table = _table(
         ("class", "rows", "given", *columns),
         [
@@ -180,7 +184,8 @@ def _classes(details: dict[str, Any]) -> str:
             for name, each in details["classes"].items()
         ],
     )
-    return "<h2>Classes</h2>" + table + _matrix(list(details["classes"]), details["confusion"])
+    matrix = _matrix(list(details["classes"]), details["confusion"]) if "confusion" in details else ""
+    return "<h2>Classes</h2>" + table + matrix
 
 
 def _matrix(labels: list[str], counts: list[list[int]]) -> str:

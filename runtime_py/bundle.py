@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from spartanc.base.files import file_digest
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.errors import UsageError
 from spartanc.runtime_py.fleet_interface import HEX_DIGEST, read_interface
-from spartanc.runtime_py.probe import Probe, check_probe_input, read_probe
+from spartanc.runtime_py.probe import Probe, check_probe_input, is_number, read_probe
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
 from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
-from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
+from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, task_type_of
 from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.verified import Record
 
@@ -86,10 +87,10 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.manifest["labels"])
 
-    @property
+    @cached_property
     def task_type(self) -> TaskType:
         """Of a bundle with one task, or of a fleet's `for_task`."""
-        return find_task_type(self.manifest["problem"])
+        return _task_type(self.manifest)
 
     def answer(self, logits_C: np.ndarray) -> dict[str, Any]:
         """What the bundle's task says of one row's logits, see `TaskType.answer`."""
@@ -110,10 +111,13 @@ class Bundle:
         """Whether there is a signature; it says nothing of whose, or of whether it is one of this manifest."""
         return (self.path / SIGNATURE).exists()
 
-    def for_task(self, problem: str, labels: Sequence[str], pairs: bool | None = None) -> Bundle:
+    def for_task(self, task_type: TaskType, labels: Sequence[str], pairs: bool | None = None) -> Bundle:
         """The bundle as it answers with one of its tasks."""
-        task = {"problem": problem, "labels": list(labels), "pairs": pairs}
-        return replace(self, manifest=self.manifest | task)
+        task = {"problem": task_type.name, "labels": list(labels), "pairs": pairs}
+        manifest = {name: value for name, value in self.manifest.items() if name != "thresholds"} | task
+        if task_type.thresholds:
+            manifest["thresholds"] = list(task_type.thresholds)
+        return replace(self, manifest=manifest)
 
     @property
     def pairs(self) -> bool | None:
@@ -295,19 +299,24 @@ def _check_task_type(path: Path, manifest: dict[str, Any]) -> None:
     problem, labels = manifest["problem"], manifest["labels"]
     if ("fleet" in manifest) != (problem == FLEET):
         raise UsageError("has a `fleet` without that problem, or that problem without a `fleet`")
+    thresholds = manifest.get("thresholds", [])
+    is_list = isinstance(thresholds, list) and all(map(is_number, thresholds))
+    if not is_list or ("thresholds" in manifest and not thresholds):
+        raise UsageError("has no valid `thresholds`")
     if problem == FLEET:
-        wrong = "those of a fleet are its tasks'" if labels else None
-    else:
-        wrong = find_task_type(problem).wrong_labels(labels)
-    if wrong is not None:
-        raise UsageError(f"has {len(labels)} `labels` for {problem}: {wrong}")
-    if problem == FLEET:
+        for name, found in (("labels", labels), ("thresholds", thresholds)):
+            if found:
+                raise UsageError(f"has {len(found)} `{name}` for {problem}: those of a fleet are its tasks'")
         check_probe_input(manifest["probe"])
         read_interface(manifest, path)
     else:
-        read_probe(manifest["probe"], find_task_type(problem).outputs(labels))
+        read_probe(manifest["probe"], _task_type(manifest).outputs(labels))
     if len(manifest["probe"]["input_ids"][0]) > manifest["max_length"]:
         raise UsageError("has a `probe` that is longer than its `max_length`")
+
+
+def _task_type(manifest: dict[str, Any]) -> TaskType:
+    return task_type_of(manifest["problem"], manifest["labels"], manifest.get("thresholds", ()))
 
 
 def _check_program(manifest: dict[str, Any]) -> None:
@@ -323,7 +332,7 @@ def _check_program(manifest: dict[str, Any]) -> None:
                 raise UsageError(f"has `inputs` that do not describe `{name}` int64 [1, L]")
     if "outputs" in manifest:
         problem, outputs = manifest["problem"], manifest["outputs"]
-        classes = "classes" if problem == FLEET else find_task_type(problem).outputs(manifest["labels"])
+        classes = "classes" if problem == FLEET else _task_type(manifest).outputs(manifest["labels"])
         one = isinstance(outputs, list) and len(outputs) == 1 and _is_tensor(outputs[0], "logits", "float32")
         if not one or not is_count(outputs[0]["shape"][0], 1) or not _same(outputs[0]["shape"][1], classes):
             raise UsageError(f"has `outputs` that do not describe `logits` float32 [1, {classes}]")

@@ -205,7 +205,7 @@ class Classifier:
             found = self._open.get(key)
             if found is None:
                 file = find_task(self.bundle, task if isinstance(task, str) else Path(task))
-                bundle = self.bundle.for_task(file.problem, file.labels, file.pairs)
+                bundle = self.bundle.for_task(file.task_type, file.labels, file.pairs)
                 found = OpenTask(bundle, BoundInputs(file.tensors.values()), file)
                 self._test_itself(found)
                 self._open[key] = found

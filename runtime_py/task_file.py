@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from spartanc.runtime_py.fleet_interface import (
 from spartanc.runtime_py.fleet_interface import TASK_NAME as NAME
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
 from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
-from spartanc.runtime_py.task_types.catalogue import TASK_TYPES
+from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, task_type_of
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 FORMAT = "spartanc-task"
@@ -71,17 +71,13 @@ class TaskFile:
     digest: str
     backbone: str
     quantization: str
-    problem: str
+    task_type: TaskType
     labels: tuple[str, ...]
     memory: MemoryShape
     probe: Probe
     tensors: dict[str, np.ndarray]
     bytes: int
     pairs: bool | None = None
-
-    @property
-    def task_type(self) -> TaskType:
-        return TASK_TYPES[self.problem]
 
     @property
     def classes(self) -> int:
@@ -121,6 +117,14 @@ def write_task(path: Path, tensors: Mapping[str, np.ndarray], task: Mapping[str,
     digest = reseal(data)
     path.write_bytes(data)
     return digest
+
+
+def labels_as_written(labels: Sequence[str], thresholds: Sequence[float]) -> list[Any]:
+    """A task's `labels`: texts, or pairs of a text and its threshold where the task type has thresholds.
+
+    Pairs, and no further member: a reader that does not know the task type then refuses that by its name.
+    """
+    return [list(pair) for pair in zip(labels, thresholds, strict=True)] if thresholds else list(labels)
 
 
 def reseal(data: bytearray) -> str:
@@ -263,20 +267,23 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
     for field, known in (("problem", tuple(TASK_TYPES)), ("quantization", QUANTIZATIONS)):
         if task[field] not in known:
             raise UsageError(f"has the {field} `{task[field]}`, which is unknown", f"known: {', '.join(known)}")
+    thresholds: list[Any] = []
+    if isinstance(labels, list) and TASK_TYPES[problem].several:
+        if not all(isinstance(each, list) and len(each) == 2 and is_number(each[1]) for each in labels):
+            raise UsageError("has labels that are not pairs of a text and a threshold")
+        labels, thresholds = [each[0] for each in labels], [each[1] for each in labels]
     if not isinstance(labels, list) or not all(is_text(label) for label in labels):
         raise UsageError("has labels that are not text")
-    wrong = TASK_TYPES[problem].wrong_labels(labels)
-    if wrong is not None:
-        raise UsageError(f"has {len(labels)} labels for {problem}: {wrong}")
+    task_type = task_type_of(problem, labels, thresholds)
     memory = _memory(task["memory"])
-    probe = read_probe(task["probe"], TASK_TYPES[problem].outputs(labels))
+    probe = read_probe(task["probe"], task_type.outputs(labels))
     return TaskFile(
         path=path,
         name=name,
         digest=found,
         backbone=task["backbone"],
         quantization=task["quantization"],
-        problem=problem,
+        task_type=task_type,
         labels=tuple(labels),
         memory=memory,
         probe=probe,

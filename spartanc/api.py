@@ -38,6 +38,7 @@ def compile(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     shared_backbone: bool = False,
     runtime: bool = True,
     sign: StrPath | None = None,
@@ -55,6 +56,7 @@ def compile(
     max_length: the longest input in tokens; longer texts are cut.
     data: labelled texts to validate the program on, instead of those that the model brings.
     text_column, pair_column, label_column: what `data` calls its columns `text`, `text_pair` and `label`.
+    label_separator: what stands between several labels in one cell; None where a cell is one label.
     runtime: whether a bundle for a board holds its native runtime too.
     sign: a private key to sign the bundle with; `spartanc keygen` makes keys.
     check_reproducible: compile twice, and write nothing unless every byte is the same.
@@ -85,7 +87,7 @@ def compile(
             format=format,
             max_length=max_length,
             data=_path(data),
-            columns=Columns(text_column, pair_column, label_column),
+            columns=Columns(text_column, pair_column, label_column, label_separator),
             shared_backbone=shared_backbone,
             runtime=runtime,
             sign=_path(sign),
@@ -101,6 +103,7 @@ def verify(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     expected: StrPath | None = None,
     device: str = "local",
     task: str | None = None,
@@ -114,8 +117,8 @@ def verify(
 ) -> VerifyResult:
     """Compare a bundle on a device with eager PyTorch here: labels, logits and accuracy.
 
-    model, data: the model that the bundle was compiled from, and labelled rows (text_column, pair_column and
-    label_column as for `compile`); or
+    model, data: the model that the bundle was compiled from, and labelled rows (text_column, pair_column,
+    label_column and label_separator as for `compile`); or
     expected: a safetensors file with `input_ids`, `attention_mask` and `logits`.
     device: "local", "qemu", "ssh://user@host[:port]" or "adb[:serial]".
     task: of a fleet.
@@ -139,7 +142,7 @@ def verify(
                 bundle=Path(bundle),
                 model=_path(model),
                 data=_path(data),
-                columns=Columns(text_column, pair_column, label_column),
+                columns=Columns(text_column, pair_column, label_column, label_separator),
                 expected=_path(expected),
                 task=task,
                 limit=limit,
@@ -216,6 +219,7 @@ def train(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     epochs: float | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
@@ -249,6 +253,7 @@ def train(
     backbone: a Hugging Face encoder's directory, of which `layers` keeps the first so many layers.
     data, eval: labelled rows; the epoch that is best on `eval` is kept. Without `eval` a tenth of `data` is held out.
     text_column, pair_column, label_column: what they call their columns `text`, `text_pair` and `label`.
+    label_separator: what stands between several labels in one cell; None where a cell is one label.
     epochs: passes over the rows; 3 by default, more if there are few rows.
     learning_rate: of the memories; the classifier's and the LayerNorms' keep their ratio to it.
     seed: of all random choices. batch_size: rows per step. max_length: longest text in tokens. precision: of the frozen
@@ -257,14 +262,15 @@ def train(
     parents, cells, top_k, temperature, layer_norm: the shape of every memory (E, M, K, T of the paper).
     pooling: what the classifier reads; "auto" is the encoder's trained pooler, else what its sentence-transformers
     files say, else the mean of all tokens.
-    problem: "classification", "regression", or "auto": plain decimals are numbers if they can hardly be classes.
+    problem: "classification", "regression", "multilabel", or "auto": rows with lists have several labels, and plain
+    decimals are numbers if they can hardly be classes.
     init_from: a model over the same encoder to start from.
     teacher: a model of the same task, on a denser encoder say, whose answers are learned beside the labels.
     samples: whether evaluation texts are kept in the model, for `compile` to validate on.
     resume: go on where an interrupted training of the same `out` stopped.
     overwrite: replace a model at `out`, when the new one is complete.
     metric: which measure chooses the epoch; "auto" is accuracy, or macro_f1 if one class has most of the rows;
-    r2 for numbers.
+    r2 for numbers, macro_f1 for several labels a text.
     patience: stop after so many evaluations without a better one.
     class_weights: "balanced" lets every class count alike in the loss.
     html: where to write a page about the training.
@@ -298,7 +304,7 @@ def train(
             Path(data),
             _path(eval),
             Path(out),
-            columns=Columns(text_column, pair_column, label_column),
+            columns=Columns(text_column, pair_column, label_column, label_separator),
             settings=settings,
             adapt=epochs is None,
             spartan=SpartanConfig(parents, cells, top_k, temperature, layer_norm),

@@ -29,8 +29,9 @@ def random_model(
     labels: tuple[str, ...],
     texts: Sequence[str],
     backbone: TrainedModel | None = None,
+    thresholds: tuple[float, ...] = (),
 ) -> TrainedModel:
-    """With `backbone`, over the backbone of that model."""
+    """With `backbone`, over the backbone of that model; with `thresholds`, for several labels a text."""
     vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
     roberta = architecture == "roberta"
     config = {
@@ -56,7 +57,8 @@ def random_model(
         for name, value in (backbone.backbone_tensors() if backbone else {}).items():
             parameters[name].copy_(value)
     examples = tuple(Example(text) for text in texts[:32])
-    model = TrainedModel(module, config, spartan, tokenizer, labels, "classification", examples)
+    problem = "multilabel" if thresholds else "classification"
+    model = TrainedModel(module, config, spartan, tokenizer, labels, problem, examples, thresholds=thresholds)
     _spread_labels(model)
     return model
 
@@ -105,11 +107,13 @@ def make_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> 
 
 
 def make_fleet_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> list[Path]:
-    """Three tasks of one backbone that differ in their number of labels."""
+    """Four tasks of one backbone that differ in their number of labels, one with several labels a text."""
     first = random_model("bert", tokenizers["bert-uncased"], ("no", "yes"), texts)
     labels = {"colours": ("red", "green", "blue", "grey"), "sizes": ("small", "middling", "large")}
     others = {name: random_model("bert", first.tokenizer, names, texts, first) for name, names in labels.items()}
-    return _saved({"answers": first, **others}, out)
+    parts = ("head", "hand", "foot")
+    several = random_model("bert", first.tokenizer, parts, texts, first, thresholds=(0.3, 0.5, 0.6))
+    return _saved({"answers": first, **others, "parts": several}, out)
 
 
 def _saved(models: dict[str, TrainedModel], out: Path) -> list[Path]:
@@ -120,13 +124,13 @@ def _saved(models: dict[str, TrainedModel], out: Path) -> list[Path]:
 
 
 def eager_answers(model: Path, rows: Sequence[Sequence[str]]) -> list[dict[str, float]]:
-    """What eager PyTorch gives for each row of one or two texts: every label's probability."""
+    """What eager PyTorch gives for each row of one or two texts: every label's probability, by its task type."""
     trained = load_model(model)
     encoder = trained.text_encoder(min(MAX_LENGTH, trained.max_length))
     found = []
     with torch.inference_mode():
         for row in rows:
             ids = torch.tensor([encoder.encode(*row).ids])
-            probabilities = trained.module(ids, torch.ones_like(ids))[0].softmax(-1).tolist()
-            found.append(dict(zip(trained.labels, probabilities, strict=True)))
+            logits_C = trained.module(ids, torch.ones_like(ids))[0].numpy()
+            found.append(trained.task_type.answer(logits_C, trained.labels)["scores"])
     return found

@@ -80,7 +80,8 @@ def probe(dense: Encoder, slim: Encoder, path: Path, tokenizer: str, max_length:
         return Probed(str(path), "R²", len(test), scores[0][0], scores[1][0], None)
     difference_N = scores[1] - scores[0]
     error = float(difference_N.std(ddof=1) / np.sqrt(len(test)))
-    return Probed(str(path), "accuracy", len(test), float(scores[0].mean()), float(scores[1].mean()), error)
+    name = "share of right labels" if task.several else "accuracy"
+    return Probed(str(path), name, len(test), float(scores[0].mean()), float(scores[1].mean()), error)
 
 
 def mean_vectors(encoder: Encoder, rows: Sequence[list[int]]) -> np.ndarray:
@@ -101,8 +102,11 @@ def mean_vectors(encoder: Encoder, rows: Sequence[list[int]]) -> np.ndarray:
 
 
 def _scores(x_NH: np.ndarray, targets_N: np.ndarray, train: np.ndarray, test: np.ndarray, classes: bool) -> np.ndarray:
-    """1 or 0 for each row of `test`, right or wrong; for numbers R² alone."""
+    """1 or 0 for each row of `test`, right or wrong; of several labels a row, the share that is right; for numbers R²
+    alone.
+    """
     from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.preprocessing import StandardScaler
 
     scale = StandardScaler().fit(x_NH[train])
@@ -110,5 +114,7 @@ def _scores(x_NH: np.ndarray, targets_N: np.ndarray, train: np.ndarray, test: np
     if not classes:
         model = RidgeCV(np.logspace(0, 4, 9)).fit(x_train, targets_N[train])
         return np.asarray([model.score(x_test, targets_N[test])])
-    model = LogisticRegression(C=0.05, max_iter=1000).fit(x_train, targets_N[train])
-    return (model.predict(x_test) == targets_N[test]).astype(float)
+    model = LogisticRegression(C=0.05, max_iter=1000)
+    if targets_N.ndim == 2:
+        return (OneVsRestClassifier(model).fit(x_train, targets_N[train]).predict(x_test) == targets_N[test]).mean(1)
+    return (model.fit(x_train, targets_N[train]).predict(x_test) == targets_N[test]).astype(float)

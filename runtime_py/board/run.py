@@ -56,7 +56,8 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.data is None:
         examples = [make_example(arguments.text, arguments.text_pair, None, "`--text`")]
     else:
-        columns = Columns(arguments.text_column, arguments.pair_column, arguments.label_column)
+        given = (arguments.text_column, arguments.pair_column, arguments.label_column, arguments.label_separator)
+        columns = Columns(*given)
         examples = read_examples(arguments.data, columns)
     for name, what in bundle.damaged.items():
         if name != arguments.task:
@@ -75,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--text-pair", help="the second text, of a model that takes two")
     for name, usual in (("text", "text"), ("pair", "text_pair"), ("label", "label")):
         parser.add_argument(f"--{name}-column", metavar="C", help=f"what --data calls its column `{usual}`")
+    parser.add_argument("--label-separator", metavar="TEXT", help="what stands between several labels in one cell")
     parser.add_argument("--task", help="of a bundle with a shared backbone: the task's name, or its file")
     parser.add_argument("--threads", type=int, help="threads; one a processor without it")
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")

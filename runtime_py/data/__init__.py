@@ -7,7 +7,7 @@
     delimited.py    .csv and .tsv
     tables.py       .parquet, .arrow and `save_to_disk` folders, by pyarrow
     writing.py      answers as .csv, .jsonl or .parquet
-    labels.py       labels as positions of classes, or as numbers
+    labels.py       labels as positions of classes, as sets of them, or as numbers
     asking.py       whether a model can be asked such texts
     counting.py     empty, duplicate and contradictory rows
 
@@ -19,7 +19,7 @@ from spartanc.runtime_py.data.asking import as_examples, require_texts
 from spartanc.runtime_py.data.columns import Columns
 from spartanc.runtime_py.data.counting import count_rows
 from spartanc.runtime_py.data.example import Example, place
-from spartanc.runtime_py.data.labels import label_indices, label_numbers
+from spartanc.runtime_py.data.labels import label_indices, label_numbers, label_sets
 from spartanc.runtime_py.data.reading import read_examples
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "count_rows",
     "label_indices",
     "label_numbers",
+    "label_sets",
     "place",
     "read_examples",
     "require_texts",

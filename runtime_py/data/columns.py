@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spartanc.errors import UsageError
 
 TEXT, PAIR, LABEL = "text", "text_pair", "label"
+LABELS = "labels"  # a list of them, where there is no `label`
 
 # What other tools and published data sets call them: offered, never taken unasked.
 _TEXTS = (
@@ -22,14 +23,18 @@ _LABELS = ("labels", "target", "class", "category", "intent", "sentiment", "scor
 class Columns:
     """Names of columns; None is the usual name, `text`, `text_pair` or `label`, of which only `text` must be there.
 
-    A name that was given must be there.
+    A name that was given must be there. separator: what stands between the labels of a row that are written in one
+    text; None where a text is one label.
     """
 
     text: str | None = None
     pair: str | None = None
     label: str | None = None
+    separator: str | None = None
 
     def __post_init__(self):
+        if self.separator is not None and not self.separator:
+            raise UsageError("the separator of labels is empty", hint="give what stands between them, such as `,`")
         given = [name for name in self.names if name is not None]
         if len(set(given)) != len(given):
             raise UsageError("two of text, second text and label are to be read from one column")
@@ -38,6 +43,14 @@ class Columns:
     def names(self) -> tuple[str, str, str]:
         """Of text, second text and label."""
         return self.text or TEXT, self.pair or PAIR, self.label or LABEL
+
+    def found_in(self, present: Collection[str], lists: Collection[str] = ()) -> Columns:
+        """These columns in a file that has the columns `present`, of which `lists` hold lists.
+
+        Where there is no `label` and none was named, `labels` stands for it, if it holds lists or labels are separated.
+        """
+        several = LABELS in lists or (self.separator is not None and LABELS in present)
+        return replace(self, label=LABELS) if self.label is None and LABEL not in present and several else self
 
     def require(self, present: Collection[str], where: str) -> None:
         """Raise UsageError, with the columns that are there and what to take of them, where one is missing.

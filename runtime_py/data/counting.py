@@ -11,14 +11,15 @@ def count_rows(examples: Sequence[Example]) -> dict[str, int]:
     """Numbers of rows: all, `empty` ones (nothing in a text), `duplicate` ones (a row before says the same), and
     `contradictory` ones (their texts stand with another label too).
     """
-    labels: dict[tuple[str, str | None], set[str | None]] = {}
-    seen: set[tuple[str, str | None, str | None]] = set()
+    labels: dict[tuple[str, str | None], set[object]] = {}
+    seen: set[tuple[str, str | None, object]] = set()
     duplicate = 0
     for example in examples:
         texts = (example.text, example.text_pair)
-        labels.setdefault(texts, set()).add(example.label)
-        duplicate += (*texts, example.label) in seen
-        seen.add((*texts, example.label))
+        label = frozenset(example.label) if isinstance(example.label, tuple) else example.label
+        labels.setdefault(texts, set()).add(label)
+        duplicate += (*texts, label) in seen
+        seen.add((*texts, label))
     return {
         "rows": len(examples),
         "empty": sum(example.is_empty for example in examples),

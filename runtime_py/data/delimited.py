@@ -30,7 +30,7 @@ def read_delimited(source: str, content: str, columns: Columns, delimiter: str) 
                 pass  # a blank line
             elif header is None:
                 header = [name.strip() for name in row]
-                places = _places(header, columns, where)
+                places = _places(header, columns.found_in(header), where)
             else:
                 if len(row) != len(header):
                     raise UsageError(
@@ -43,7 +43,7 @@ def read_delimited(source: str, content: str, columns: Columns, delimiter: str) 
                         hint="a cell that begins with a quote must end with one; double the quotes within",
                     )
                 text, pair, label = (None if at is None else row[at] for at in places)
-                yield make_example(text, pair, label, where, line=started)
+                yield make_example(text, pair, label, where, separator=columns.separator, line=started)
             started = reader.line_num + 1
     except csv.Error as error:
         kind = "TSV" if delimiter == "\t" else "CSV"

@@ -12,7 +12,7 @@ from spartanc.runtime_py.data.example import Example, Number, make_example
 
 def read_json_lines(source: str, content: str, columns: Columns) -> Iterator[Example]:
     """The rows of `content`; UsageError with `source` and the line where one is malformed."""
-    text, pair, label = columns.names
+    text, pair, _ = columns.names
     # A name that was given must be in one row at least; rows may leave out a second text and a label.
     wanted = {name for name in (columns.pair, columns.label) if name}
     seen: set[str] = set()
@@ -25,7 +25,7 @@ def read_json_lines(source: str, content: str, columns: Columns) -> Iterator[Exa
         except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"{where}: not a JSON object ({error})",
-                hint='one object a line: {"text": "…", "label": "…"}',
+                hint='one object a line: {"text": "…", "label": "…"}, or "labels": ["…", "…"]',
             ) from error
         if not isinstance(row, dict):
             raise UsageError(f"{where}: expected a JSON object, got `{line.strip()[:40]}`")
@@ -34,13 +34,14 @@ def read_json_lines(source: str, content: str, columns: Columns) -> Iterator[Exa
             raise UsageError(
                 f"{where}: `{text}` must be a string, it is missing; got {columns_there}", hint=columns.offer(row)
             )
+        lists = [name for name, value in row.items() if isinstance(value, list)]
+        label = columns.found_in([name for name, value in row.items() if value is not None], lists).names[2]
         value = row.get(label)
-        if isinstance(value, _Constant):
-            raise UsageError(f"{where}: `{label}` must be finite, got `{value.name}`")
-        if isinstance(value, str) and not isinstance(value, Number):
-            value = str(value)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, _Constant):
+                raise UsageError(f"{where}: `{label}` must be finite, got `{each.name}`")
         seen |= wanted & set(row)
-        yield make_example(row[text], row.get(pair), value, where, line=number)
+        yield make_example(row[text], row.get(pair), value, where, separator=columns.separator, line=number)
     for name in sorted(wanted - seen):
         raise UsageError(f"`{source}`: no row has a `{name}`", hint="see the names of its columns")
 

@@ -32,11 +32,13 @@ def read_table(path: Path, columns: Columns) -> Iterator[Example]:
             from pyarrow.parquet import ParquetFile
 
             with ParquetFile(path) as file:
+                columns = _found_in(file.schema_arrow, columns)
                 present = [name for name in file.schema_arrow.names if name in columns.names]
                 columns.require(file.schema_arrow.names, f"`{path}`")
                 table = file.read(columns=present).replace_schema_metadata(file.schema_arrow.metadata)
         else:
             table = _read_arrow(pa, path)
+        columns = _found_in(table.schema, columns)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()
         raise UsageError(f"`{path}` is not a readable table: {reason[0] if reason else error}") from error
@@ -51,8 +53,20 @@ def read_table(path: Path, columns: Columns) -> Iterator[Example]:
     for index in range(table.num_rows):
         where = f"`{path}` row {index + 1}"
         read = [None if each is None else each.value(index, where) for each in (text, pair, label)]
-        named = _named(read[2], names, where) if names else spelled(read[2])
-        yield make_example(read[0], read[1], named, where, row=index + 1)
+        one, other, given = read
+        if isinstance(given, list):
+            named: Any = [_named(each, names, where) if names else spelled(each) for each in given]
+        else:
+            named = _named(given, names, where) if names else spelled(given)
+        yield make_example(one, other, named, where, separator=columns.separator, row=index + 1)
+
+
+def _found_in(schema: Any, columns: Columns) -> Columns:
+    import pyarrow
+
+    is_list = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+    lists = [field.name for field in schema if any(test(field.type) for test in is_list)]
+    return columns.found_in(schema.names, lists)
 
 
 def files_of_folder(folder: Path) -> list[Path]:
@@ -132,7 +146,8 @@ def _class_names(schema: Any, label: str) -> list[str]:
     """The names of the classes that `datasets` keeps beside a column of their numbers; none where it does not."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        names = features[label]["names"] if features[label].get("_type") == "ClassLabel" else []
+        feature = features[label].get("feature", features[label])  # that of a list stands inside
+        names = feature["names"] if feature.get("_type") == "ClassLabel" else []
         return names if all(isinstance(name, str) for name in names) else []
     except (ValueError, KeyError, TypeError, AttributeError):
         return []

@@ -13,6 +13,7 @@ from spartanc.base.files import whole_path
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.prediction import Prediction
 
+_BETWEEN = "|"  # several labels in one cell
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -78,7 +79,9 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """An answer as one row of a table: the score of every class in a column of its own, several labels in one cell."""
     plain = {name: value for name, value in row.items() if name not in ("scores", "labels")}
     if "labels" in row:
-        plain["label"] = "|".join(row["labels"])
+        plain["label"] = _BETWEEN.join(row["labels"])
+    if isinstance(row.get("expected"), list):
+        plain["expected"] = _BETWEEN.join(row["expected"])
     if "scores" not in row:
         return plain
     score = Prediction.of(row.get("text") or "", row).score

@@ -51,6 +51,20 @@ class Classification(TaskType):
     def decide(self, logits_NC: np.ndarray) -> np.ndarray | None:
         return np.eye(logits_NC.shape[1], dtype=bool)[logits_NC.argmax(1)]
 
+    def doubt(self, logits_NC: np.ndarray) -> np.ndarray | None:
+        two_N2 = np.sort(logits_NC, axis=1)[:, -2:]
+        return two_N2[:, 1] - two_N2[:, 0]
+
+    def losses(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Minus the logarithm of the right class's probability."""
+        x_NC = logits_NC.astype(np.float64)
+        lse_N = np.log(np.exp(x_NC - x_NC.max(1, keepdims=True)).sum(1)) + x_NC.max(1)
+        return lse_N - x_NC[np.arange(len(x_NC)), np.asarray(targets, int)]
+
+    def class_weights(self, targets: Sequence[Any] | np.ndarray, classes: int) -> np.ndarray | None:
+        counts = np.bincount(np.asarray(targets, int), minlength=classes)
+        return counts.sum() / (classes * np.maximum(counts, 1))
+
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         return float(np.mean(logits_NC.argmax(1) == np.asarray(targets))) if len(logits_NC) else None
 

@@ -1,4 +1,6 @@
-"""Classes or numbers: which task type the labels of a training file ask for.
+"""Classes, numbers or several labels: which task type the labels of a training file ask for.
+
+Where a row has a list of labels, texts may have several, and a row with one label has a list of one.
 
 A class is called what the file calls it: `007`, `1_1` and `+1` are names, `1` and "1" are one. Labels are numbers, and
 the task a regression, only where all of them are plain decimals (an optional minus, digits, an optional point with
@@ -15,9 +17,10 @@ from pathlib import Path
 
 from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example
-from spartanc.runtime_py.data.labels import NUMBER, listed, written_labels
+from spartanc.runtime_py.data.labels import NUMBER, listed, written_labels, written_sets
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.multilabel import MULTILABEL
 from spartanc.runtime_py.task_types.regression import REGRESSION
 from spartanc.runtime_py.task_types.task_type import TaskType
 
@@ -43,6 +46,8 @@ def decide_task(examples: Sequence[Example], source: str | Path, problem: str = 
     """
     if problem not in (AUTO, *TASK_TYPES):
         raise UsageError(f"problem `{problem}` is not one of {', '.join((AUTO, *TASK_TYPES))}")
+    if problem == MULTILABEL.name or (problem == AUTO and any(isinstance(each.label, tuple) for each in examples)):
+        return _several(examples, source)
     written = written_labels(examples, source)
     distinct = sorted(set(written))
     reason = _why_numbers(written, distinct)
@@ -57,6 +62,15 @@ def decide_task(examples: Sequence[Example], source: str | Path, problem: str = 
     if all(NUMBER.fullmatch(label) for label in distinct):
         why += "; `--problem regression` takes them as numbers"
     return Decision(task_type, labels, why)
+
+
+def _several(examples: Sequence[Example], source: str | Path) -> Decision:
+    labels = MULTILABEL.find_labels(examples, source)
+    counts = [len(names) for names in written_sets(examples, source)]
+    why = f"multilabel: {_classes(labels)}; {sum(counts) / len(counts):.2f} a row, {counts.count(0)} rows with none"
+    if set(counts) == {1}:
+        why += "; every row has one: `--problem classification` takes one a text, `--label-separator` parts a cell"
+    return Decision(MULTILABEL, labels, why)
 
 
 def _why_numbers(written: list[str], distinct: list[str]) -> str | None:

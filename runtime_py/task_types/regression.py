@@ -43,6 +43,9 @@ class Regression(TaskType):
     def decide(self, logits_NC: np.ndarray) -> np.ndarray | None:
         return None
 
+    def losses(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> np.ndarray:
+        return np.abs(logits_NC.reshape(-1) - np.asarray(targets))
+
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
         return correlation(logits_NC.reshape(-1), np.asarray(targets))
 

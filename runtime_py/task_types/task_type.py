@@ -10,24 +10,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spartanc.errors import UsageError
 from spartanc.runtime_py.data import Example
 
 
 @dataclass(frozen=True)
 class TaskType(ABC):
-    """One task type. Objects have no state: the classes' names are given with every call.
+    """One task type. Objects have no state but thresholds: the classes' names are given with every call.
 
     name: the word for it in files, as `problem`.
     hub_name: what Hugging Face's `problem_type` calls it.
     metric: what `score` measures.
     has_classes: whether the outputs are named classes.
     standardised: whether a model is trained on targets of mean 0 and deviation 1.
+    several: whether a text may have several classes, or none.
+    thresholds: of a task type that decides each class by one, see `MultiLabel`; () for the others.
     """
 
     name: str
@@ -35,6 +38,8 @@ class TaskType(ABC):
     metric: str
     has_classes: bool
     standardised: bool
+    several: bool = False
+    thresholds: tuple[float, ...] = ()
 
     @abstractmethod
     def outputs(self, labels: Sequence[str]) -> int:
@@ -43,6 +48,22 @@ class TaskType(ABC):
     @abstractmethod
     def wrong_labels(self, labels: Sequence[str]) -> str | None:
         """Why no model can have exactly these classes; None where one can."""
+
+    def wrong_thresholds(self, thresholds: Sequence[float], labels: Sequence[str]) -> str | None:
+        """Why no model with these classes can have these thresholds; None where one can."""
+        return f"a {self.name} has no thresholds" if thresholds else None
+
+    def with_thresholds(self, thresholds: Sequence[float], labels: Sequence[str]) -> TaskType:
+        """This task type deciding by `thresholds`; UsageError where a model with these classes has others."""
+        wrong = self.wrong_thresholds(thresholds, labels)
+        if wrong is not None:
+            raise UsageError(wrong)
+        given = tuple(float(each) for each in thresholds)
+        return self if given == self.thresholds else replace(self, thresholds=given)
+
+    def fitted(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> TaskType:
+        """This task type with the thresholds that suit development rows best."""
+        return self
 
     @abstractmethod
     def find_labels(self, examples: Sequence[Example], source: str | Path) -> tuple[str, ...]:
@@ -58,6 +79,11 @@ class TaskType(ABC):
     def strata(self, examples: Sequence[Example], labels: Sequence[str], source: str | Path | None = None) -> Strata:
         """The examples in groups of like labels, for draws and comparisons; UsageError as for `targets`."""
 
+    def members(self, examples: Sequence[Example], labels: Sequence[str], source: str | Path | None = None) -> Members:
+        """The examples by label, each with all that it has; UsageError as for `targets`."""
+        strata = self.strata(examples, labels, source)
+        return Members(strata.names, np.eye(len(strata.names), dtype=bool)[strata.indices])
+
     @abstractmethod
     def answer(self, logits_C: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
         """What a user is told, as JSON and for `Prediction.of`.
@@ -69,6 +95,18 @@ class TaskType(ABC):
     @abstractmethod
     def decide(self, logits_NC: np.ndarray) -> np.ndarray | None:
         """Which classes each row is given, bool [N, C]; None where answers are numbers, which agree by degrees."""
+
+    def doubt(self, logits_NC: np.ndarray) -> np.ndarray | None:
+        """How far logits are from another decision, [N]; None where nothing is decided."""
+        return None
+
+    @abstractmethod
+    def losses(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """How far every row is from its target, [N], to find the worst by."""
+
+    def class_weights(self, targets: Sequence[Any] | np.ndarray, classes: int) -> np.ndarray | None:
+        """By which every class counts alike in the loss, float64 [C]; None where there are no classes."""
+        return None
 
     @abstractmethod
     def score(self, logits_NC: np.ndarray, targets: Sequence[Any] | np.ndarray) -> float | None:
@@ -99,3 +137,11 @@ class Strata:
 
     names: tuple[str, ...]
     indices: np.ndarray
+
+
+@dataclass(frozen=True)
+class Members:
+    """names: of the groups that hold an example. belongs_NG: whether each example is of each group, bool [N, G]."""
+
+    names: tuple[str, ...]
+    belongs_NG: np.ndarray

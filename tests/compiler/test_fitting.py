@@ -12,6 +12,7 @@ from spartanc.compiler.fitting import (
     DOUBTFUL,
     FEWEST_TOKENS,
     MOST_TOKENS,
+    Decision,
     TextsOfTask,
     TextsToFit,
     costs_of_kept,
@@ -28,6 +29,9 @@ from spartanc.passes.quantize_linears import QuantizeLinears
 from spartanc.passes.round_weights import RoundWeights
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.task_types.classification import CLASSIFICATION
+from spartanc.runtime_py.task_types.multilabel import MULTILABEL
+from spartanc.runtime_py.task_types.regression import REGRESSION
 from support.fleets import save_tasks, tiny_tasks
 from support.models import tiny_model
 
@@ -43,21 +47,36 @@ def texts(count, length=7):
 def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their_margin():
     logits = np.zeros((1000, 3))
     logits[:, 1] = np.arange(1000)[::-1]
-    found = texts_to_fit([TextsOfTask(texts(1000), logits)])
+    found = texts_to_fit([TextsOfTask(texts(1000), logits, CLASSIFICATION)])
     assert MOST_TOKENS <= sum(each[0].shape[1] for each in found.inputs) < MOST_TOKENS + 7
     assert [int(each[0][0, 0]) for each in found.doubtful] == list(range(999, 999 - DOUBTFUL, -1))
-    assert found.labels[1:] == [1] * (DOUBTFUL - 1)
+    assert [each.given_C.tolist() for each in found.decisions[1:]] == [[False, True, False]] * (DOUBTFUL - 1)
     assert found.may_lose == 5 and found.classes == 3
+
+
+def test_of_several_labels_a_text_is_doubtful_by_the_one_that_is_nearest_to_its_threshold():
+    at_third = MULTILABEL.with_thresholds([0.5, 1 / (1 + np.e)], ("a", "b"))  # logits 0 and -1
+    logits = np.stack([np.full(600, 9.0), np.arange(600) - 300.5], 1)
+    found = texts_to_fit([TextsOfTask(texts(600), logits, at_third)])
+    assert {int(each[0][0, 0]) for each in found.doubtful[:2]} == {299, 300}  # -1.5 and -0.5
+    given = {tuple(each.given_C.tolist()) for each in found.decisions}
+    assert given == {(True, False), (True, True)}
+    above, below = (each for each in found.decisions[:2])
+    above, below = (above, below) if above.given_C[1] else (below, above)
+    assert above.agrees(torch.tensor([[1.0, -0.9, 7.0]])) and not above.agrees(torch.tensor([[1.0, -1.1, 7.0]]))
+    assert below.agrees(torch.tensor([[1.0, -1.1]])) and not below.agrees(torch.tensor([[-1.0, -1.1]]))
 
 
 @pytest.mark.parametrize(("count", "may_lose"), [(90, 1), (199, 1), (200, 1), (400, 2)])
 def test_how_many_labels_may_be_lost(count, may_lose):
-    assert texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3])]).may_lose == may_lose
+    assert (
+        texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3], CLASSIFICATION)]).may_lose == may_lose
+    )
 
 
 def test_tasks_of_a_fleet_share_the_tokens_and_a_regression_has_no_labels():
-    numbers = TextsOfTask(texts(600), np.arange(600.0)[:, None])
-    classes = TextsOfTask(texts(600), np.eye(2)[np.arange(600) % 2])
+    numbers = TextsOfTask(texts(600), np.arange(600.0)[:, None], REGRESSION)
+    classes = TextsOfTask(texts(600), np.eye(2)[np.arange(600) % 2], CLASSIFICATION)
     found = texts_to_fit([numbers, classes])
     assert [int(each[0][0, 0]) for each in found.inputs] == 2 * [*range(-(-MOST_TOKENS // 2 // 7))]
     assert len(found.doubtful) == DOUBTFUL and found.may_lose == 3
@@ -67,7 +86,7 @@ def test_tasks_of_a_fleet_share_the_tokens_and_a_regression_has_no_labels():
 
 @pytest.mark.parametrize("count", [0, 1, (FEWEST_TOKENS - 1) // 7])
 def test_few_texts_are_not_fitted_to(count):
-    assert texts_to_fit([TextsOfTask(texts(count), np.zeros((count, 2)))]) is None
+    assert texts_to_fit([TextsOfTask(texts(count), np.zeros((count, 2)), CLASSIFICATION)]) is None
 
 
 class Net(nn.Module):
@@ -89,22 +108,23 @@ def fragile():
     program = torch.export.export(module, (torch.randn(1, 5, 16),)).run_decompositions({})
     given = [(torch.randn(1, 5, 16),) for _ in range(40)]
     rounded, _ = RoundWeights(given).run(program)
-    labels = [int(module(*each).argmax()) for each in given]
-    return module, program, rounded, given, labels
+    logits = [module(*each).detach().numpy() for each in given]
+    decisions = [Decision(CLASSIFICATION, CLASSIFICATION.decide(each)[0]) for each in logits]
+    return module, program, rounded, given, decisions
 
 
 def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(monkeypatch):
     monkeypatch.setattr(fitting, "MOST_KEPT", 0.5)
-    _module, program, rounded, given, labels = fragile()
-    kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0))
+    _module, program, rounded, given, decisions = fragile()
+    kept = linears_to_keep(program, rounded, TextsToFit(given, given, decisions, 2, 0))
     assert list(kept) == ["linear_1"]
     mixed, report = KeepLinears(kept).run(rounded)
     assert report.notes["kept"] == [{"linear": "linear_1", "outputs": 16, "inputs": 24}]
     assert [is_kept(node) for node in stored_linears(mixed)] == [False, True]
     quantised, found = QuantizeLinears(keep_logits=True).run(mixed)
     assert found.changes == 1 and "stays in fp32" in found.skipped[0].reason
-    after = [int(each.argmax()) for each in run_with(quantised, {}, given)]
-    assert after == labels
+    after = run_with(quantised, {}, given)
+    assert all(decision.agrees(logits) for decision, logits in zip(decisions, after, strict=True))
     costs = costs_of_kept([report], find_target("rpi4"), INT8, 128)
     assert costs[0]["bytes"] == 3 * 16 * 24
     macs = 16 * 24 * 128
@@ -112,13 +132,13 @@ def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(mo
 
 
 def test_nothing_stays_that_would_make_the_program_much_larger():
-    _, program, rounded, given, labels = fragile()
-    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0)) == {}
+    _, program, rounded, given, decisions = fragile()
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, decisions, 2, 0)) == {}
 
 
 def test_nothing_stays_where_labels_are_kept():
-    _module, program, rounded, given, labels = fragile()
-    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given))) == {}
+    _module, program, rounded, given, decisions = fragile()
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, decisions, 2, len(given))) == {}
 
 
 @pytest.mark.parametrize("texts", [200, 16])

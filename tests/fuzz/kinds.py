@@ -29,6 +29,7 @@ from spartanc.errors import SpartancError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import manifest_digest_line, open_bundle
 from spartanc.runtime_py.safetensors_file import write_tensors
+from spartanc.runtime_py.task_types.regression import REGRESSION
 from support import tasks
 from support.bundles import make_bundle
 from support.mutations import mutate_bytes, mutate_json, mutate_zip
@@ -100,7 +101,7 @@ class _Bundles(Kind):
     def python(self) -> str:
         try:
             bundle = open_bundle(self.bundle)
-            bundle.tokenizer, bundle.labels, bundle.for_task("regression", []), bundle.quantization, bundle.target
+            bundle.tokenizer, bundle.labels, bundle.for_task(REGRESSION, []), bundle.quantization, bundle.target
             if not bundle.is_fleet:
                 bundle.probe  # noqa: B018
         except SpartancError as error:

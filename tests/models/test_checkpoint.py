@@ -244,7 +244,7 @@ def test_wrong_tensor_is_named(saved, replace, said):
         ({"spartan_share": True}, 3, "`spartan_share`"),
         ({"spartan_dont_use": True}, 3, "`spartan_dont_use`"),
         ({"model_type": "t5"}, 3, "`t5`"),
-        ({"problem_type": "multi_label_classification"}, 3, "multi_label"),
+        ({"problem_type": "token_classification"}, 3, "token_classification"),
         ({"id2label": {"0": "a", "2": "b"}}, 2, "id2label"),
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, 2, "classifier.out_proj"),
         ({"hidden_size": 32}, 2, "has shape"),

@@ -228,13 +228,14 @@ def test_means_are_over_tasks_that_all_methods_have():
 
 def test_shots_are_drawn_class_by_class():
     examples = [Example(str(index), None, "abc"[min(2, index // 40)]) for index in range(100)]
-    drawn = draw_shots(examples, 30, seed=0)
+    classes = [min(2, index // 40) for index in range(100)]
+    drawn = draw_shots(examples, 30, 0, classes)
     assert sorted(row.label for row in drawn) == ["a"] * 10 + ["b"] * 10 + ["c"] * 10
-    assert draw_shots(examples, 30, seed=0) == drawn
-    assert draw_shots(examples, 30, seed=1) != drawn
-    assert len(draw_shots(examples, 2, seed=0)) == 3
-    assert draw_shots(examples, None, seed=0) == examples
-    assert len(draw_shots([Example("x", None, "1.5")] * 10, 4, seed=0, by_label=False)) == 4
+    assert draw_shots(examples, 30, 0, classes) == drawn
+    assert draw_shots(examples, 30, 1, classes) != drawn
+    assert len(draw_shots(examples, 2, 0, classes)) == 3
+    assert draw_shots(examples, None, 0, classes) == examples
+    assert len(draw_shots([Example("x", None, "1.5")] * 10, 4, 0, [0] * 10)) == 4
 
 
 @pytest.mark.parametrize("method", ["spartan", "houlsby", "head"])

@@ -23,9 +23,11 @@ def test_permutation_test_tells_structure_from_chance():
     generator = np.random.default_rng(0)
     groups = generator.integers(0, 3, 120)
     noise = generator.dirichlet(np.ones(8), 120)
-    chance, p_chance = permutation_test(noise, groups, 3, 200, seed=1)
+    chance, p_chance = permutation_test(noise, np.eye(3, dtype=bool)[groups], 200, seed=1)
     shifted = noise + 0.3 * np.eye(8)[groups]
-    structure, p_structure = permutation_test(shifted / shifted.sum(1, keepdims=True), groups, 3, 200, seed=1)
+    structure, p_structure = permutation_test(
+        shifted / shifted.sum(1, keepdims=True), np.eye(3, dtype=bool)[groups], 200, seed=1
+    )
     assert p_chance > 0.05
     assert p_structure == pytest.approx(1 / 201)
     assert structure > chance

@@ -15,9 +15,9 @@ NUMBERED = [Example(str(number), label=number) for number in ("1.0", "2", "3", "
 
 
 def test_names_are_those_of_files_and_no_other():
-    assert list(TASK_TYPES) == ["classification", "regression"]
+    assert list(TASK_TYPES) == ["classification", "regression", "multilabel"]
     assert [find_task_type(name).name for name in TASK_TYPES] == list(TASK_TYPES)
-    with pytest.raises(UsageError, match="`ranking` is not one of classification, regression"):
+    with pytest.raises(UsageError, match="`ranking` is not one of classification, regression, multilabel"):
         find_task_type("ranking")
 
 

@@ -129,13 +129,15 @@ def tiny_model(
     heads: int = 4,
     labels: tuple[str, ...] = ("a", "b", "c"),
     problem: str = "classification",
+    thresholds: tuple[float, ...] = (),
     spartan: SpartanConfig | None = None,
     seed: int = 0,
     pooling: str = "pooler",
 ) -> TrainedModel:
     """A model of `architecture` whose memories are large enough to change its logits visibly."""
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
-    config = tiny_encoder_config(architecture, layers, hidden, len(labels) if problem == "classification" else 1, heads)
+    labels = () if problem == "regression" else labels
+    config = tiny_encoder_config(architecture, layers, hidden, max(1, len(labels)), heads)
     tokenizer = tiny_tokenizer(roberta_like(architecture))
     torch.manual_seed(seed)
     module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()
@@ -146,5 +148,4 @@ def tiny_model(
         for name, parameter in module.network.named_parameters():
             if parameter.dim() == 2 and ".memory." not in name:
                 parameter.normal_(std=0.1)
-    labels = labels if problem == "classification" else ()
-    return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem)
+    return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem, thresholds=thresholds)

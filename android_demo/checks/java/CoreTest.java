@@ -59,6 +59,7 @@ public final class CoreTest {
     wrongPrograms();
     hostileTexts();
     numberOfTexts();
+    severalLabels();
     vocabulary();
     signatures();
     tasks();
@@ -346,6 +347,52 @@ public final class CoreTest {
       }
     }
     refused("is not true or false", () -> Bundle.open(changed("\"max_length\":16", "\"pairs\":2,\"max_length\":16"), null));
+  }
+
+  private static final String ONE_LABEL_EACH = "\"problem\":\"classification\",\"labels\":[\"bad\",\"good\"]";
+  private static final String SEVERAL_LABELS = "\"problem\":\"multilabel\",\"labels\":[\"bad\",\"good\"],\"thresholds\":[";
+
+  private static Memory severalWith(String thresholds) throws Exception {
+    return changed(ONE_LABEL_EACH, SEVERAL_LABELS + thresholds + "]");
+  }
+
+  /** The probe's word gives the logits -5 and 5, any other word 5 and -5: probabilities of 0.0067 and 0.9933. */
+  private static void severalLabels() throws Exception {
+    String[][] cases = {
+      {"0.5,0.5", "good", "bad"}, {"0.5,0.001", "good", "bad,good"}, {"0.001,0.001", "bad,good", "bad,good"},
+      {"0.999,0.999", "", ""}, {"0.999,0.99", "good", ""},
+    };
+    for (String[] each : cases) {
+      try (Classifier several = open(severalWith(each[0]))) {
+        Prediction good = several.classify("good", null);
+        that(String.join(",", good.labels).equals(each[1]), each[0] + ": labels above their thresholds");
+        that(String.join(",", several.classify("bad", null).labels).equals(each[2]), each[0] + ": of another text");
+        that(good.scores.get(0).label.equals("good") && good.scores.size() == 2, "all scores, the likeliest first");
+        that(Math.abs(good.scores.get(0).probability - 1 / (1 + Math.exp(-5))) < 1e-12, "each label by itself");
+        that(Double.isNaN(good.value), "no number");
+      }
+    }
+    try (Classifier one = open(new Memory())) {
+      that(one.classify("good", null).labels == null, "a classification gives no list of labels");
+    }
+    for (String wrong : new String[] {"0.5", "", "0,0.5", "0.5,1", "0.5,\"a\"", "0.5,0.5,0.5", "0.5,null"}) {
+      refused("`thresholds`", () -> Bundle.open(severalWith(wrong), null));
+    }
+    refused("`thresholds`", () -> Bundle.open(changed("\"max_length\":16", "\"thresholds\":[0.5,0.5],\"max_length\":16"), null));
+    refused("`ranking`, which is unknown", () -> Bundle.open(changed("\"classification\"", "\"ranking\""), null));
+    File folder = Files.createTempDirectory("core").toFile();
+    String pairs = "[[\"a\",0.9],[\"b\",0.9],[\"c\",0.5]]";
+    String one = "\\\"problem\\\":\\\"classification\\\"";
+    byte[] task = taskFile(pairs, HEAD, LAYOUT, one, one.replace("classification", "multilabel"));
+    Bundle fleet = Bundle.open(fleet(task, taskFile(LABELS, HEAD, LAYOUT, "", "")), null);
+    try (Classifier classifier = new Classifier(fleet, new Shared(), fleet.task("first", folder))) {
+      that(classifier.classify("film", null).labels.equals(Arrays.asList("b", "c")), "thresholds of a task's file");
+      classifier.use(fleet.task("second", folder));
+      that(classifier.classify("film", null).labels == null, "and of the next task none");
+    }
+    byte[] plain = taskFile(LABELS, HEAD, LAYOUT, one, one.replace("classification", "multilabel"));
+    Bundle without = Bundle.open(fleet(plain, plain), null);
+    refused("`labels`", () -> without.task("first", folder));
   }
 
   private static void vocabulary() throws Exception {

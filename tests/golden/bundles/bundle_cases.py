@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from writing import FLEET, FLEET_MANIFEST, MANIFEST, PROBE, STUB, Bundle, task_file
@@ -83,6 +83,21 @@ def regression() -> Bundle:
     return with_fields(problem="regression", labels=[], outputs=outputs, probe=PROBE | {"logits": [[0.5]]})
 
 
+def multilabel(labels: Sequence[str] = ("no", "yes"), **fields: Any) -> Bundle:
+    outputs = [{"name": "logits", "dtype": "float32", "shape": [1, len(labels)]}]
+    probe = PROBE | {"logits": [[0.5] * len(labels)]}
+    thresholds = {"thresholds": [0.25] * len(labels)}
+    return with_fields(
+        **{"problem": "multilabel", "labels": list(labels), "outputs": outputs, "probe": probe, **thresholds, **fields}
+    )
+
+
+def multilabel_without_thresholds() -> Bundle:
+    bundle = multilabel()
+    del bundle.manifest["thresholds"]
+    return bundle
+
+
 def least_fields() -> Bundle:
     bundle = Bundle()
     del bundle.manifest["inputs"], bundle.manifest["outputs"]
@@ -128,6 +143,9 @@ def program_as_link() -> Bundle:
 ACCEPT: dict[str, tuple[Bundle, str]] = {
     "classification": (Bundle(), "a bundle for a classification"),
     "regression": (regression(), "a regression has no label and one logit"),
+    "multilabel": (multilabel(), "several labels, each with a threshold"),
+    "multilabel-one-label": (multilabel(["only"]), "a text has it, or not"),
+    "multilabel-thresholds": (multilabel(thresholds=[1e-9, 0.999999]), "any number above 0 and below 1"),
     "least-fields": (least_fields(), "only the required fields"),
     "unknown-fields": (unknown_fields(), "fields that a reader does not know are ignored, whatever their numbers are"),
     "unknown-target": (with_fields(target="a-later-board"), "targets are not a closed list"),
@@ -233,6 +251,17 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     "labels-none": (with_fields(labels=[], probe=PROBE | {"logits": [[1]]}), "labels", "a classification has labels"),
     "labels-of-regression": (with_fields(problem="regression"), "labels", "a regression has no labels"),
     "labels-with-nul": (with_fields(labels=["no", "y\0es"]), "labels", "U+0000 would end the text in C"),
+    "labels-of-multilabel-twice": (multilabel(["no", "no"]), "labels", "labels are distinct"),
+    "labels-of-multilabel-none": (multilabel([], thresholds=[0.5]), "labels", "one label at least"),
+    "thresholds-missing": (multilabel_without_thresholds(), "thresholds", "a multilabel task has them"),
+    "thresholds-null": (multilabel(thresholds=None), "thresholds", "null is not a list"),
+    "thresholds-too-few": (multilabel(thresholds=[0.5]), "thresholds", "one for every label"),
+    "thresholds-text": (multilabel(thresholds=[0.5, "0.5"]), "thresholds", "a threshold is a number"),
+    "thresholds-boolean": (multilabel(thresholds=[0.5, True]), "thresholds", "true is not a number"),
+    "thresholds-zero": (multilabel(thresholds=[0.5, 0]), "thresholds", "every text would have the label"),
+    "thresholds-one": (multilabel(thresholds=[1, 0.5]), "thresholds", "no text would have the label"),
+    "thresholds-of-classification": (with_fields(thresholds=[0.5, 0.5]), "thresholds", "a classification has none"),
+    "thresholds-none-of-classification": (with_fields(thresholds=[]), "thresholds", "not even a list of none"),
     "operators-not-text": (with_fields(operators=["aten::add.out", 1]), "operators", "an operator is text"),
     "backends-null": (with_fields(backends=None), "backends", "null is not a list"),
     # Inputs and outputs
@@ -329,6 +358,7 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     "fleet-problem-alone": (with_fields(problem="fleet", labels=[]), "fleet", "one without the other"),
     "fleet-null": (fleet_fields(fleet=None), "fleet", "null is not an object"),
     "fleet-with-labels": (fleet_fields(labels=["a", "b"]), "labels", "labels are those of the tasks"),
+    "fleet-with-thresholds": (fleet_fields(thresholds=[0.5]), "thresholds", "thresholds are those of the tasks"),
     "fleet-probe-without-row": (fleet_fields(probe={}), "probe", "an input to measure with"),
     "fleet-backbone-not-a-digest": (fleet(backbone={"digest": "5a"}), "backbone", "64 hexadecimal digits"),
     "fleet-quantization-unknown": (fleet(quantization="int3"), "quantization", "an unknown word"),

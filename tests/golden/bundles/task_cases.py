@@ -18,6 +18,10 @@ def saying(**fields: Any) -> bytes:
     return task_file(task_text=lambda _: json.dumps(TASK | fields))
 
 
+def with_labels(labels: list[Any]) -> bytes:
+    return saying(problem="multilabel", labels=labels)
+
+
 def said_without(field: str) -> bytes:
     return task_file(task_text=lambda _: json.dumps({name: TASK[name] for name in TASK if name != field}))
 
@@ -68,6 +72,8 @@ def _misaligned() -> bytes:
 
 
 REGRESSION = TASK | {"problem": "regression", "labels": [], "probe": PROBE | {"logits": [[0.5]]}}
+MULTILABEL = TASK | {"problem": "multilabel", "labels": [["no", 0.25], ["yes", 0.5]]}
+ONE_LABEL = MULTILABEL | {"labels": [["only", 1e-9]], "probe": PROBE | {"logits": [[0.5]]}}
 SMALLEST = TASK | {
     "name": "Small-1.x_y",
     "memory": {"parents": 1, "cells": 1, "top_k": 1, "temperature": 1, "layer_norm": "post"},
@@ -76,6 +82,8 @@ SMALLEST = TASK | {
 ACCEPT: dict[str, tuple[bytes, str]] = {
     "task-classification": (_SOUND, "a task with a tensor of every dtype"),
     "task-regression": (task_file(REGRESSION), "a regression has no label and one logit"),
+    "task-multilabel": (task_file(MULTILABEL), "several labels, each with its threshold"),
+    "task-multilabel-one-label": (task_file(ONE_LABEL), "a text has it, or not"),
     "task-smallest": (task_file(SMALLEST), "the least sizes, a layer norm, a name with every kind of character"),
     "task-labels": (task_file(TASK | {"labels": ["\u6c34\U0001f600", '"\\\n']}), "labels are any text"),
     "task-pairs": (task_file(TASK | {"pairs": True}), "whether an input is two texts"),
@@ -138,6 +146,20 @@ REFUSE: dict[str, tuple[bytes, str, str]] = {
         "classes",
         "the fleet's bounds are 1 to 4",
     ),
+    "task-multilabel-plain-labels": (with_labels(["no", "yes"]), "labels", "each label has a threshold"),
+    "task-multilabel-no-label": (with_labels([]), "labels", "one label at least"),
+    "task-multilabel-labels-twice": (with_labels([["no", 0.5], ["no", 0.5]]), "labels", "labels are distinct"),
+    "task-multilabel-three-of-a-label": (with_labels([["no", 0.5, 1], ["yes", 0.5]]), "labels", "a pair is two"),
+    "task-multilabel-label-not-text": (with_labels([["no", 0.5], [2, 0.5]]), "labels", "a label is text"),
+    "task-multilabel-threshold-text": (with_labels([["no", 0.5], ["yes", "1"]]), "labels", "a threshold is a number"),
+    "task-multilabel-threshold-zero": (with_labels([["no", 0.5], ["yes", 0]]), "thresholds", "it is above 0"),
+    "task-multilabel-threshold-one": (with_labels([["no", 0.5], ["yes", 1]]), "thresholds", "it is below 1"),
+    "task-thresholds-of-classification": (
+        saying(labels=[["no", 0.5], ["yes", 0.5]]),
+        "labels",
+        "a classification has none",
+    ),
+    "task-thresholds-apart": (saying(problem="multilabel", thresholds=[0.5, 0.5]), "exactly", "they stand in `labels`"),
     "task-pairs-text": (saying(pairs="yes"), "pairs", "true, false or null"),
     # Memory
     "task-memory-extra": (with_memory(more=1), "memory", "a memory has exactly five members"),

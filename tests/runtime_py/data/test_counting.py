@@ -22,3 +22,13 @@ def test_nothing_odd_is_nothing_to_say():
     counts = count_rows([Example("a", None, "x"), Example("b", None, "y")])
     assert counts == {"rows": 2, "empty": 0, "duplicate": 0, "contradictory": 0}
     assert oddities(counts) is None
+
+
+def test_lists_of_labels_are_compared_as_sets():
+    rows = [
+        Example("a", label=("x", "y")),
+        Example("a", label=("y", "x")),
+        Example("a", label=()),
+        Example("b", label=()),
+    ]
+    assert count_rows(rows) == {"rows": 4, "empty": 0, "duplicate": 1, "contradictory": 3}

@@ -51,7 +51,14 @@ def test_csv_with_the_same_columns(tmp_path):
             '{"text": "a", "label": true}\n',
             "a string or a number, got `true`",
         ),
-        ("a.jsonl", '{"text": "a", "label": ["x"]}\n', "line 1: `label` must be a string or a number"),
+        ("a.jsonl", '{"text": "a", "label": {"x": 1}}\n', "line 1: `label` must be a string or a number"),
+        ("a.jsonl", '{"text": "a", "labels": ["x", null]}\n', "line 1: each of the labels must be a string"),
+        ("a.jsonl", '{"text": "a", "labels": ["x", ["y"]]}\n', "line 1: each of the labels must be a string"),
+        ("a.jsonl", '{"text": "a", "labels": [Infinity]}\n', "line 1: `labels` must be finite"),
+        ("a.jsonl", '{"text": "a", "labels": ["x", ""]}\n', "line 1: one of the labels is empty"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b", "labels": ["x", "y", "x"]}\n', "line 2: the label `x` stands twice"),
+        ("a.jsonl", '{"text": "a", "labels": [1, "1"]}\n', "line 1: the label `1` stands twice"),
+        ("a.jsonl", '{"text": "a", "labels": ["\\ud83d"]}\n', "line 1: `label` holds half of a character"),
         ("a.jsonl", '{"text": "a", "label": NaN}\n', "line 1: `label` must be finite"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "line 2: not UTF-8"),
         ("a.jsonl", "[" * 100_000, "line 1: not a JSON object"),
@@ -79,6 +86,37 @@ def test_malformed_file_names_file_and_line(tmp_path, name, content, said):
         read_examples(path)
     assert said in caught.value.message
     assert str(path) in caught.value.message
+
+
+def test_a_list_of_labels_is_taken_as_it_is_and_an_empty_one_says_none(tmp_path):
+    many = [f"label {number}" for number in range(50)]
+    rows = [{"labels": ["b", "a", 7]}, {"labels": []}, {"labels": None}, {"label": "x", "labels": ["y"]}, {}]
+    rows += [{"label": ["x", "y"]}, {"label": None, "labels": ["z"]}, {"labels": many}, {"labels": "no list"}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps({"text": "t"} | row) + "\n" for row in rows))
+    expected = [("b", "a", "7"), (), None, "x", None, ("x", "y"), ("z",), tuple(many), None]
+    assert [example.label for example in read_examples(path)] == expected
+    path = write(tmp_path / "b.jsonl", '{"text": "t", "tags": ["p"]}\n')
+    assert read_examples(path, Columns(label="tags")) == [Example("t", None, ("p",))]
+
+
+def test_a_separator_makes_lists_of_cells(tmp_path):
+    for name, comma in (("a.csv", ","), ("a.tsv", "\t")):
+        path = write(tmp_path / name, f"text{comma}label\na{comma}x | y\nb{comma}\nc{comma}x\n")
+        assert [each.label for each in read_examples(path)] == ["x | y", None, "x"]
+        assert [each.label for each in read_examples(path, Columns(separator="|"))] == [("x", "y"), (), ("x",)]
+    path = write(tmp_path / "b.csv", 'text,labels\na,"x, y"\n')
+    assert read_examples(path) == [Example("a")]
+    assert read_examples(path, Columns(separator=",")) == [Example("a", None, ("x", "y"))]
+    path = write(tmp_path / "c.jsonl", '{"text": "a", "label": "x;y"}\n{"text": "b", "labels": "z"}\n{"text": "c"}\n')
+    assert [each.label for each in read_examples(path, Columns(separator=";"))] == [("x", "y"), ("z",), None]
+    path = write(tmp_path / "d.csv", "text,label\na,x\nb,x||y\n")
+    with pytest.raises(UsageError, match="line 3: one of the labels is empty"):
+        read_examples(path, Columns(separator="|"))
+    path = write(tmp_path / "e.csv", "text,label\na,x|y|x\n")
+    with pytest.raises(UsageError, match="line 2: the label `x` stands twice"):
+        read_examples(path, Columns(separator="|"))
+    with pytest.raises(UsageError, match="separator of labels is empty"):
+        Columns(separator="")
 
 
 def test_missing_file_and_directory(tmp_path):

@@ -1,6 +1,7 @@
 """Parquet, Arrow and saved folders. The saved ones were written by `datasets` 5.2.0 with pyarrow 26.0.1."""
 
 import decimal
+import json
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,29 @@ def test_labels_are_spelled(tmp_path, values, kind, labels):
         assert [example.label for example in read_examples(path)] == labels
 
 
+def test_lists_of_labels_in_every_kind(tmp_path):
+    for values, labels in (
+        ([["x", "y"], [], None], [("x", "y"), (), None]),
+        ([[1, 2], [3], []], [("1", "2"), ("3",), ()]),
+    ):
+        for path in write(tmp_path, {"text": ["t"] * 3, "labels": pyarrow.array(values)}):
+            assert [example.label for example in read_examples(path)] == labels
+    for path in write(tmp_path, {"text": ["t", "u"], "labels": ["x|y", ""]}):
+        assert [example.label for example in read_examples(path)] == [None, None]
+        assert [example.label for example in read_examples(path, Columns(separator="|"))] == [("x", "y"), ()]
+    for path in write(tmp_path, {"text": ["t"], "labels": pyarrow.array([["x", None]])}):
+        with pytest.raises(UsageError, match="row 1: each of the labels must be a string or a number"):
+            read_examples(path)
+
+
+def test_class_names_of_lists_as_datasets_keeps_them(tmp_path):
+    names = {"feature": {"names": ["calm", "glad"], "_type": "ClassLabel"}, "_type": "List"}
+    about = json.dumps({"info": {"features": {"text": {"dtype": "string", "_type": "Value"}, "labels": names}}})
+    table = pyarrow.table({"text": ["t", "u"], "labels": pyarrow.array([[1, 0], []], pyarrow.list_(pyarrow.int64()))})
+    parquet.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "a.parquet")
+    assert [example.label for example in read_examples(tmp_path / "a.parquet")] == [("glad", "calm"), ()]
+
+
 def test_folders_that_datasets_saved():
     train = [Example("a dull film", None, "negative"), Example("a warm evening", None, "positive")]
     test = [Example("naïve café", None, None)]  # -1 is no label there
@@ -76,7 +100,7 @@ def test_digest_of_a_folder_is_that_of_its_data(tmp_path):
     [
         ({"text": ["a", None]}, "row 2: `text` must be a string, it is missing or null"),
         ({"text": [1, 2]}, "row 1: `text` must be a string, got `1`"),
-        ({"text": ["a"], "label": [["x"]]}, "row 1: `label` must be a string or a number"),
+        ({"text": ["a"], "label": [{"x": 1}]}, "row 1: `label` must be a string or a number"),
         ({"text": ["a"], "label": [True]}, "row 1: `label` must be a string or a number, got `true`"),
         ({"text": ["a"], "label": [float("inf")]}, "row 1: `label` must be a string or a number"),
         ({"review": ["a"]}, "no column `text`, got `review`"),

@@ -43,6 +43,8 @@ def test_several_labels_of_one_text_share_a_cell(tmp_path):
     assert (tmp_path / "a.csv").read_text() == (
         "text,label,score,score x,score y,score z\ne,x|y,0.875,0.75,0.875,0.125\n"
     )
+    write_answers(tmp_path / "b.csv", [SEVERAL[0] | {"expected": ["z", "x"]}])
+    assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith("e,x|y,z|x,")
     write_answers(tmp_path / "a.parquet", SEVERAL)
     assert parquet.read_table(tmp_path / "a.parquet").to_pylist()[0]["label"] == "x|y"
 

@@ -93,6 +93,21 @@ void check_labels(const Reader& reader, const Manifest& manifest) {
   }
 }
 
+std::vector<double> read_thresholds(const Reader& reader, const Manifest& manifest) {
+  std::vector<double> found;
+  const Json* listed = manifest.json.find("thresholds");
+  bool good = listed == nullptr || (listed->is_array() && !listed->items().empty());
+  for (const Json& each : good && listed != nullptr ? listed->items() : std::vector<Json>()) {
+    good = good && each.is_number();
+    found.push_back(each.number());
+  }
+  if (!good || !thresholds_fit(manifest.problem, manifest.labels.size(), found)) {
+    reader.fail("has no valid `thresholds` for " + std::to_string(manifest.labels.size()) + " labels of a " +
+                manifest.problem);
+  }
+  return found;
+}
+
 // Whether `value` describes a tensor [_, _] of that name and type.
 bool is_tensor(const Json& value, const std::string& name, const std::string& dtype) {
   const Json* its_name = value.find("name");
@@ -203,6 +218,7 @@ Manifest::Manifest(std::string_view text, const std::string& what) {
   operators = reader.optional_texts("operators");
   backends = reader.optional_texts("backends");
   check_labels(reader, *this);
+  thresholds = read_thresholds(reader, *this);
   const Json& listed = reader.required("files");
   if (!listed.is_object()) {
     reader.fail("has `files` that are not an object");

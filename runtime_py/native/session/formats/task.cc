@@ -5,6 +5,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <string_view>
+#include <utility>
 
 #include "error.h"
 #include "json.h"
@@ -199,16 +200,30 @@ void check_same(const std::string& found, const std::string& expected, const cha
   }
 }
 
-std::vector<std::string> read_labels(const Json& json, const std::string& problem, const std::string& what) {
-  std::vector<std::string> labels;
+struct Labels {
+  std::vector<std::string> names;
+  std::vector<double> thresholds;
+};
+
+// A list of texts, or of pairs of a text and its threshold.
+Labels read_labels(const Json& json, const std::string& problem, const std::string& what) {
+  Labels labels;
   bool good = json.is_array();
-  for (const Json& label : json.items()) {
-    good = good && label.is_text();
-    labels.push_back(label.string());
+  for (const Json& each : json.items()) {
+    const bool is_pair = has_thresholds(problem) && each.items().size() == 2;
+    const Json& name = is_pair ? each.items()[0] : each;
+    good = good && name.is_text() && is_pair == has_thresholds(problem) && (!is_pair || each.items()[1].is_number());
+    labels.names.push_back(name.string());
+    if (is_pair) {
+      labels.thresholds.push_back(each.items()[1].number());
+    }
   }
-  if (!good || !labels_fit(problem, labels)) {
-    throw CommandError(what + " has " + std::to_string(labels.size()) + " `labels` for " + problem +
-                       ", or one twice or not text");
+  if (!good || !labels_fit(problem, labels.names)) {
+    throw CommandError(what + " has " + std::to_string(labels.names.size()) + " `labels` for " + problem +
+                       ", or one twice or not text" + (has_thresholds(problem) ? " with its threshold" : ""));
+  }
+  if (!thresholds_fit(problem, labels.names.size(), labels.thresholds)) {
+    throw CommandError(what + " has `labels` whose thresholds are not above 0 and below 1");
   }
   return labels;
 }
@@ -267,7 +282,9 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
   check_same(task.find("backbone")->string(), fleet.backbone, "backbone", what);
   problem_ = word(task, "problem", is_task_type, what);
   check_same(word(task, "quantization", is_quantization, what), fleet.quantization, "quantization", what);
-  labels_ = read_labels(*task.find("labels"), problem_, what);
+  Labels labels = read_labels(*task.find("labels"), problem_, what);
+  labels_ = std::move(labels.names);
+  thresholds_ = std::move(labels.thresholds);
   const Memory memory = read_memory(*task.find("memory"), what);
   const TaskSizes sizes{memory.parents, memory.cells, std::max<size_t>(labels_.size(), 1)};
   check_bound(fleet.parents, "parents", sizes.parents, what);

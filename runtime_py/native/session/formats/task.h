@@ -25,6 +25,7 @@ class TaskFile {
   const std::string& name() const { return name_; }
   const std::string& problem() const { return problem_; }
   const std::vector<std::string>& labels() const { return labels_; }
+  const std::vector<double>& thresholds() const { return thresholds_; }  // as of Manifest
   const Probe& probe() const { return *probe_; }
   // Views of the mapped file, in the program's order.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
@@ -34,6 +35,7 @@ class TaskFile {
   std::string name_;
   std::string problem_;
   std::vector<std::string> labels_;
+  std::vector<double> thresholds_;
   std::vector<spartan_tensor> tensors_;
   std::optional<Probe> probe_;
 };

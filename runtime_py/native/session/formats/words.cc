@@ -4,7 +4,19 @@
 
 namespace spartan {
 
-bool is_task_type(std::string_view word) { return word == "classification" || word == "regression"; }
+namespace {
+
+constexpr std::string_view kClassification = "classification";
+constexpr std::string_view kRegression = "regression";
+constexpr std::string_view kMultilabel = "multilabel";
+
+}  // namespace
+
+bool is_task_type(std::string_view word) {
+  return word == kClassification || word == kRegression || word == kMultilabel;
+}
+
+bool has_thresholds(std::string_view task_type) { return task_type == kMultilabel; }
 
 bool is_quantization(std::string_view word) { return word == "none" || word == "int8" || word == "int4"; }
 
@@ -19,7 +31,14 @@ bool is_pairs(const Json* value) {
 bool labels_fit(std::string_view task_type, std::vector<std::string> labels) {
   std::sort(labels.begin(), labels.end());
   const bool distinct = std::adjacent_find(labels.begin(), labels.end()) == labels.end();
-  return distinct && (task_type == "classification" ? labels.size() >= 2 : labels.empty());
+  return distinct && (task_type == kClassification ? labels.size() >= 2
+                      : task_type == kMultilabel   ? !labels.empty()
+                                                   : labels.empty());
+}
+
+bool thresholds_fit(std::string_view task_type, size_t labels, const std::vector<double>& thresholds) {
+  return thresholds.size() == (has_thresholds(task_type) ? labels : 0) &&
+         std::all_of(thresholds.begin(), thresholds.end(), [](double each) { return 0 < each && each < 1; });
 }
 
 }  // namespace spartan

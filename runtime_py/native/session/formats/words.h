@@ -27,5 +27,9 @@ bool is_pairs(const Json* value);
 // Whether a model of the task type, or a fleet, can have exactly these classes.
 bool labels_fit(std::string_view task_type, std::vector<std::string> labels);
 
+// Whether each class is given by a threshold of its own, so that a text may have several.
+bool has_thresholds(std::string_view task_type);
+bool thresholds_fit(std::string_view task_type, size_t labels, const std::vector<double>& thresholds);
+
 }  // namespace spartan
 #endif

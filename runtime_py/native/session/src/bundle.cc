@@ -33,7 +33,7 @@ Bundle open_bundle(const std::string& path, const std::string& key) {
   const char* text = spartan_bundle_manifest(opened, &bytes);
   bundle.manifest = Json::parse({text, bytes}, "bundle `" + path + "`");
   for (size_t i = 0; i < spartan_bundle_label_count(opened); ++i) {
-    bundle.labels.push_back(spartan_bundle_label(opened, i));
+    bundle.labels.push_back({spartan_bundle_label(opened, i), spartan_bundle_threshold(opened, i)});
   }
   return bundle;
 }

@@ -11,11 +11,16 @@
 
 namespace spartan {
 
+struct Label {
+  std::string name;
+  double threshold = 0;  // 0 where the task has none
+};
+
 struct Bundle {
   std::shared_ptr<const spartan_bundle> handle;  // null for a program without a bundle
   std::string program;                           // path of the program
   Json manifest;                                 // null for a program without a bundle
-  std::vector<std::string> labels;               // empty if the manifest names none
+  std::vector<Label> labels;                     // empty if the manifest names none
 };
 
 // `path` is a bundle's directory or a program's file; with a `key` it must be a bundle that is signed. CommandError if it

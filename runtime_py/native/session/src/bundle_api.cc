@@ -41,6 +41,8 @@ const char* at(const std::vector<std::string>& texts, size_t index) {
   return index < texts.size() ? texts[index].c_str() : nullptr;
 }
 
+double at(const std::vector<double>& numbers, size_t index) { return index < numbers.size() ? numbers[index] : 0; }
+
 // What a call of the session's interface answered, as an exception.
 void check(int32_t status, const char* message) {
   if (status != SPARTAN_OK) {
@@ -163,6 +165,10 @@ const char* spartan_bundle_label(const spartan_bundle* bundle, size_t index) {
   return bundle == nullptr ? nullptr : at(bundle->files.manifest.labels, index);
 }
 
+double spartan_bundle_threshold(const spartan_bundle* bundle, size_t index) {
+  return bundle == nullptr ? 0 : at(bundle->files.manifest.thresholds, index);
+}
+
 size_t spartan_bundle_task_count(const spartan_bundle* bundle) {
   return bundle == nullptr || !bundle->files.manifest.fleet ? 0 : bundle->files.manifest.fleet->tasks.size();
 }
@@ -209,6 +215,10 @@ size_t spartan_task_label_count(const spartan_task* task) { return task == nullp
 
 const char* spartan_task_label(const spartan_task* task, size_t index) {
   return task == nullptr ? nullptr : at(task->file.labels(), index);
+}
+
+double spartan_task_threshold(const spartan_task* task, size_t index) {
+  return task == nullptr ? 0 : at(task->file.thresholds(), index);
 }
 
 size_t spartan_task_tensor_count(const spartan_task* task) { return task == nullptr ? 0 : task->file.tensors().size(); }

@@ -17,6 +17,14 @@ std::string texts(const std::vector<std::string>& all) {
   return "[" + joined(all, [](const std::string& each) { return json_quote(each); }) + "]";
 }
 
+std::vector<std::string> names(const std::vector<Label>& labels) {
+  std::vector<std::string> found;
+  for (const Label& each : labels) {
+    found.push_back(each.name);
+  }
+  return found;
+}
+
 }  // namespace
 
 // What a reader knows before it loads a program.
@@ -30,7 +38,7 @@ int check_files(const Options& options) {
     const Task task(bundle, options.text("--task"));
     printf("{\"task\":%s,\"problem\":%s,\"labels\":%s,\"tensors\":%zu}\n",
            json_quote(spartan_task_name(task.get())).c_str(), json_quote(spartan_task_problem(task.get())).c_str(),
-           texts(task.labels()).c_str(), task.tensors().size());
+           texts(names(task.labels())).c_str(), task.tensors().size());
     return 0;
   }
   std::vector<std::string> tasks;
@@ -43,7 +51,7 @@ int check_files(const Options& options) {
   printf("{\"bundle\":%s,\"target\":%s,\"problem\":%s,\"labels\":%s,\"tasks\":%s,\"max_length\":%d,\"quantization\":%s,"
          "\"lowering\":%s,\"signature\":\"%s\"}\n",
          json_quote(options.bundle).c_str(), json_quote(spartan_bundle_target(handle)).c_str(),
-         json_quote(spartan_bundle_problem(handle)).c_str(), texts(bundle.labels).c_str(), texts(tasks).c_str(),
+         json_quote(spartan_bundle_problem(handle)).c_str(), texts(names(bundle.labels)).c_str(), texts(tasks).c_str(),
          spartan_bundle_max_length(handle), json_quote(spartan_bundle_quantization(handle)).c_str(),
          json_quote(spartan_bundle_lowering(handle)).c_str(), signature_text(bundle).c_str());
   return 0;

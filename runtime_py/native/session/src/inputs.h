@@ -52,7 +52,7 @@ class MoreInputs {
   MoreInputs(const Bundle& bundle, const Options& options);
 
   const std::vector<spartan_tensor>& tensors() const { return task_ ? task_->tensors() : extra_.tensors(); }
-  const std::vector<std::string>& labels(const Bundle& bundle) const { return task_ ? task_->labels() : bundle.labels; }
+  const std::vector<Label>& labels(const Bundle& bundle) const { return task_ ? task_->labels() : bundle.labels; }
 
   // A bundle, or a task, answers only after its probe gave what it should.
   void check_probe(Program& program, const Bundle& bundle) const;

@@ -14,7 +14,7 @@ Task::Task(const Bundle& bundle, const std::string& name_or_path) {
   check(spartan_open_task(bundle.handle.get(), name_or_path.c_str(), &opened, message, sizeof message), message);
   handle_.reset(opened);
   for (size_t i = 0; i < spartan_task_label_count(opened); ++i) {
-    labels_.push_back(spartan_task_label(opened, i));
+    labels_.push_back({spartan_task_label(opened, i), spartan_task_threshold(opened, i)});
   }
   tensors_.resize(spartan_task_tensor_count(opened));
   for (size_t i = 0; i < tensors_.size(); ++i) {

@@ -19,7 +19,7 @@ class Task {
   const spartan_task* get() const { return handle_.get(); }
   // Views of the mapped file, in the program's order.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
-  const std::vector<std::string>& labels() const { return labels_; }
+  const std::vector<Label>& labels() const { return labels_; }
 
  private:
   struct Close {
@@ -27,7 +27,7 @@ class Task {
   };
   std::unique_ptr<spartan_task, Close> handle_;
   std::vector<spartan_tensor> tensors_;
-  std::vector<std::string> labels_;
+  std::vector<Label> labels_;
 };
 
 }  // namespace spartan

@@ -37,7 +37,7 @@ SPARTAN_API int32_t spartan_open_bundle(const char* path, const char* public_key
 SPARTAN_API void spartan_close_bundle(spartan_bundle* bundle);
 
 SPARTAN_API const char* spartan_bundle_program(const spartan_bundle* bundle);       // path of the program
-SPARTAN_API const char* spartan_bundle_problem(const spartan_bundle* bundle);       // classification, regression, fleet
+SPARTAN_API const char* spartan_bundle_problem(const spartan_bundle* bundle);       // classification, regression, multilabel, fleet
 SPARTAN_API const char* spartan_bundle_target(const spartan_bundle* bundle);
 SPARTAN_API const char* spartan_bundle_quantization(const spartan_bundle* bundle);  // none, int8, int4
 SPARTAN_API const char* spartan_bundle_lowering(const spartan_bundle* bundle);      // fused, portable
@@ -49,6 +49,8 @@ SPARTAN_API const char* spartan_bundle_manifest(const spartan_bundle* bundle, si
 // Names of the classes in the order of the logits; none for a regression, and none for a fleet, whose tasks have them.
 SPARTAN_API size_t spartan_bundle_label_count(const spartan_bundle* bundle);
 SPARTAN_API const char* spartan_bundle_label(const spartan_bundle* bundle, size_t index);
+// Of a multilabel task: a text has the label if 1 / (1 + exp(-logit)) is above this. 0 for other tasks.
+SPARTAN_API double spartan_bundle_threshold(const spartan_bundle* bundle, size_t index);
 
 // Names of a fleet's tasks; none for other bundles.
 SPARTAN_API size_t spartan_bundle_task_count(const spartan_bundle* bundle);
@@ -65,9 +67,10 @@ SPARTAN_API int32_t spartan_open_task(const spartan_bundle* bundle, const char* 
 SPARTAN_API void spartan_close_task(spartan_task* task);
 
 SPARTAN_API const char* spartan_task_name(const spartan_task* task);
-SPARTAN_API const char* spartan_task_problem(const spartan_task* task);  // classification, regression
+SPARTAN_API const char* spartan_task_problem(const spartan_task* task);  // classification, regression, multilabel
 SPARTAN_API size_t spartan_task_label_count(const spartan_task* task);
 SPARTAN_API const char* spartan_task_label(const spartan_task* task, size_t index);
+SPARTAN_API double spartan_task_threshold(const spartan_task* task, size_t index);  // as of spartan_bundle_threshold
 // The inputs of the program after ids and mask, in its order: views of the mapped file.
 SPARTAN_API size_t spartan_task_tensor_count(const spartan_task* task);
 SPARTAN_API int32_t spartan_task_tensor(const spartan_task* task, size_t index, spartan_tensor* tensor);

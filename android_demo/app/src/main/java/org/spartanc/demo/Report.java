@@ -12,6 +12,9 @@ final class Report {
 
   static String of(Prediction prediction) {
     StringBuilder text = new StringBuilder();
+    if (prediction.labels != null) {
+      text.append(prediction.labels.isEmpty() ? "no label" : String.join(", ", prediction.labels)).append("\n\n");
+    }
     if (prediction.scores.isEmpty()) text.append(String.format(Locale.ROOT, "%.4f\n", prediction.value));
     for (int i = 0; i < Math.min(SHOWN, prediction.scores.size()); i++) {
       Prediction.Score score = prediction.scores.get(i);

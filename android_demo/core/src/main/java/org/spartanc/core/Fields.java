@@ -66,9 +66,14 @@ final class Fields {
 
   /** Text that no reader cuts short: without U+0000. */
   String plainText(String name) throws InputException {
-    String value = text(name);
-    if (value.indexOf('\0') >= 0) throw wrong(name, "text without U+0000");
-    return value;
+    return plainText(values.get(name), where + ": `" + Json.shorten(name) + "`");
+  }
+
+  static String plainText(Object value, String where) throws InputException {
+    if (!(value instanceof String) || ((String) value).indexOf('\0') >= 0) {
+      throw new InputException(where + " is not text without U+0000");
+    }
+    return (String) value;
   }
 
   /** One of the {@code known} words. */
@@ -117,8 +122,13 @@ final class Fields {
   }
 
   double number(String name) throws InputException {
-    Object value = values.get(name);
-    if (!(value instanceof Number) || !(Math.abs(((Number) value).doubleValue()) < 1e300)) throw wrong(name, "a number");
+    return number(values.get(name), where + ": `" + Json.shorten(name) + "`");
+  }
+
+  static double number(Object value, String where) throws InputException {
+    if (!(value instanceof Number) || !(Math.abs(((Number) value).doubleValue()) < 1e300)) {
+      throw new InputException(where + " is not a number");
+    }
     return ((Number) value).doubleValue();
   }
 

@@ -71,17 +71,17 @@ public final class Manifest {
     if (isFleet != fields.has("fleet")) {
       throw new InputException("`" + NAME + "` has a `fleet` without that problem, or that problem without a `fleet`");
     }
-    List<String> labels = Words.labels(fields, problem);
+    Labels labels = Labels.ofManifest(fields, problem);
     if (fields.has("inputs")) checkInputs(fields);
-    if (fields.has("outputs")) checkOutputs(fields, isFleet ? (Object) "classes" : (Object) (long) Math.max(1, labels.size()));
+    if (fields.has("outputs")) checkOutputs(fields, isFleet ? (Object) "classes" : (Object) (long) labels.outputs());
     if (isFleet) Probe.checkInput(fields.object("probe"), maxLength);
     fleet = isFleet ? new Fleet(fields.object("fleet"), files.keySet()) : null;
     task = isFleet ? null : task(fields, problem, labels);
   }
 
-  private Task task(Fields fields, String problem, List<String> labels) throws InputException {
-    Probe probe = new Probe(fields.object("probe"), Math.max(1, labels.size()), maxLength);
-    return new Task(labels, problem.equals("regression"), fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
+  private Task task(Fields fields, String problem, Labels labels) throws InputException {
+    Probe probe = new Probe(fields.object("probe"), labels.outputs(), maxLength);
+    return new Task(labels, problem.equals(Words.REGRESSION), fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
   }
 
   private static void checkInputs(Fields fields) throws InputException {

@@ -19,13 +19,16 @@ public final class Prediction {
 
   /** The likeliest first; empty for a regression. */
   public final List<Score> scores;
-  /** The number that a regression gives; NaN for a classification. */
+  /** Of a task whose texts may have several labels, those above their thresholds, or none; null for other tasks. */
+  public final List<String> labels;
+  /** The number that a regression gives; NaN for other tasks. */
   public final double value;
   public final boolean truncated;
   public final long nanoseconds;
 
-  private Prediction(List<Score> scores, double value, boolean truncated, long nanoseconds) {
+  private Prediction(List<Score> scores, List<String> labels, double value, boolean truncated, long nanoseconds) {
     this.scores = Collections.unmodifiableList(scores);
+    this.labels = labels == null ? null : Collections.unmodifiableList(labels);
     this.value = value;
     this.truncated = truncated;
     this.nanoseconds = nanoseconds;
@@ -40,12 +43,23 @@ public final class Prediction {
       if (Float.isNaN(logit) || Float.isInfinite(logit)) throw new InputException("the program gave no finite logits");
     }
     List<Score> scores = new ArrayList<>();
-    if (task.isRegression) return new Prediction(scores, logits[0], truncated, nanoseconds);
-    double[] probabilities = softmax(logits);
+    if (task.isRegression) return new Prediction(scores, null, logits[0], truncated, nanoseconds);
+    boolean several = !task.thresholds.isEmpty();
+    double[] probabilities = several ? sigmoids(logits) : softmax(logits);
+    List<String> labels = several ? new ArrayList<String>() : null;
+    for (int i = 0; several && i < logits.length; i++) {
+      if (probabilities[i] > task.thresholds.get(i)) labels.add(task.labels.get(i));
+    }
     for (int i = 0; i < logits.length; i++) scores.add(new Score(task.labels.get(i), probabilities[i]));
     // A stable sort: of equal scores the first label stands first.
     Collections.sort(scores, (a, b) -> Double.compare(b.probability, a.probability));
-    return new Prediction(scores, Double.NaN, truncated, nanoseconds);
+    return new Prediction(scores, labels, Double.NaN, truncated, nanoseconds);
+  }
+
+  static double[] sigmoids(float[] logits) {
+    double[] result = new double[logits.length];
+    for (int i = 0; i < result.length; i++) result[i] = 1 / (1 + Math.exp(-logits[i]));
+    return result;
   }
 
   static double[] softmax(float[] logits) {

@@ -145,14 +145,14 @@ final class TaskFile {
     same("backbone", task.digest("backbone"), fleet.backbone);
     same("quantization", task.word("quantization", Words.QUANTIZATIONS), fleet.quantization);
     String problem = task.word("problem", Words.TASK_TYPES);
-    List<String> labels = Words.labels(task, problem);
+    Labels labels = Labels.ofTask(task, problem);
     Fields memory = task.object("memory").exactly("parents", "cells", "top_k", "temperature", "layer_norm");
     memory.word("layer_norm", Words.LAYER_NORMS);
     if (!(memory.number("temperature") > 0)) throw new InputException(memory.where() + ": `temperature` is not above 0");
     long parents = bounded(memory, "parents", fleet);
     long cells = bounded(memory, "cells", fleet);
     long topK = memory.integer("top_k", 1, parents);
-    long classes = Math.max(1, labels.size());
+    long classes = labels.outputs();
     long[] allowed = fleet.bounds.get("classes");
     if (cells % parents != 0) throw new InputException(memory.where() + " has " + cells + " cells for " + parents + " parents");
     if (classes < allowed[0] || classes > allowed[1]) {
@@ -165,7 +165,7 @@ final class TaskFile {
       if (Fleet.isLayout(tensors.get(i).name)) checkLayout(tensors.get(i), parents, cells, topK);
     }
     Probe probe = new Probe(task.object("probe"), (int) classes, maxLength);
-    return new Task(labels, problem.equals("regression"), task.flag("pairs"), tensors, probe);
+    return new Task(labels, problem.equals(Words.REGRESSION), task.flag("pairs"), tensors, probe);
   }
 
   private static void same(String what, String found, String expected) throws InputException {
