@@ -49,6 +49,23 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """How many of so many texts with labels get their own from eager and from the program, as shares.
+
+    error: the standard error of what was lost, text by text.
+    """
+
+    eager: float
+    device: float
+    texts: int
+    error: float
+
+    @property
+    def lost(self) -> float:
+        return self.eager - self.device
+
+
+@dataclass(frozen=True)
 class Numbers:
     """How numbers compare. Differences are absolute; None where nothing varies, or no text has a label.
 
@@ -78,7 +95,7 @@ class Parity:
     spread: of eager's outputs over the texts, largest less least.
     samples: rows compared, of which `texts` are judged, with `text_diff` as their largest difference; the others' is
     `sweep_diff`, and `sweep_agreement` the share of them with the same label.
-    labels, classes: for task types with classes. numbers: for the others.
+    labels, classes: for task types with classes; scores: where texts have labels of their own. numbers: for the others.
     real: whether the texts are texts, not random ids.
     """
 
@@ -89,6 +106,7 @@ class Parity:
     spread: float
     labels: Agreement | None = None
     classes: tuple[tuple[str, Agreement], ...] = ()
+    scores: Scores | None = None
     numbers: Numbers | None = None
     text_diff: float = 0.0
     sweep_diff: float = 0.0
@@ -123,6 +141,8 @@ class Parity:
         if self.labels is not None:
             found["interval"] = list(self.labels.interval)
             found["classes"] = {name: each.as_dict() for name, each in self.classes}
+        if self.scores is not None:
+            found |= {"accuracy_eager": self.scores.eager, "accuracy_device": self.scores.device}
         if self.numbers is not None:
             numbers = self.numbers
             found |= {
@@ -198,15 +218,31 @@ class Reference:
             parity,
             labels=Agreement(int(same_N[:count].sum()), count),
             classes=tuple(classes),
+            scores=self._scores(texts_NC, result_NC[:count]),
             sweep_agreement=float(same_N[count:].mean()) if count < len(same_N) else 1.0,
         )
+
+    def _scores(self, eager_NC: np.ndarray, got_NC: np.ndarray) -> Scores | None:
+        rows = self._labelled()
+        if not rows:
+            return None
+        targets = self.task_type.targets([self.examples[i] for i in rows], self.labels)
+        eager_N, got_N = (
+            np.array([self.task_type.score(side[i : i + 1], [target]) for i, target in zip(rows, targets, strict=True)])
+            for side in (eager_NC, got_NC)
+        )
+        error = float((eager_N - got_N).std() / len(rows) ** 0.5)
+        return Scores(float(eager_N.mean()), float(got_N.mean()), len(rows), error)
+
+    def _labelled(self) -> list[int]:
+        return [i for i, example in enumerate(self.examples) if example.label is not None]
 
     def _numbers(self, eager_NC: np.ndarray, got_NC: np.ndarray) -> Numbers:
         eager, got = eager_NC.ravel(), got_NC.ravel()
         if not np.isfinite(got).all():
             return Numbers(None, None, float(eager.std()))
         variance = float(np.square(eager - eager.mean()).sum())
-        rows = [i for i, example in enumerate(self.examples) if example.label is not None]
+        rows = self._labelled()
         sides: list[float | None] = [None, None]
         if rows:
             targets = self.task_type.targets([self.examples[i] for i in rows], self.labels)

@@ -173,12 +173,13 @@ def print_compile(result: dict[str, Any]) -> None:
             console.print(f"  skipped         {escape(said)}")
     console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
     console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
-    if result["kept_fp32"]:
-        more, slower = (sum(each[name] for each in result["kept_fp32"]) for name in ("bytes", "modelled_ms"))
-        console.print(
-            f"kept in fp32      {len(result['kept_fp32'])} linears, to keep labels: {size(more)} and {slower:.1f} ms"
-            " more, as modelled"
-        )
+    for form in ("fp32", "int8"):
+        kept = result[f"kept_{form}"]
+        if kept:
+            more, slower = (sum(each[name] for each in kept) for name in ("bytes", "modelled_ms"))
+            console.print(
+                f"kept in {form}      {len(kept)} linears, to keep labels: {size(more)} and {slower:.1f} ms more, as modelled"
+            )
     fallback = result["fallback_ops"]
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)

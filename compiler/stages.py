@@ -3,10 +3,10 @@
     captured            torch.export's program, in PyTorch
     each exact pass     the program after it, in PyTorch
     lowered             in fp32, packed, on the native runtime here
-    memories int8       the memories alone quantised (or `int4`), everything else in fp32, on the native runtime here
+    memories SCHEME     the memories alone quantised, everything else in fp32, on the native runtime here
     linears nearest     the backbone's linears alone, rounded to the nearest; of a bundle that was fitted to texts
-    linears int8        the backbone's linears alone, as the bundle has them
-    embeddings int8     the tables alone
+    linears int8        the backbone's linears alone, as the bundle has them (or `int4`)
+    embeddings int8     the tables alone (or `int4`)
     all                 the whole quantised program
     all on DEVICE       the same on the device asked for, where that is not this machine
     bundle              the bundle itself on the device
@@ -210,7 +210,9 @@ def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[
         return None
     samples = encode_examples(examples, model.tokenizer, bundle.max_length)
     rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]
-    return texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC)]) if rows else None
+    if not rows:
+        return None
+    return texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC)], scheme.labels_kept)
 
 
 def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:
@@ -235,8 +237,9 @@ def _parts(bundle: Bundle, backend: Backend, scheme: Scheme, *, fitted: bool) ->
         yield f"memories {scheme.name}", whole.without(*linears, *tables, FitLinears.name)
     if fitted:
         yield "linears nearest", plain_memories.without(*tables, FitLinears.name)
-    yield "linears int8", plain_memories.without(*tables)
-    yield "embeddings int8", plain_memories.without(*linears, FitLinears.name)
+    width = f"int{scheme.linear_bits}"
+    yield f"linears {width}", plain_memories.without(*tables)
+    yield f"embeddings {width}", plain_memories.without(*linears, FitLinears.name)
     yield "all", whole
 
 

@@ -177,9 +177,9 @@ def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list
 
 
 def _comparison(parity: Parity) -> dict[str, Any]:
-    """The fields of `parity`; correlations with the labels have names of their own here."""
+    """The fields of `parity`; what `_quality` says of the labels comes from there."""
     found = parity.as_dict()
-    for name in ("correlation_eager", "correlation_device"):
+    for name in ("accuracy_eager", "accuracy_device", "correlation_eager", "correlation_device"):
         found.pop(name, None)
     for name in ("correlation", "r2"):
         if name in found:

@@ -6,7 +6,9 @@ namespace spartan {
 
 bool is_task_type(std::string_view word) { return word == "classification" || word == "regression"; }
 
-bool is_quantization(std::string_view word) { return word == "none" || word == "int8" || word == "int4"; }
+bool is_quantization(std::string_view word) {
+  return word == "none" || word == "int8" || word == "int4" || word == "int4-memories";
+}
 
 bool is_lowering(std::string_view word) { return word == "fused" || word == "portable"; }
 
