@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 CONFIDENCE = 0.95
 NORMAL = 1.959964  # deviations to each side that hold so much of a normal distribution
 ENOUGH_TEXTS = 300  # from here on the observed share itself is held to the gate
-THIN_BELOW = 0.98  # evidence is thin where the true share of equal labels may be lower than this
+THIN_BELOW = 0.98  # evidence is thin where the true share of equal labels may be lower; for a gate of 0.99
 FEW_TEXTS = 30  # of a class, which is then judged by FEW_TEXTS_GATE alone
 FEW_TEXTS_GATE = 0.9
 THIN_CORRELATION_BELOW = 0.998
@@ -48,7 +48,9 @@ def loss_is_refused(lost: float, error: float, texts: int, allowed: float) -> bo
 
     error: the standard error of `lost`, a mean over texts.
     """
-    return lost - (0 if texts >= ENOUGH_TEXTS else NORMAL * error) > allowed
+    return (
+        lost - (0 if texts >= ENOUGH_TEXTS else NORMAL * error) > allowed + 1e-9
+    )  # a point of 1,000 texts is ten of them
 
 
 def fisher(correlation: float, texts: int) -> Interval:

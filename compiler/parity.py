@@ -96,7 +96,8 @@ class Parity:
     samples: rows compared, of which `texts` are judged, with `text_diff` as their largest difference; the others' is
     `sweep_diff`, and `sweep_agreement` the share of them with the same label.
     labels, classes: for task types with classes; scores: where texts have labels of their own. numbers: for the others.
-    real: whether the texts are texts, not random ids.
+    real: whether the texts are texts, not random ids. thin_below: evidence is thin where the true share of equal labels
+    may be lower.
     """
 
     max_abs_diff: float
@@ -112,6 +113,7 @@ class Parity:
     sweep_diff: float = 0.0
     sweep_agreement: float = 1.0
     real: bool = True
+    thin_below: float = THIN_BELOW
 
     @property
     def label_agreement(self) -> float | None:
@@ -124,7 +126,7 @@ class Parity:
         if not self.real:
             return True
         if self.labels is not None:
-            return self.labels.interval[0] < THIN_BELOW
+            return self.labels.interval[0] < self.thin_below
         assert self.numbers is not None
         found = self.numbers.correlation
         return self.texts < FEW_TEXTS or found is None or fisher(found, self.texts)[0] < THIN_CORRELATION_BELOW
@@ -182,8 +184,8 @@ class Reference:
         """
         return 1.0 if self.task_type.has_classes else 10 * float(self.logits_NC[: self.texts].std())
 
-    def compare(self, got: Sequence[np.ndarray]) -> Parity:
-        """`got`: logits [C] of every row, in order."""
+    def compare(self, got: Sequence[np.ndarray], thin_below: float = THIN_BELOW) -> Parity:
+        """`got`: logits [C] of every row, in order. thin_below: see `Parity`."""
         reference_NC, result_NC = self.logits_NC, np.stack(got).astype(np.float64)
         if not len(reference_NC) or reference_NC.shape != result_NC.shape:
             raise AssertionError(f"expected rows of shape {reference_NC.shape} against {result_NC.shape}")
@@ -200,6 +202,7 @@ class Reference:
             text_diff=float(difference_N[:count].max()),
             sweep_diff=float(difference_N[count:].max(initial=0.0)),
             real=bool(self.examples) if self.real is None else self.real,
+            thin_below=thin_below,
         )
         decided_NC = self.task_type.decide(reference_NC)
         if decided_NC is None:

@@ -127,7 +127,9 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
         kind.admit(model, source, member, artifact, max_length)
         members.append(member)
         lifted = lifted or [artifact]
-    texts = None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members], plan.scheme.labels_kept)
+    texts = (
+        None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members], plan.scheme.labels_kept)
+    )
     artifact = replace(kind.widened(lifted[0]), texts=texts)
     return members, pipeline.after(LIFT).run(artifact)
 

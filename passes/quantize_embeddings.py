@@ -2,14 +2,16 @@
 
 before:  embedding(table_fp32[V, H], ids)
 8 bits:  quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], None, -128, 127, ids) -> fp32
-4 bits:  quantized_decomposed.embedding_4bit.dtype(pairs_uint8[V, H / 2], scale_fp16[V, H / 32], None, -8, 7, ids) -> fp32
+4 bits:  quantized_decomposed.embedding_4bit.dtype(pairs[V, H / 2], scales_fp16[V, H / 32], None, -8, 7, ids) -> fp32
 stock:   embedding(table_int8[V, H], ids).to(fp32) * embedding(scale[V, 1], ids)
 
-The first two need ExecuTorch's quantised kernels, the third only what every runtime carries, at the price of two
-small copies of the rows. In 8 bits a row is scaled so that its largest value becomes 127: an element moves by at most
-max|row| / 254. In 4 bits every 32 of a row have a scale (`weight_grids`), in half precision, in fp32 where a table's
-numbers are beyond it; a table of another width gets 8 bits. Left alone, with the reason: a table that is computed rather than stored, or that has few rows: what
-two segments round to would be added to every token, the same error everywhere, to save 3 KB.
+The first two need ExecuTorch's quantised kernels, the third only what every runtime carries, at the price of two small
+copies of the rows. In 8 bits a row is scaled so that its largest value becomes 127: an element moves by at most
+max|row| / 254. In 4 bits every 32 of a row have a scale (`weight_grids`), in half precision, or in fp32 where a table's
+numbers are beyond that; a table whose width groups do not divide gets 8 bits.
+
+Left alone, with the reason: a table that is computed rather than stored, or that has few rows: what two segments round
+to would be added to every token, the same error everywhere, to save 3 KB.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ after:   linear(x, W', b')                    W' = integers times scales of W; w
 Rounding to the nearest treats every weight alone. Here the error of one weight is made up for by those after it,
 weighted by how inputs go together: H = mean of x' x'^T over the positions of the texts given, x' as rounded to 8 bits.
 Largest channels come first. Source: GPTQ, arXiv 2210.17323, section 3, with the means of x taken out of H and given to
-the bias, since a mean costs nothing there. Scales are chosen before, in 8 bits one for an output, in 4 bits one for every 32 inputs of
-it, there by the errors as inputs weigh them (`weight_grids`). In 8 bits an output's largest weight keeps its place, so
-that its scale is found again.
+the bias, since a mean costs nothing there.
+
+Scales are chosen before, from W (`weight_grids`). In 8 bits an output's largest weight keeps its place, so that its
+scale is found again; in 4 bits errors count by the size of the inputs, and any weights lead back to their scales.
 
 Judged end to end, by labels and accuracy.
 """
@@ -83,7 +84,8 @@ class RoundWeights(GraphPass):
         see_inputs(program, list(by_input.values()), self._inputs, add)
         for number, node in enumerate(nodes):
             weight_NK, bias_N = stored_weights(program, node)
-            rounded_NK, moved_N = round_to_grid(weight_NK, moments[by_input[node.args[0]]], grid_of(self._grid, weight_NK))
+            seen = moments[by_input[node.args[0]]]
+            rounded_NK, moved_N = round_to_grid(weight_NK, seen, grid_of(self._grid, weight_NK))
             bias_N = moved_N if bias_N is None else bias_N + moved_N
             made = [
                 add_constant(program, f"rounded_{number}_{name}", tensor, InputKind.CONSTANT_TENSOR)

@@ -12,7 +12,6 @@ from torch import Tensor
 from spartanc.passes.ops import linear_int8
 from spartanc.passes.ops.memory_lookup import INT4_GROUP, to_integers
 
-
 Rows = TypeVar("Rows")
 
 

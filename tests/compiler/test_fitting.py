@@ -43,7 +43,7 @@ def texts(count, length=7):
 def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their_margin():
     logits = np.zeros((1000, 3))
     logits[:, 1] = np.arange(1000)[::-1]
-    found = texts_to_fit([TextsOfTask(texts(1000), logits)])
+    found = texts_to_fit([TextsOfTask(texts(1000), logits)], 0.995)
     assert MOST_TOKENS <= sum(each[0].shape[1] for each in found.inputs) < MOST_TOKENS + 7
     assert [int(each[0][0, 0]) for each in found.doubtful] == list(range(999, 999 - DOUBTFUL, -1))
     assert found.labels[1:] == [1] * (DOUBTFUL - 1)
@@ -52,22 +52,23 @@ def test_texts_are_taken_up_to_a_number_of_tokens_and_the_doubtful_ones_by_their
 
 @pytest.mark.parametrize(("count", "may_lose"), [(90, 1), (199, 1), (200, 1), (400, 2)])
 def test_how_many_labels_may_be_lost(count, may_lose):
-    assert texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3])]).may_lose == may_lose
+    found = texts_to_fit([TextsOfTask(texts(count), np.eye(3)[np.arange(count) % 3])], INT8.labels_kept)
+    assert found.may_lose == may_lose
 
 
 def test_tasks_of_a_fleet_share_the_tokens_and_a_regression_has_no_labels():
     numbers = TextsOfTask(texts(600), np.arange(600.0)[:, None])
     classes = TextsOfTask(texts(600), np.eye(2)[np.arange(600) % 2])
-    found = texts_to_fit([numbers, classes])
+    found = texts_to_fit([numbers, classes], 0.995)
     assert [int(each[0][0, 0]) for each in found.inputs] == 2 * [*range(-(-MOST_TOKENS // 2 // 7))]
     assert len(found.doubtful) == DOUBTFUL and found.may_lose == 3
-    alone = texts_to_fit([numbers])
+    alone = texts_to_fit([numbers], 0.995)
     assert not alone.doubtful and alone.inputs
 
 
 @pytest.mark.parametrize("count", [0, 1, (FEWEST_TOKENS - 1) // 7])
 def test_few_texts_are_not_fitted_to(count):
-    assert texts_to_fit([TextsOfTask(texts(count), np.zeros((count, 2)))]) is None
+    assert texts_to_fit([TextsOfTask(texts(count), np.zeros((count, 2)))], 0.995) is None
 
 
 class Net(nn.Module):
@@ -94,9 +95,9 @@ def fragile():
 
 
 def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(monkeypatch):
-    monkeypatch.setattr(fitting, "MOST_KEPT", 0.5)
+    monkeypatch.setattr(fitting, "MOST_GROWTH", 1.5)  # half of the weights, each in 3 bytes more
     _module, program, rounded, given, labels = fragile()
-    kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0))
+    kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0), INT8)
     assert list(kept) == ["linear_1"]
     mixed, report = KeepLinears(kept).run(rounded)
     assert report.notes["kept"] == [{"linear": "linear_1", "outputs": 16, "inputs": 24}]
@@ -113,12 +114,12 @@ def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(mo
 
 def test_nothing_stays_that_would_make_the_program_much_larger():
     _, program, rounded, given, labels = fragile()
-    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0)) == {}
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0), INT8) == {}
 
 
 def test_nothing_stays_where_labels_are_kept():
     _module, program, rounded, given, labels = fragile()
-    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given))) == {}
+    assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given)), INT8) == {}
 
 
 @pytest.mark.parametrize("texts", [200, 16])
