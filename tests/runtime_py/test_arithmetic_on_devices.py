@@ -32,10 +32,12 @@ class Parts(nn.Module):
         self.memory = Memory(SpartanConfig(8, 24, 3), HIDDEN)
         self.memory.reset_parameters(std=0.3, value_std=0.5)
         self.wide, self.last = nn.Linear(HIDDEN, WIDE), nn.Linear(WIDE, 2)
+        # Rows of a 4-bit table are fractions of each other, and many stand on a half of a step, where a bit decides.
+        self.register_buffer("channels", torch.rand(HIDDEN) + 0.5)
 
     def forward(self, ids, mask):
         x = self.words(ids) * mask.unsqueeze(-1)
-        parts = [x, self.memory(x), self.wide(x)]
+        parts = [x, self.memory(x), self.wide(x * self.channels)]
         logits = self.last(parts[2].mean(1))
         return torch.cat([*(part.reshape(1, -1) for part in parts), logits], 1)
 
@@ -86,7 +88,7 @@ def test_embedding_memory_and_linear_are_the_kernels_to_a_millionth_of_the_rows_
             expected = {
                 "embedding": x,
                 "memory": INT4.memory(module.memory)(x),
-                "linear": INT4.linear(module.wide, "fp32")(x),
+                "linear": INT4.linear(module.wide, "fp32")(x * module.channels),
             }
         start = 0
         for name, part in expected.items():
