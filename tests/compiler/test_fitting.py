@@ -21,17 +21,18 @@ from spartanc.compiler.fitting import (
 from spartanc.compiler.fleet import add_task
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.models.checkpoint import save_model
-from spartanc.passes import even_inputs
+from spartanc.passes import even_inputs, weight_grids
 from spartanc.passes.calibration import run_with, stored_linears
 from spartanc.passes.keep_linears import KeepLinears, is_kept
 from spartanc.passes.quantize_linears import QuantizeLinears
+from spartanc.passes.quantize_linears_int4 import QuantizeLinearsInt4
 from spartanc.passes.round_weights import RoundWeights
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.data import Example
 from support.fleets import save_tasks, tiny_tasks
 from support.models import tiny_model
 
-INT8 = find_scheme("int8")
+INT8, INT4 = find_scheme("int8"), find_scheme("int4")
 WORDS = ("where", "is", "the", "card", "a", "good", "film", "why", "does", "it", "rain", "in", "that", "city", "who")
 TEXTS = [" ".join(WORDS[(i * step) % len(WORDS)] for i in range(2, 9)) for step in range(1, 41)]
 
@@ -112,6 +113,43 @@ def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(mo
     assert costs[0]["modelled_ms"] == pytest.approx(1e3 * (macs * (1 / 4 - 1 / 8) / 1.5e9 + 3 * 16 * 24 / 4e9))
 
 
+class Steep(nn.Module):
+    """Of every output of `steep`, one weight swallows the steps of its group's others, and reads zeros alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.steep, self.last = nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 2)
+        with torch.no_grad():
+            self.first.weight[3], self.first.bias[3] = 0, 0
+            self.steep.weight.clamp_(-0.1, 0.1)
+            self.steep.weight[:, 3] = 2.0
+
+    def forward(self, x):
+        return self.last(self.steep(torch.relu(self.first(x)))).mean(1)
+
+
+def flips(program, given, labels):
+    return sum(int(got.argmax()) != label for got, label in zip(run_with(program, {}, given), labels, strict=True))
+
+
+def test_in_four_bits_the_linear_that_costs_labels_gets_eight(monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_GROWTH", 0.5)
+    module = Steep().eval()
+    program = torch.export.export(module, (torch.randn(1, 5, 32),)).run_decompositions({})
+    given = [(torch.randn(1, 5, 32),) for _ in range(40)]
+    labels = [int(module(*each).argmax()) for each in given]
+    rounded, _ = RoundWeights(given, weight_grids.INT4).run(program)
+    may_lose = flips(rounded, given, labels) // 4
+    kept = linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, may_lose), INT4)
+    assert list(kept) == ["linear_1"]
+    mixed, report = KeepLinears(kept).run(rounded)
+    quantised, found = QuantizeLinearsInt4().run(mixed)
+    assert found.changes == 2 and found.notes == {"int8": 1}
+    assert flips(quantised, given, labels) <= may_lose < flips(rounded, given, labels)
+    (cost,) = costs_of_kept([report], find_target("rpi4"), INT4, 128)
+    assert cost["bytes"] == 32 * 32 / 2 and cost["modelled_ms"] == pytest.approx(1e3 * 512 / 4e9)
+
+
 def test_nothing_stays_that_would_make_the_program_much_larger():
     _, program, rounded, given, labels = fragile()
     assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, 0), INT8) == {}
@@ -122,18 +160,18 @@ def test_nothing_stays_where_labels_are_kept():
     assert linears_to_keep(program, rounded, TextsToFit(given, given, labels, 2, len(given)), INT8) == {}
 
 
-@pytest.mark.parametrize("texts", [200, 16])
-def test_a_quantised_model_is_fitted_to_its_texts_if_they_are_enough(texts, tmp_path):
+@pytest.mark.parametrize(("texts", "quantize"), [(200, "int8"), (16, "int8"), (200, "int4")])
+def test_a_quantised_model_is_fitted_to_its_texts_if_they_are_enough(texts, quantize, tmp_path):
     model = tiny_model("bert")
     model.eval_examples = tuple(
         Example(text, None, label) for text, label in (("a good film", "a"), ("who", "b")) * (texts // 2)
     )
     save_model(model, tmp_path / "model.pt")
-    request = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "bundle", quantize="int8", max_length=16)
+    request = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "bundle", quantize=quantize, max_length=16)
     result = compile_model(request).as_json()
     passes = {each["name"]: each for each in result["passes"]}
     assert ("round_weights" in passes and "even_inputs" in passes) == (texts == 200)
-    assert result["kept_fp32"] == []
+    assert result["kept_fp32"] == result["kept_int8"] == []
     again = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "fp32", quantize="none", max_length=16)
     assert "round_weights" not in {each["name"] for each in compile_model(again).as_json()["passes"]}
 

@@ -31,6 +31,7 @@ from spartanc.runtime_py.safetensors_file import write_tensors
 from spartanc.runtime_py.setup_target import is_ready
 from spartanc.runtime_py.task_file import check_task, open_task, read_interface, reseal
 from support import tasks as task_files
+from support.artifacts import reseal as reseal_bundle
 from support.fleets import on_backbone_of, save_tasks, tiny_tasks
 from support.models import tiny_model
 
@@ -551,9 +552,7 @@ def test_an_older_int4_fleet_takes_tasks_as_what_it_is(tmp_path):
     manifest = json.loads((fleet / "manifest.json").read_text())
     del manifest["linears"]["bits"]
     manifest["quantization"] = manifest["fleet"]["quantization"] = "int4"
-    (fleet / "manifest.json").write_text(json.dumps(manifest))
-    digest = hashlib.sha256((fleet / "manifest.json").read_bytes()).hexdigest()
-    (fleet / "manifest.sha256").write_text(manifest_digest_line(digest))
+    reseal_bundle(fleet, json.dumps(manifest))
     add_task(fleet, paths["pair"])
     assert open_task(fleet / "tasks" / "pair.safetensors").quantization == "int4"
     assert list_tasks(fleet)["quantization"] == "int4-memories"
