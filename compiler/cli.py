@@ -45,10 +45,10 @@ threads_option = click.option("--threads", type=click.IntRange(1), help="Threads
 
 arithmetic_option = click.option(
     "--arithmetic",
-    type=click.Choice(["fp32", "int8"]),
+    type=click.Choice(["fp32", "int8", "int4"]),
     default="fp32",
     show_default=True,
-    help="int8: train on the arithmetic of --quantize int8, as the board computes it.",
+    help="int8, int4: train on the arithmetic of --quantize int8 or int4, as the board computes it.",
 )
 precision_option = click.option(
     "--precision",

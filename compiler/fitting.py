@@ -1,8 +1,9 @@
-"""What the int8 form of a backbone is fitted to, and which of its linears stay in fp32.
+"""What the int8 or int4 form of a backbone is fitted to, and which of its linears stay wider.
 
 Inputs of linears are evened out and weights rounded by second-order information (`even_inputs`, `round_weights`). If
-that loses more than one label in 200 on the texts, those linears stay in fp32 that make the most noise for their size:
-as few as it takes, and no more than make a program a twentieth larger. Only the texts that eager is least sure of are
+that loses more labels on the texts than the scheme aims at (one in 200 in int8, one in 40 in int4), those linears stay
+wider (in fp32 and in int8) that make the most noise for their size: as few as it takes, and no more than make a program
+a twentieth larger. Only the texts that eager is least sure of are
 tried, which are the ones that flip. A fleet's tasks share one backbone, fitted to the texts of all.
 
 A task that was trained in the arithmetic of int8 knows weights that are rounded to the nearest; fitted ones suit it
@@ -12,7 +13,7 @@ is chaotic and what training teaches is to bear it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,22 +23,24 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn.functional import linear
 
-from spartanc.base.schemes.none import NONE
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.target import Target
 from spartanc.passes.calibration import Inputs, run_with, stored_linears, stored_weights
 from spartanc.passes.keep_linears import KeepLinears, Weights
 from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.protocol import PassReport
+from spartanc.passes.schemes.catalogue import passes_of
+from spartanc.passes.weight_grids import WeightGrid
 from spartanc.runtime_py.task_types.task_type import TaskType
+
+Form = Callable[[Tensor], Tensor]  # of a linear, from what it reads to its result
 
 MOST_TOKENS = 4096  # of all tasks together; more fit no better and take longer
 FEWEST_TOKENS = 512  # of fewer, weights are rounded to the nearest: they would fit these texts alone
-LABELS_KEPT = 0.995  # share of the texts' labels that is aimed at
 FEW_TEXTS = 200  # of fewer, one label may be lost
 DOUBTFUL = 64  # texts that labels are compared on
 MEASURED = 8  # of them, that every linear's own noise is measured on
-MOST_KEPT = 1 / 60  # share of the program's weights: a kept one takes 3 bytes more, so a program grows by a twentieth
+MOST_GROWTH = 1 / 20  # of a program, by linears that stay wider
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,19 @@ class TextsOfTask:
     task_type: TaskType
 
 
-def texts_to_fit(tasks: Sequence[TextsOfTask]) -> TextsToFit | None:
-    """What to fit a backbone to that these tasks share; None where texts are too few."""
+def texts_to_fit(tasks: Sequence[TextsOfTask], labels_kept: float) -> TextsToFit | None:
+    """What to fit a backbone to that these tasks share; None where texts are too few.
+
+    labels_kept: share of their labels that is aimed at.
+    """
     inputs = [row for task in tasks for row in _up_to(task.inputs, MOST_TOKENS // len(tasks))]
     if sum(given[0].shape[1] for given in inputs) < FEWEST_TOKENS:
         return None
     classed = [task for task in tasks if task.task_type.has_classes and len(task.inputs)]
     rows = sorted((row for task in classed for row in _doubted(task)), key=lambda each: each[0])[:DOUBTFUL]
     texts = sum(len(task.inputs) for task in classed)
-    may_lose = max(1, int(texts * (1 - LABELS_KEPT))) if texts < FEW_TEXTS else int(texts * (1 - LABELS_KEPT))
+    may_lose = int(texts * (1 - labels_kept))
+    may_lose = max(1, may_lose) if texts < FEW_TEXTS else may_lose
     classes = max((task.logits_NC.shape[1] for task in classed), default=0)
     doubtful, decisions = [given for _, given, _ in rows], [decision for _, _, decision in rows]
     return TextsToFit(inputs, doubtful, decisions, classes, may_lose)
@@ -113,27 +120,32 @@ def _doubted(task: TextsOfTask) -> list[tuple[float, tuple[Tensor, ...], Decisio
     ]
 
 
-def linears_to_keep(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, Weights]:
-    """Weights of the linears of `exact` that have to stay in fp32, by their names in the graph; none as a rule.
+def linears_to_keep(
+    exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit, scheme: Scheme
+) -> dict[str, Weights]:
+    """Weights of the linears of `exact` that have to stay wider, by their names in the graph; none as a rule.
 
-    rounded: the same program with its weights on their grids. Those linears are taken first that make the most noise
-    for their size, as few of them as labels ask for and bytes allow, and none that win no label.
+    rounded: the same program with its weights on the grids of `scheme`. Those linears are taken first that make the
+    most noise for their size, as few of them as labels ask for and bytes allow, and none that win no label.
     """
     before = _labels_lost(rounded, texts, {})
     if before <= texts.may_lose:
         return {}
+    wider = _WideForm.of(scheme)
     weights = {node.name: stored_weights(exact, node) for node in stored_linears(exact)}
     noise = _noise_of_each(exact, rounded, texts)
-    left = MOST_KEPT * sum(tensor.numel() for tensor in (*exact.state_dict.values(), *exact.constants.values()))
+    more = wider.scheme.bytes_a_weight - scheme.bytes_a_weight
+    count = sum(tensor.numel() for tensor in (*exact.state_dict.values(), *exact.constants.values()))
+    left = MOST_GROWTH * scheme.bytes_a_weight / more * count
     affordable: list[str] = []
     for name in sorted(weights, key=lambda name: -noise[name] / weights[name][0].numel()):
         if weights[name][0].numel() <= left:
             affordable.append(name)
             left -= weights[name][0].numel()
+    forms = {name: wider.form(*weights[name]) for name in affordable}
     lost = [before]
     for count in range(1, len(affordable) + 1):
-        kept = {name: weights[name] for name in affordable[:count]}
-        lost.append(_labels_lost(rounded, texts, kept))
+        lost.append(_labels_lost(rounded, texts, {name: forms[name] for name in affordable[:count]}))
         if lost[-1] <= texts.may_lose:
             break
     best = lost.index(min(lost))  # the fewest of equal ones
@@ -141,25 +153,45 @@ def linears_to_keep(exact: ExportedProgram, rounded: ExportedProgram, texts: Tex
 
 
 def costs_of_kept(reports: Sequence[PassReport], target: Target, scheme: Scheme, length: int) -> list[dict[str, Any]]:
-    """`kept_fp32`: each linear's name in the graph and size, its bytes more, and modelled milliseconds more.
+    """Each linear that stays wider: its name in the graph and size, its bytes more, and modelled milliseconds more.
 
     The time is that of one text of `length` tokens on one core at the limits of its multipliers and its memory.
     """
     kept = [each for report in reports if report.name == KeepLinears.name for each in report.notes["kept"]]
-    peaks, hertz = target.peak_macs_per_cycle, target.clock_mhz * 1e6
+    peaks, hertz, wider = target.peak_macs_per_cycle, target.clock_mhz * 1e6, scheme.wider
     found = []
     for each in kept:
+        assert wider is not None, f"`{scheme.name}` keeps no linear wider"
         weights = each["outputs"] * each["inputs"]
-        more = weights * (4 - 4 // scheme.fp32_weights_in_one)
-        slower = weights * length * (1 / peaks[NONE.peak] - 1 / peaks[scheme.peak]) / hertz
+        more = int(weights * (wider.bytes_a_weight - scheme.bytes_a_weight))
+        slower = weights * length * (1 / peaks[wider.peak] - 1 / peaks[scheme.peak]) / hertz
         found.append({**each, "bytes": more, "modelled_ms": 1e3 * (slower + more / (target.memory_gb_per_s * 1e9))})
     return found
 
 
-def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str, Weights]) -> int:
+@dataclass(frozen=True)
+class _WideForm:
+    """How a linear computes that stays wider: in fp32, or its rows in 8 bits and its weights on `grid`."""
+
+    scheme: Scheme
+    grid: WeightGrid | None
+
+    @classmethod
+    def of(cls, scheme: Scheme) -> _WideForm:
+        assert scheme.wider is not None, f"`{scheme.name}` keeps no linear wider"
+        return cls(scheme.wider, passes_of(scheme.wider).linears)
+
+    def form(self, weight_NK: Tensor, bias_N: Tensor | None) -> Form:
+        if self.grid is None:
+            return lambda x: linear(x, weight_NK, bias_N)
+        rounded_NK = self.grid.rounded(weight_NK)
+        return lambda x: linear(rounded_inputs(x), rounded_NK, bias_N)
+
+
+def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str, Form]) -> int:
     def compute(node: Node, x: Tensor) -> Tensor:
         if node.name in kept:
-            return linear(x, *kept[node.name])
+            return kept[node.name](x)
         return linear(rounded_inputs(x), *stored_weights(rounded, node))
 
     found = run_with(rounded, dict.fromkeys(stored_linears(rounded), compute), texts.doubtful)

@@ -49,6 +49,23 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """How many of so many texts with labels get their own from eager and from the program, as shares.
+
+    error: the standard error of what was lost, text by text.
+    """
+
+    eager: float
+    device: float
+    texts: int
+    error: float
+
+    @property
+    def lost(self) -> float:
+        return self.eager - self.device
+
+
+@dataclass(frozen=True)
 class Numbers:
     """How numbers compare. Differences are absolute; None where nothing varies, or no text has a label.
 
@@ -78,9 +95,11 @@ class Parity:
     spread: of eager's outputs over the texts, largest less least.
     samples: rows compared, of which `texts` are judged, with `text_diff` as their largest difference; the others' is
     `sweep_diff`, and `sweep_agreement` the share of them with the same label.
-    labels, classes: for task types with classes. Where a text may have several, all of them have to agree, and a class
-    is judged on the texts that either side gives it. numbers: for the others.
-    real: whether the texts are texts, not random ids.
+    labels, classes: for task types with classes; scores: where texts have labels of their own. Where a text may have
+    several, all of them have to agree, and a class is judged on the texts that either side gives it. numbers: for the
+    others.
+    real: whether the texts are texts, not random ids. thin_below: evidence is thin where the true share of equal labels
+    may be lower.
     """
 
     max_abs_diff: float
@@ -90,11 +109,13 @@ class Parity:
     spread: float
     labels: Agreement | None = None
     classes: tuple[tuple[str, Agreement], ...] = ()
+    scores: Scores | None = None
     numbers: Numbers | None = None
     text_diff: float = 0.0
     sweep_diff: float = 0.0
     sweep_agreement: float = 1.0
     real: bool = True
+    thin_below: float = THIN_BELOW
 
     @property
     def label_agreement(self) -> float | None:
@@ -107,7 +128,7 @@ class Parity:
         if not self.real:
             return True
         if self.labels is not None:
-            return self.labels.interval[0] < THIN_BELOW
+            return self.labels.interval[0] < self.thin_below
         assert self.numbers is not None
         found = self.numbers.correlation
         return self.texts < FEW_TEXTS or found is None or fisher(found, self.texts)[0] < THIN_CORRELATION_BELOW
@@ -124,6 +145,8 @@ class Parity:
         if self.labels is not None:
             found["interval"] = list(self.labels.interval)
             found["classes"] = {name: each.as_dict() for name, each in self.classes}
+        if self.scores is not None:
+            found |= {"accuracy_eager": self.scores.eager, "accuracy_device": self.scores.device}
         if self.numbers is not None:
             numbers = self.numbers
             found |= {
@@ -163,8 +186,8 @@ class Reference:
         """
         return 1.0 if self.task_type.has_classes else 10 * float(self.logits_NC[: self.texts].std())
 
-    def compare(self, got: Sequence[np.ndarray]) -> Parity:
-        """`got`: logits [C] of every row, in order."""
+    def compare(self, got: Sequence[np.ndarray], thin_below: float = THIN_BELOW) -> Parity:
+        """`got`: logits [C] of every row, in order. thin_below: see `Parity`."""
         reference_NC, result_NC = self.logits_NC, np.stack(got).astype(np.float64)
         if not len(reference_NC) or reference_NC.shape != result_NC.shape:
             raise AssertionError(f"expected rows of shape {reference_NC.shape} against {result_NC.shape}")
@@ -181,6 +204,7 @@ class Reference:
             text_diff=float(difference_N[:count].max()),
             sweep_diff=float(difference_N[count:].max(initial=0.0)),
             real=bool(self.examples) if self.real is None else self.real,
+            thin_below=thin_below,
         )
         decided_NC = self.task_type.decide(reference_NC)
         if decided_NC is None:
@@ -201,15 +225,31 @@ class Reference:
             parity,
             labels=Agreement(int(same_N[:count].sum()), count),
             classes=tuple(classes),
+            scores=self._scores(texts_NC, result_NC[:count]),
             sweep_agreement=float(same_N[count:].mean()) if count < len(same_N) else 1.0,
         )
+
+    def _scores(self, eager_NC: np.ndarray, got_NC: np.ndarray) -> Scores | None:
+        rows = self._labelled()
+        if not rows:
+            return None
+        targets = self.task_type.targets([self.examples[i] for i in rows], self.labels)
+        eager_N, got_N = (
+            np.array([self.task_type.score(side[i : i + 1], [target]) for i, target in zip(rows, targets, strict=True)])
+            for side in (eager_NC, got_NC)
+        )
+        error = float((eager_N - got_N).std() / len(rows) ** 0.5)
+        return Scores(float(eager_N.mean()), float(got_N.mean()), len(rows), error)
+
+    def _labelled(self) -> list[int]:
+        return [i for i, example in enumerate(self.examples) if example.label is not None]
 
     def _numbers(self, eager_NC: np.ndarray, got_NC: np.ndarray) -> Numbers:
         eager, got = eager_NC.ravel(), got_NC.ravel()
         if not np.isfinite(got).all():
             return Numbers(None, None, float(eager.std()))
         variance = float(np.square(eager - eager.mean()).sum())
-        rows = [i for i, example in enumerate(self.examples) if example.label is not None]
+        rows = self._labelled()
         sides: list[float | None] = [None, None]
         if rows:
             targets = self.task_type.targets([self.examples[i] for i in rows], self.labels)

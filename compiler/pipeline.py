@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from spartanc.base.progress import stage
+from spartanc.base.schemes.int8 import INT8
+from spartanc.base.schemes.none import NONE
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.artifact import whole_or_nothing
 from spartanc.compiler.backends.backend import Backend
@@ -69,7 +71,7 @@ def build_pipeline(
             Capture(max_length),
             Passes("exact passes", backend.exact_passes()),
             *lifting,
-            *([] if passes_of(scheme).linear_bits is None else [FitLinears()]),
+            *([] if passes_of(scheme).linears is None else [FitLinears(scheme)]),
             *backend.quantizing_stages(scheme),  # before the final passes: see `spartanc.passes.pipelines`
             Passes("final passes", final),
             Lower(backend.partitioners(), inputs_in_place=task_of is not None),
@@ -125,7 +127,9 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
         kind.admit(model, source, member, artifact, max_length)
         members.append(member)
         lifted = lifted or [artifact]
-    texts = None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members])
+    texts = (
+        None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members], plan.scheme.labels_kept)
+    )
     artifact = replace(kind.widened(lifted[0]), texts=texts)
     return members, pipeline.after(LIFT).run(artifact)
 
@@ -156,12 +160,14 @@ def _what_was_done(plan: Plan, artifact: Artifact, facts: ModelFacts, members: S
     """What was done, and left undone, on the way: in the result and in the manifest alike."""
     lowered, reports = artifact.lowered, artifact.reports
     assert lowered is not None
+    kept = costs_of_kept(reports, plan.target, plan.scheme, facts.max_length)
     return {
         "target": plan.target.name,
         "quantization": plan.scheme.name,
         "lowering": plan.backend.lowering,
-        "linears": plan.choice.as_json(),
-        "kept_fp32": costs_of_kept(reports, plan.target, plan.scheme, facts.max_length),
+        "linears": plan.choice.as_json() | {"bits": plan.scheme.linear_bits},
+        "kept_fp32": kept if plan.scheme.wider is NONE else [],
+        "kept_int8": kept if plan.scheme.wider is INT8 else [],
         "fused_memories": sum(report.changes for report in reports if report.name == FUSION),
         "skipped": [asdict(each) for report in reports if report.name in MEMORY_PASSES for each in report.skipped],
         "delegated_nodes": lowered.delegated_nodes,

@@ -17,6 +17,7 @@ from spartanc.runtime_py.prediction import Prediction
 SHOWN_FALLBACKS = 12
 SHOWN_CHARACTERS = 100  # of a text
 SHOWN_CLASSES = 6
+_TAKEN_APART = ("memories ", "linears ", "embeddings ")  # names of the stages that are one quantisation alone begin so
 
 
 def _console() -> Console:
@@ -201,12 +202,14 @@ def print_compile(result: dict[str, Any]) -> None:
             console.print(f"  skipped         {escape(said)}")
     console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
     console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
-    if result["kept_fp32"]:
-        more, slower = (sum(each[name] for each in result["kept_fp32"]) for name in ("bytes", "modelled_ms"))
-        console.print(
-            f"kept in fp32      {len(result['kept_fp32'])} linears, to keep labels: {size(more)} and {slower:.1f} ms"
-            " more, as modelled"
-        )
+    for form in ("fp32", "int8"):
+        kept = result[f"kept_{form}"]
+        if kept:
+            more, slower = (sum(each[name] for each in kept) for name in ("bytes", "modelled_ms"))
+            console.print(
+                f"kept in {form}      {len(kept)} linears, to keep labels: {size(more)} and {slower:.1f} ms more,"
+                " as modelled"
+            )
     fallback = result["fallback_ops"]
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)
@@ -291,10 +294,21 @@ def print_verification(result: dict[str, Any]) -> None:
         print_stages(result)
     if result["hint"]:
         console.print(escape(result["hint"]))
-    console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]; the worst rows:")
-    if not result["passed"]:
+    if not result["passed"] or "stages" in result:
+        console.print("The rows whose logits moved most:")
         for row in result["worst"]:
-            console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}  {escape(shortened(row['text'] or ''))}")
+            _print_worst(console, row)
+    console.print("[green]passed[/green]" if result["passed"] else "[red]missed its gates[/red]")
+
+
+def _print_worst(console: Console, row: dict[str, Any]) -> None:
+    """One row: how far it moved, what it was and is called, and the quantisations that moved it."""
+    before, after = (escape(f"{each:.4g}" if isinstance(each, float) else str(each)) for each in row["labels"])
+    called = before if row["labels_agree"] else f"{before}, now {after}"
+    console.print(f"  row {row['row']}: {row['max_abs_diff']:.3g}, {called}  {escape(shortened(row['text'] or ''))}")
+    parts = {name: moved for name, moved in row.get("stages", {}).items() if name.startswith(_TAKEN_APART)}
+    if parts:
+        console.print(f"    by {', '.join(f'{name} {moved:.2g}' for name, moved in parts.items())}")
 
 
 def print_stages(result: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from spartanc.base.progress import say
 from spartanc.base.schemes.catalogue import SCHEMES
 from spartanc.base.schemes.scheme import Scheme
-from spartanc.compiler.evidence import class_is_refused, share_is_refused
+from spartanc.compiler.evidence import THIN_BELOW, class_is_refused, loss_is_refused, share_is_refused
 from spartanc.compiler.parity import Parity, Reference, compare
 from spartanc.compiler.samples import Row, Samples
 from spartanc.errors import GateError
@@ -56,9 +56,11 @@ QUANTIZED_NUMBER_TOLERANCE = 0.25
 class Gates:
     """What a comparison must reach. Which of these is asked depends on the task type.
 
-    label_agreement: share of texts with eager's label. max_abs_diff: of classifiers' logits; None for quantised
-    programs, whose logits are not held to eager's. correlation: of a regression with eager; correlation_lost: with the
-    labels, at most; both None for fp32, where each number is held to eager's.
+    label_agreement: share of texts with eager's label. accuracy_lost: of the accuracy on texts with labels, at most;
+    None where it is not asked. max_abs_diff: of classifiers' logits; None for quantised programs, whose logits are not
+    held to eager's. correlation: of a regression with eager; correlation_lost: with the labels, at most; both None for
+    fp32, where each number is held to eager's.
+    thin_below: of which share of equal labels evidence has to rule lower ones out, else it is thin.
     agreement_asked, diff_asked: given by hand, which takes the place of all judgement of evidence and scale.
     """
 
@@ -66,13 +68,16 @@ class Gates:
     max_abs_diff: float | None
     correlation: float | None = None
     correlation_lost: float | None = None
+    accuracy_lost: float | None = None
+    thin_below: float = THIN_BELOW
     agreement_asked: bool = False
     diff_asked: bool = False
 
     def as_dict(self, parity: Parity) -> dict[str, float | None]:
         """What was asked of this comparison: the JSON of `gates`."""
         if parity.numbers is None:
-            return {"label_agreement": self.label_agreement, "max_abs_diff": _allowed_diff(parity, self)}
+            asked = {"label_agreement": self.label_agreement, "max_abs_diff": _allowed_diff(parity, self)}
+            return asked if self.accuracy_lost is None else asked | {"accuracy_lost": self.accuracy_lost}
         return {
             "label_agreement": None,
             "max_abs_diff": _allowed_diff(parity, self),
@@ -81,9 +86,13 @@ class Gates:
         }
 
 
-# int8 and int4 differ between processors by their nature (XNNPACK rounds activations row by row, each instruction
+# Quantised programs differ between processors by their nature (XNNPACK rounds activations row by row, each instruction
 # set in its own way), so their logits are not held to eager's.
-_GATES = {"exact": Gates(1.0, 1e-4), "quantized": Gates(0.99, None, correlation=0.999, correlation_lost=0.01)}
+_GATES = {
+    "exact": Gates(1.0, 1e-4),
+    "quantized": Gates(0.99, None, correlation=0.999, correlation_lost=0.01),
+    "four_bits": Gates(0.95, None, correlation=0.99, correlation_lost=0.01, accuracy_lost=0.01, thin_below=0.93),
+}
 DEFAULT_GATES = {name: _GATES[scheme.gates] for name, scheme in SCHEMES.items()}
 
 
@@ -246,6 +255,12 @@ def _missed_labels(parity: Parity, gates: Gates) -> list[str]:
         if parity.sweep_agreement < gate and not gates.agreement_asked:
             found.append(f"labels agree on {parity.sweep_agreement:.4f} of the rows of random ids and lengths")
         return found
+    allowed, scores = gates.accuracy_lost, parity.scores
+    if allowed is not None and scores is not None and loss_is_refused(scores.lost, scores.error, scores.texts, allowed):
+        found.append(
+            f"accuracy {scores.device:.4f} on {scores.texts} texts with labels, eager's {scores.eager:.4f} (at most"
+            f" {allowed:g} may be lost)"
+        )
     for name, each in parity.classes:
         if class_is_refused(each.agreeing, each.texts, gate):
             found.append(f"of {each.texts} texts of class `{name}` {each.texts - each.agreeing} get another label")

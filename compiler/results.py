@@ -13,8 +13,9 @@ class WhatWasDone(Result):
     """What a compile did, and left undone: in its result and in the manifest alike.
 
     fused_memories, skipped: memories found in the model, and those left as they were, with `node` and `reason`.
-    kept_fp32: linears of a quantised program that stay in fp32 for labels' sake, with `linear`, `outputs`, `inputs`,
-    and what that costs: `bytes`, and `modelled_ms` of one core for a text of the longest length.
+    linears: `kernels`, `bits` of a weight, and the `reason` of the choice.
+    kept_fp32, kept_int8: linears of an int8, of an int4 program that stay wider for labels' sake, with `linear`,
+    `outputs`, `inputs`, and what that costs: `bytes`, and `modelled_ms` of one core for a text of the longest length.
     delegated_nodes, delegates: operators that XNNPACK runs, and in how many subgraphs; fallback_ops: the others, with
     their counts. operators, backends: what a runtime needs. costs: of every operator (`spartanc.compiler.costs`).
     parity: with eager PyTorch. passes: the report of each.
@@ -23,8 +24,9 @@ class WhatWasDone(Result):
     target: str
     quantization: str
     lowering: str
-    linears: dict[str, str]
+    linears: dict[str, Any]
     kept_fp32: list[dict[str, Any]]
+    kept_int8: list[dict[str, Any]]
     fused_memories: int
     skipped: list[dict[str, str]]
     delegated_nodes: int

@@ -3,10 +3,10 @@
     captured            torch.export's program, in PyTorch
     each exact pass     the program after it, in PyTorch
     lowered             in fp32, packed, on the native runtime here
-    memories int8       the memories alone quantised (or `int4`), everything else in fp32, on the native runtime here
+    memories SCHEME     the memories alone quantised, everything else in fp32, on the native runtime here
     linears nearest     the backbone's linears alone, rounded to the nearest; of a bundle that was fitted to texts
-    linears int8        the backbone's linears alone, as the bundle has them
-    embeddings int8     the tables alone
+    linears int8        the backbone's linears alone, as the bundle has them (or `int4`)
+    embeddings int8     the tables alone (or `int4`)
     all                 the whole quantised program
     all on DEVICE       the same on the device asked for, where that is not this machine
     bundle              the bundle itself on the device
@@ -129,7 +129,8 @@ def walk_stages(
     device: Device,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """`stages`, one entry each in order, and `first_moved`: the first that moved results by more than it may, or None.
+    """`stages`, one entry each in order; `first_moved`: the first that moved results by more than it may, or None; and
+    `moved`: by stage, the largest difference of a logit from eager of every row.
 
     got: what the bundle on `device` gave for `rows`. gates: what the bundle has to reach.
     """
@@ -149,12 +150,14 @@ def walk_stages(
     whole = _Stage("bundle", device.name, lambda rows: [], gates)
     whole.logits = dict(enumerate(got))
     reference = [expected[i] for i in range(len(rows))]
-    found = [_summary(each, bundle, examples, reference) for each in (*stages, whole)]
+    every = (*stages, whole)
+    found = [_summary(each, bundle, examples, reference) for each in every]
     moved = next((each["stage"] for each in found if not each["passed"]), None)
     same = stages[-1].logits
     return {
         "stages": found,
         "first_moved": moved,
+        "moved": {each.name: _distances(each, reference) for each in every},
         # The traced program is the bundle's but for what is read from it: their logits show it.
         "traced_vs_bundle_max_abs_diff": max(float(np.abs(same[i] - got[i]).max()) for i in range(len(rows))),
     }
@@ -187,9 +190,13 @@ def _build(
         raise CompileError(
             f"{len(layout.positions)} of {len(parents)} memories were fused, so layers can't be told apart"
         )
-    for name, part in _parts(bundle, backend, scheme, fitted=artifact.texts is not None):
+    fitted = artifact
+    if artifact.texts is not None:
+        with stage(FitLinears.name):
+            fitted = FitLinears(scheme).run(artifact)
+    for name, part, is_fitted in _parts(bundle, backend, scheme, has_texts=artifact.texts is not None):
         with stage(name):
-            lowered = part.run(artifact).lowered
+            lowered = part.run(fitted if is_fitted else artifact).lowered
         assert lowered is not None
         file = scratch / f"{len(list(scratch.iterdir()))}.pte"
         file.write_bytes(lowered.program)
@@ -210,9 +217,10 @@ def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[
         return None
     samples = encode_examples(examples, model.tokenizer, bundle.max_length)
     rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]
-    return (
-        texts_to_fit([TextsOfTask(rows, eager_reference(model, samples).logits_NC, model.task_type)]) if rows else None
-    )
+    if not rows:
+        return None
+    texts = TextsOfTask(rows, eager_reference(model, samples).logits_NC, model.task_type)
+    return texts_to_fit([texts], scheme.labels_kept)
 
 
 def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:
@@ -221,25 +229,31 @@ def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:
     return build_pipeline(backend, scheme, bundle.max_length, choice=choice)
 
 
-def _parts(bundle: Bundle, backend: Backend, scheme: Scheme, *, fitted: bool) -> Iterator[tuple[str, Pipeline]]:
-    """What follows the exact passes: without any quantisation, with each one alone, and whole."""
+def _parts(
+    bundle: Bundle, backend: Backend, scheme: Scheme, *, has_texts: bool
+) -> Iterator[tuple[str, Pipeline, bool]]:
+    """What follows the exact passes: without any quantisation, with each one alone, and whole.
+
+    With each, whether it begins with the linears fitted to the texts: that takes long, and is done once for all.
+    """
     plain = _pipeline(bundle, backend, NONE).after(LIFT)
-    yield _LOWERED, plain
+    yield _LOWERED, plain, False
     if scheme.is_exact:
         return
-    whole = _pipeline(bundle, backend, scheme).after(LIFT)
+    whole = _pipeline(bundle, backend, scheme).after(LIFT).without(FitLinears.name)
     linears = [each.name for each in backend.quantizing_stages(scheme)]
     linears += [each.name for each in backend.quantizing_passes(scheme)]
     tables = [each.name for each in passes_of(scheme).embeddings(backend.stock)]
     of_memories = whole.passes()[0].name
     plain_memories = whole.replaced(of_memories, plain.passes()[0])
     if not backend.stock:  # whose memories stay in fp32
-        yield f"memories {scheme.name}", whole.without(*linears, *tables, FitLinears.name)
-    if fitted:
-        yield "linears nearest", plain_memories.without(*tables, FitLinears.name)
-    yield "linears int8", plain_memories.without(*tables)
-    yield "embeddings int8", plain_memories.without(*linears, FitLinears.name)
-    yield "all", whole
+        yield f"memories {scheme.name}", whole.without(*linears, *tables), False
+    if has_texts:
+        yield "linears nearest", plain_memories.without(*tables), False
+    width = f"int{scheme.linear_bits}"
+    yield f"linears {width}", plain_memories.without(*tables), True
+    yield f"embeddings {width}", plain_memories.without(*linears), False
+    yield "all", whole, True
 
 
 def _in_torch(program: ExportedProgram) -> Forward:
@@ -308,6 +322,10 @@ def _chosen(taken_PH: np.ndarray, parents_EH: np.ndarray, top_k: int) -> np.ndar
     chosen_PE = np.zeros(logits_PE.shape, bool)
     np.put_along_axis(chosen_PE, order_PK, True, axis=1)
     return chosen_PE
+
+
+def _distances(each: _Stage, reference: Sequence[np.ndarray]) -> list[float]:
+    return [float(np.abs(each.logits[i] - logits_C).max()) for i, logits_C in enumerate(reference)]
 
 
 def _summary(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.capture import capture, dynamic_shapes, example_inputs
 from spartanc.compiler.costs import operator_costs
 from spartanc.compiler.fitting import linears_to_keep
@@ -18,6 +19,7 @@ from spartanc.compiler.torchscript import emit_torchscript
 from spartanc.passes.even_inputs import EvenInputs
 from spartanc.passes.keep_linears import KeepLinears
 from spartanc.passes.round_weights import RoundWeights
+from spartanc.passes.schemes.catalogue import passes_of
 
 LIFT = "lift"  # up to it every task's model goes its own way; behind it there is one program
 
@@ -57,17 +59,20 @@ class NothingLifted(Stage):
 
 
 class FitLinears(Stage):
-    """What makes int8 lose less of a backbone that was trained without it, fitted to the artifact's texts."""
+    """What makes a scheme lose less of a backbone that was trained without it, fitted to the artifact's texts."""
 
     name = "fit linears"
 
+    def __init__(self, scheme: Scheme):
+        self._scheme = scheme
+
     def run(self, artifact: Artifact) -> Artifact:
-        texts = artifact.texts
-        if texts is None:
+        texts, grid = artifact.texts, passes_of(self._scheme).linears
+        if texts is None or grid is None:
             return artifact
-        evened = Passes(self.name, [EvenInputs(texts.inputs)]).run(artifact)
-        rounded = Passes(self.name, [RoundWeights(texts.inputs)]).run(evened)
-        kept = linears_to_keep(evened.program, rounded.program, texts)
+        evened = Passes(self.name, [EvenInputs(texts.inputs, grid)]).run(artifact)
+        rounded = Passes(self.name, [RoundWeights(texts.inputs, grid)]).run(evened)
+        kept = linears_to_keep(evened.program, rounded.program, texts, self._scheme)
         return Passes(self.name, [KeepLinears(kept)]).run(rounded) if kept else rounded
 
 

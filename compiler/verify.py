@@ -84,7 +84,7 @@ def verify_bundle(request: VerifyRequest) -> VerifyResult:
         from spartanc.compiler.stages import walk_stages
 
         assert compared.model is not None
-        result |= walk_stages(
+        walked = walk_stages(
             bundle,
             compared.model,
             compared.examples,
@@ -94,6 +94,10 @@ def verify_bundle(request: VerifyRequest) -> VerifyResult:
             device=device,
             threads=request.threads,
         )
+        moved = walked.pop("moved")
+        for row in result["worst"]:
+            row["stages"] = {name: moved_N[row["row"] - 1] for name, moved_N in moved.items()}
+        result |= walked
     return VerifyResult.of(result)
 
 
@@ -143,7 +147,7 @@ def _judged(bundle: Bundle, compared: _Compared, got: list[np.ndarray], gates: G
     examples, reference = compared.examples, compared.reference
     logits_NC = np.stack(reference).astype(np.float64)
     against = Reference(logits_NC, bundle.task_type, bundle.labels, tuple(examples), real=True)
-    parity = against.compare(got)
+    parity = against.compare(got, gates.thin_below)
     reasons = missed(parity, gates)
     return {
         "truncated": compared.truncated,
@@ -177,9 +181,9 @@ def _quality(bundle: Bundle, examples: list[Example], reference: list, got: list
 
 
 def _comparison(parity: Parity) -> dict[str, Any]:
-    """The fields of `parity`; correlations with the labels have names of their own here."""
+    """The fields of `parity`; what `_quality` says of the labels comes from there."""
     found = parity.as_dict()
-    for name in ("correlation_eager", "correlation_device"):
+    for name in ("accuracy_eager", "accuracy_device", "correlation_eager", "correlation_device"):
         found.pop(name, None)
     for name in ("correlation", "r2"):
         if name in found:
@@ -197,9 +201,16 @@ def _worst(bundle: Bundle, examples: list[Example], reference: list, got: list) 
             "text": examples[i].text if examples else None,
             "max_abs_diff": moved[i],
             "labels_agree": _same_label(bundle, reference[i], got[i]),
+            "labels": [_said(bundle, logits[i]) for logits in (reference, got)],
         }
         for i in order
     ]
+
+
+def _said(bundle: Bundle, logits_C: np.ndarray) -> str | float | list[str] | None:
+    """The label that logits stand for; all of them, or the number, where there is not one."""
+    answer = bundle.answer(logits_C)
+    return next((answer[key] for key in ("label", "labels", "score") if answer.get(key) is not None), None)
 
 
 def _same_label(bundle: Bundle, one_C: np.ndarray, other_C: np.ndarray) -> bool | None:

@@ -19,7 +19,8 @@ class VerifyResult(OpenResult):
     accuracy_eager, accuracy_device: against the labels; None for recorded logits and for other metrics, which are in
     `document` under their own names.
     emulated: whether the device computes on an emulated processor.
-    worst: the rows whose logits moved most.
+    worst: the rows whose logits moved most, with `labels`, eager's and the bundle's, and with `--stages` how far each
+    stage moved them.
     """
 
     bundle: str

@@ -34,7 +34,7 @@ class TrainSettings:
     parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
-    arithmetic: how the forward pass rounds: `int8` as programs of `--quantize int8` do, `fp32` not at all.
+    arithmetic: how the forward pass rounds: `int8` and `int4` as programs of `--quantize` do, `fp32` not at all.
     metric: which measure on the development rows chooses the epoch that is kept; `auto` is the task type's own choice.
     patience: stop after so many evaluations without a better one; None never does.
     class_weights: `balanced` lets every class count alike in the loss, however many rows it has; `none`.

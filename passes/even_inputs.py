@@ -9,6 +9,8 @@ far is chosen for every x by the noise that rounding rows and weights would make
 s = largest |x| ** alpha; powers of two make the change exact to the bit. Source: SmoothQuant, arXiv 2211.10438, without
 its folding into LayerNorms: here residuals and memories read their output too.
 
+Weights of 4 bits have a scale for every 32 inputs and bear less, so there it is done for fewer inputs, and less of it.
+
 Left alone and counted: inputs that are even already, for which a product would cost time and win nothing.
 """
 
@@ -26,11 +28,12 @@ from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stor
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 from spartanc.passes.rewrite import aten, call
+from spartanc.passes.weight_grids import INT8, WeightGrid, grid_of
 
 ALPHAS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 WORTH = 2.0  # by how much the noise must sink for a product to be worth its time: 3 dB
 MOST_ROWS = 4096  # of one input that are looked at
-_ROW_STEPS, _WEIGHT_STEPS = 255, 127
+_ROW_STEPS = 255
 
 
 @dataclass
@@ -48,9 +51,10 @@ class EvenInputs(GraphPass):
     name = "even_inputs"
     tolerance = 1e-5  # powers of two change no product; sums may be taken in another order
 
-    def __init__(self, inputs: Inputs):
-        """inputs: texts as the program takes them."""
+    def __init__(self, inputs: Inputs, grid: WeightGrid = INT8):
+        """inputs: texts as the program takes them. grid: what weights will become."""
         self._inputs = inputs
+        self._grid = grid
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
@@ -62,7 +66,8 @@ class EvenInputs(GraphPass):
         gains, even = [], 0
         for x, readers in groups.items():
             rows_RK = torch.cat(seen[readers[0]].rows)
-            scales_K, gain = choose_scales(rows_RK, torch.cat([stored_weights(program, each)[0] for each in readers]))
+            weights_NK = torch.cat([stored_weights(program, each)[0] for each in readers])
+            scales_K, gain = choose_scales(rows_RK, weights_NK, grid_of(self._grid, weights_NK))
             if gain < WORTH:
                 even += 1
                 continue
@@ -73,7 +78,7 @@ class EvenInputs(GraphPass):
         return finish(program), report
 
 
-def choose_scales(rows_RK: Tensor, weights_NK: Tensor) -> tuple[Tensor, float]:
+def choose_scales(rows_RK: Tensor, weights_NK: Tensor, grid: WeightGrid = INT8) -> tuple[Tensor, float]:
     """Scales [K], powers of two, and by how much they divide the variance of rounding's noise in the outputs.
 
     Ones where nothing is better.
@@ -81,24 +86,24 @@ def choose_scales(rows_RK: Tensor, weights_NK: Tensor) -> tuple[Tensor, float]:
     largest_K = rows_RK.abs().amax(0).clamp(min=torch.finfo(torch.float32).tiny)
     usable_K = largest_K > largest_K.amax() * 1e-6  # a channel that is always zero has no size
     best_K = torch.ones_like(largest_K)
-    least = before = _noise(rows_RK, weights_NK, best_K)
+    least = before = _noise(rows_RK, weights_NK, best_K, grid)
     for alpha in ALPHAS:
         exponents_K = (largest_K.log2() * alpha).round()
         exponents_K -= exponents_K[usable_K].median()
         scales_K = torch.where(usable_K, torch.exp2(exponents_K), 1.0)
-        noise = _noise(rows_RK, weights_NK, scales_K)
+        noise = _noise(rows_RK, weights_NK, scales_K, grid)
         if noise < least:
             best_K, least = scales_K, noise
     return best_K, before / least if least else 1.0
 
 
-def _noise(rows_RK: Tensor, weights_NK: Tensor, scales_K: Tensor) -> float:
+def _noise(rows_RK: Tensor, weights_NK: Tensor, scales_K: Tensor, grid: WeightGrid) -> float:
     """Mean variance of an output when rows over `scales_K` and weights times them are rounded."""
     rows_RK, weights_NK = rows_RK / scales_K, weights_NK * scales_K
     steps_R = (rows_RK.amax(1).clamp(min=0) - rows_RK.amin(1).clamp(max=0)) / _ROW_STEPS
-    steps_N = weights_NK.abs().amax(1) / _WEIGHT_STEPS
+    steps_NG = grid.grouped(weights_NK).abs().amax(2) / grid.steps
     of_rows = steps_R.square().mean() * weights_NK.square().sum(1).mean()
-    of_weights = steps_N.square().mean() * rows_RK.square().sum(1).mean()
+    of_weights = (steps_NG.square().mean(0) * grid.grouped(rows_RK).square().sum(2).mean(0)).sum()
     return float(of_rows + of_weights) / 12
 
 

@@ -1,9 +1,10 @@
-"""Linears that stay in fp32 because rounding them costs labels; what quantises linears leaves them alone.
+"""Linears that stay wider than the rest because rounding them costs labels: in fp32 among int8, in int8 among int4.
 
 before:  linear(x, rounded_weight, rounded_bias)
-after:   linear(x, kept_fp32_N_weight, kept_fp32_N_bias)         as they were before they were rounded
+after:   linear(x, kept_wider_N_weight, kept_wider_N_bias)         as they were before they were rounded
 
-The name of the constant is what says so: it goes with the program through capturing it again.
+The name of the constant is what says so: it goes with the program through capturing it again. What quantises linears to
+8 bits leaves them alone, and what quantises to 4 bits gives them 8.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from spartanc.passes.calibration import stored_linears
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 
-MARK = "kept_fp32_"
+MARK = "kept_wider_"
 
 Weights = tuple[Tensor, Tensor | None]  # of one linear: [N, K] and [N]
 
 
 def is_kept(linear: Node) -> bool:
-    """Whether a linear is to stay in fp32."""
+    """Whether a linear is to stay wider than the rest."""
     weight = linear.args[1]
     return isinstance(weight, Node) and MARK in str(weight.target)
 

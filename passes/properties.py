@@ -31,6 +31,7 @@ class Property(PassProperty):
     LAYER_NORMS_FUSED = "layer_norms_fused"
     STOCK_OPERATORS = "stock_operators"
     MEMORIES_PACKED = "memories_packed"
-    INT8_EMBEDDINGS = "int8_embeddings"
+    EMBEDDINGS_QUANTIZED = "embeddings_quantized"
     INT8_HEAD = "int8_head"
     INT8_LINEARS = "int8_linears"
+    INT4_LINEARS = "int4_linears"

@@ -1,16 +1,22 @@
-"""Embedding tables in int8, with a scale per row.
+"""Embedding tables in 8 or 4 bits.
 
 before:  embedding(table_fp32[V, H], ids)
-after:   quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], None, -128, 127, ids) -> fp32
+8 bits:  quantized_decomposed.embedding_byte.dtype(table_int8[V, H], scale[V], None, -128, 127, ids) -> fp32
+4 bits:  quantized_decomposed.embedding_4bit.dtype(pairs[V, H / 2], scales_fp16[V, H / 32], None, -8, 7, ids) -> fp32
 stock:   embedding(table_int8[V, H], ids).to(fp32) * embedding(scale[V, 1], ids)
 
-The first needs ExecuTorch's quantised kernels, the second only what every runtime carries, at the price of two
-small copies of the rows. A row is scaled so that its largest value becomes 127: an element moves by at most
-max|row| / 254. Left alone, with the reason: a table that is computed rather than stored, or that has few rows: what
-two segments round to would be added to every token, the same error everywhere, to save 3 KB.
+The first two need ExecuTorch's quantised kernels, the third only what every runtime carries, at the price of two small
+copies of the rows. In 8 bits a row is scaled so that its largest value becomes 127: an element moves by at most
+max|row| / 254. In 4 bits every 32 of a row have a scale (`weight_grids`), in half precision, or in fp32 where a table's
+numbers are beyond that; a table whose width groups do not divide gets 8 bits.
+
+Left alone, with the reason: a table that is computed rather than stored, or that has few rows: what two segments round
+to would be added to every token, the same error everywhere, to save 3 KB.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch.export import ExportedProgram
@@ -19,20 +25,25 @@ from torch.fx import Node
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
+from spartanc.passes.weight_grids import INT4
 
 LOWEST, HIGHEST = -128, 127
 FEW_ROWS = 16  # a table of so many stays in fp32
 _EMBEDDING = torch.ops.aten.embedding.default
 _EMBEDDING_INT8 = torch.ops.quantized_decomposed.embedding_byte.dtype
+_EMBEDDING_INT4 = torch.ops.quantized_decomposed.embedding_4bit.dtype
+HALF = replace(INT4, scale_type=torch.float16)  # 4 bits, with the scales that ExecuTorch's operator reads
+_HALF_HOLDS = (2.0**-8, 2.0**15)  # largest values of tables whose scales fp16 holds well
 
 
 class QuantizeEmbeddings(GraphPass):
     name = "quantize_embeddings"
-    provides = frozenset({Property.INT8_EMBEDDINGS})
+    provides = frozenset({Property.EMBEDDINGS_QUANTIZED})
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
-    def __init__(self, stock: bool = False):
+    def __init__(self, stock: bool = False, bits: int = 8):
         self.stock = stock
+        self.bits = bits
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
@@ -62,6 +73,8 @@ class QuantizeEmbeddings(GraphPass):
         return f"`{left[0]}` still reads an fp32 table" if left else None
 
     def _replace(self, program: ExportedProgram, node: Node, weight_VH: torch.Tensor, ids: Node) -> None:
+        if self.bits == 4 and HALF.takes(weight_VH):
+            return self._replace_by_pairs(program, node, weight_VH, ids)
         rows_VH, scale_V = quantize_rows(weight_VH)
         table = add_constant(program, f"{node.name}_table_int8", rows_VH)
         graph = program.graph
@@ -78,9 +91,22 @@ class QuantizeEmbeddings(GraphPass):
                 steps = graph.call_function(_EMBEDDING, (scale, ids))
                 steps.meta["val"] = node.meta["val"][..., :1]
                 lookup = graph.call_function(torch.ops.aten.mul.Tensor, (_copy_value(wide, node), steps))
-        lookup.meta.update(node.meta)
-        node.replace_all_uses_with(lookup)
-        program.graph.erase_node(node)
+        _take_place(lookup, node)
+
+    def _replace_by_pairs(self, program: ExportedProgram, node: Node, weight_VH: torch.Tensor, ids: Node) -> None:
+        integers_VH, scales_VG = quantize_groups(weight_VH)
+        pairs = add_constant(program, f"{node.name}_table_int4", pack_pairs(integers_VH))
+        scales = add_constant(program, f"{node.name}_scales", scales_VG)
+        with program.graph.inserting_before(node):
+            arguments = (pairs, scales, None, HALF.lowest, HALF.highest, ids)
+            lookup = program.graph.call_function(_EMBEDDING_INT4, arguments, {"dtype": torch.float32})
+        _take_place(lookup, node)
+
+
+def _take_place(made: Node, node: Node) -> None:
+    made.meta.update(node.meta)
+    node.replace_all_uses_with(made)
+    node.graph.erase_node(node)
 
 
 def _is_fp32_table(program: ExportedProgram, table: Node) -> bool:
@@ -98,3 +124,26 @@ def quantize_rows(weight_VH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     largest_V = weight_VH.detach().float().abs().amax(dim=1)
     scale_V = torch.where(largest_V > 0, largest_V / HIGHEST, torch.ones_like(largest_V))
     return (weight_VH.detach() / scale_V[:, None]).round().clamp(LOWEST, HIGHEST).to(torch.int8), scale_V
+
+
+def quantize_groups(weight_VH: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """int8 rows [V, H] within -8 to 7, and scales [V, H / 32] in fp16, in fp32 where the table's values need it."""
+    half_holds = _HALF_HOLDS[0] <= weight_VH.detach().abs().max() <= _HALF_HOLDS[1]
+    grid = HALF if half_holds else replace(HALF, scale_type=torch.float32)
+    integers_VH, scales_VG = grid.quantize(weight_VH)
+    return integers_VH, scales_VG.to(grid.scale_type)
+
+
+def pack_pairs(integers_VH: torch.Tensor) -> torch.Tensor:
+    """uint8 [V, H / 2] of integers from -8 to 7: even places in the high half of a byte, odd ones in the low half."""
+    nibbles_VH = (integers_VH + 8).to(torch.uint8)
+    return nibbles_VH[:, ::2] << 4 | nibbles_VH[:, 1::2]
+
+
+def rounded_table(weight_VH: torch.Tensor, bits: int) -> torch.Tensor:
+    """A table in fp32 as programs read it from 8 or 4 bits."""
+    if bits == 4 and HALF.takes(weight_VH):
+        integers_VH, scales_VG = quantize_groups(weight_VH)
+        return (HALF.grouped(integers_VH) * scales_VG.float().unsqueeze(2)).flatten(1)
+    rows_VH, scale_V = quantize_rows(weight_VH)
+    return rows_VH * scale_V[:, None]

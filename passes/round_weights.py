@@ -1,12 +1,15 @@
-"""Weights are put on the grid of their int8 scales by second-order information, and biases take up what is left.
+"""Weights are put on the grid of their scales by second-order information, and biases take up what is left.
 
 before:  linear(x, W, b)
-after:   linear(x, W', b')                    W' = integers times W's own scales; what quantises linears finds them
+after:   linear(x, W', b')                    W' = integers times scales of W; what quantises linears finds them
 
 Rounding to the nearest treats every weight alone. Here the error of one weight is made up for by those after it,
 weighted by how inputs go together: H = mean of x' x'^T over the positions of the texts given, x' as rounded to 8 bits.
 Largest channels come first. Source: GPTQ, arXiv 2210.17323, section 3, with the means of x taken out of H and given to
-the bias, since a mean costs nothing there. A row's largest weight keeps its place, so that its scale stays what it was.
+the bias, since a mean costs nothing there.
+
+Scales are chosen before, from W (`weight_grids`). In 8 bits an output's largest weight keeps its place, so that its
+scale is found again; in 4 bits errors count by the size of the inputs, and any weights lead back to their scales.
 
 Judged end to end, by labels and accuracy.
 """
@@ -25,11 +28,11 @@ from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stor
 from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
+from spartanc.passes.weight_grids import INT8, WeightGrid, grid_of
 
 # Parts of H's mean diagonal that are added to all of it: always, and as often as a position would have to stand for
 # several inputs. Fitted to few texts, weights would be right for these texts alone.
 DAMPING, OF_FEW_POSITIONS = 0.01, 0.25
-_HIGHEST = 127
 _BLOCK = 128  # columns whose errors are passed on together
 
 
@@ -62,9 +65,10 @@ class RoundWeights(GraphPass):
     name = "round_weights"
     tolerance = float("inf")  # judged end to end: by labels and accuracy, never by logits
 
-    def __init__(self, inputs: Inputs):
-        """inputs: texts as the program takes them."""
+    def __init__(self, inputs: Inputs, grid: WeightGrid = INT8):
+        """inputs: texts as the program takes them. grid: what weights become."""
         self._inputs = inputs
+        self._grid = grid
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
@@ -80,7 +84,8 @@ class RoundWeights(GraphPass):
         see_inputs(program, list(by_input.values()), self._inputs, add)
         for number, node in enumerate(nodes):
             weight_NK, bias_N = stored_weights(program, node)
-            rounded_NK, moved_N = round_to_grid(weight_NK, moments[by_input[node.args[0]]])
+            seen = moments[by_input[node.args[0]]]
+            rounded_NK, moved_N = round_to_grid(weight_NK, seen, grid_of(self._grid, weight_NK))
             bias_N = moved_N if bias_N is None else bias_N + moved_N
             made = [
                 add_constant(program, f"rounded_{number}_{name}", tensor, InputKind.CONSTANT_TENSOR)
@@ -91,35 +96,36 @@ class RoundWeights(GraphPass):
         return finish(program), report
 
 
-def round_to_grid(weight_NK: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
-    """`weight_NK` on the grid of its rows' largest weights over 127, and what the bias [N] has to be moved by.
+def round_to_grid(weight_NK: Tensor, moments: Moments, grid: WeightGrid = INT8) -> tuple[Tensor, Tensor]:
+    """`weight_NK` on `grid`, and what the bias [N] has to be moved by.
 
     The mean of every output over the positions of `moments` is then what it was before inputs and weights were rounded.
     """
     mean_K = (moments.rounded / moments.count).double()
     covariance_KK = (moments.products / moments.count).double() - torch.outer(mean_K, mean_K)
-    scale_N = weight_NK.double().abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _HIGHEST
     damping = DAMPING + OF_FEW_POSITIONS * weight_NK.shape[1] / moments.count
-    rounded_NK = _fit(weight_NK.double(), scale_N, covariance_KK, damping)
+    rounded_NK = _fit(weight_NK.double(), grid, covariance_KK, damping)
     exact_N = weight_NK.double() @ (moments.exact / moments.count).double()
     return rounded_NK.float(), (exact_N - rounded_NK @ mean_K).float()
 
 
-def _fit(weight_NK: Tensor, scale_N: Tensor, covariance_KK: Tensor, damping: float) -> Tensor:
+def _fit(weight_NK: Tensor, grid: WeightGrid, covariance_KK: Tensor, damping: float) -> Tensor:
     spread_K = covariance_KK.diagonal().clamp(min=0)
     order = torch.argsort(spread_K, descending=True, stable=True)
     damped_KK = covariance_KK[order][:, order]
     damped_KK.diagonal().copy_(spread_K[order] + damping * spread_K.mean() + torch.finfo(torch.float32).tiny)
     factor_KK = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped_KK)), upper=True)
+    importance_K = spread_K + damping * spread_K.mean()
+    scale_NK = grid.spread(grid.scales(weight_NK, importance_K), weight_NK.shape[1])[:, order]
     left_NK, rounded_NK = weight_NK[:, order].clone(), torch.empty_like(weight_NK)
-    largest_N = left_NK.abs().argmax(1)
+    pinned_N = left_NK.abs().argmax(1) if grid.group is None else torch.full((len(left_NK),), -1)
     for start in range(0, len(order), _BLOCK):
         stop = min(start + _BLOCK, len(order))
         block_NK, errors_NK = left_NK[:, start:stop], torch.empty_like(left_NK[:, start:stop])
         for k in range(stop - start):
-            column_N = block_NK[:, k]
-            kept_N = torch.where(largest_N == start + k, weight_NK[:, order[start + k]], column_N)
-            rounded_N = (kept_N / scale_N).round().clamp(-_HIGHEST, _HIGHEST) * scale_N
+            column_N, scale_N = block_NK[:, k], scale_NK[:, start + k]
+            kept_N = torch.where(pinned_N == start + k, weight_NK[:, order[start + k]], column_N)
+            rounded_N = (kept_N / scale_N).round().clamp(grid.lowest, grid.highest) * scale_N
             rounded_NK[:, order[start + k]] = rounded_N
             errors_NK[:, k] = (column_N - rounded_N) / factor_KK[start + k, start + k]
             block_NK[:, k + 1 :].addr_(errors_NK[:, k], factor_KK[start + k, start + k + 1 : stop], alpha=-1)

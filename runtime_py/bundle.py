@@ -22,6 +22,8 @@ import numpy as np
 
 from spartanc.base.files import file_digest
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
+from spartanc.base.schemes.int4 import INT4
+from spartanc.base.schemes.int4_memories import INT4_MEMORIES
 from spartanc.errors import UsageError
 from spartanc.runtime_py.fleet_interface import HEX_DIGEST, read_interface
 from spartanc.runtime_py.probe import Probe, check_probe_input, is_number, read_probe
@@ -139,7 +141,10 @@ class Bundle:
 
     @property
     def quantization(self) -> str:
-        return self.manifest["quantization"]
+        """The scheme's name. Where linears are not said to be of 4 bits, `int4` is what it was: of memories alone."""
+        word, linears = self.manifest["quantization"], self.manifest.get("linears")
+        of_memories = word == INT4.name and not (isinstance(linears, dict) and linears.get("bits") == INT4.linear_bits)
+        return INT4_MEMORIES.name if of_memories else word
 
 
 def open_bundle(

@@ -50,7 +50,7 @@ def compile(
     model: a model.pt, or a checkpoint's directory; with `shared_backbone` a list of them, one a task.
     target: a name that `spartanc targets` lists, such as "host" or "rpi4".
     out: the bundle's directory; absent or empty. It is written whole or not at all.
-    quantize: "none", "int8" or "int4"; the target's default if None.
+    quantize: "none", "int8", "int4" or "int4-memories" (4 bits in memories alone); the target's default if None.
     lowering: "fused" (our kernels) or "portable" (stock ExecuTorch operators); the target's default if None.
     format: "torchscript" writes a file for runtimes without ExecuTorch.
     max_length: the longest input in tokens; longer texts are cut.
@@ -226,7 +226,7 @@ def train(
     batch_size: int | None = None,
     max_length: int = 128,
     precision: Literal["fp32", "bf16"] = "fp32",
-    arithmetic: Literal["fp32", "int8"] = "fp32",
+    arithmetic: Literal["fp32", "int8", "int4"] = "fp32",
     parents: int = 16,
     cells: int = 48,
     top_k: int = 8,
@@ -258,7 +258,8 @@ def train(
     learning_rate: of the memories; the classifier's and the LayerNorms' keep their ratio to it.
     seed: of all random choices. batch_size: rows per step. max_length: longest text in tokens. precision: of the frozen
     layers in training; "bf16" is faster if the processor supports it.
-    arithmetic: "int8" rounds the forward pass as programs of `quantize="int8"` do, so that they hold what was trained.
+    arithmetic: "int8" and "int4" round the forward pass as programs of `quantize` with the same word do, so that they
+    hold what was trained.
     parents, cells, top_k, temperature, layer_norm: the shape of every memory (E, M, K, T of the paper).
     pooling: what the classifier reads; "auto" is the encoder's trained pooler, else what its sentence-transformers
     files say, else the mean of all tokens.

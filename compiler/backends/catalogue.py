@@ -16,6 +16,7 @@ from spartanc.errors import UsageError
 
 BACKENDS: tuple[Backend, ...] = (XNNPACK, SPARTAN_KERNELS, PORTABLE, TORCHSCRIPT)
 _FP32 = "fp32 linears are XNNPACK's everywhere"
+_INT4 = "4-bit linears are XNNPACK's everywhere"
 
 
 def choose_backend(target: Target, scheme: Scheme, lowering: str | None, torchscript: bool = False) -> BackendChoice:
@@ -36,6 +37,8 @@ def choose_backend(target: Target, scheme: Scheme, lowering: str | None, torchsc
         return BackendChoice(PORTABLE, _FP32 if scheme.is_exact else "the portable lowering holds stock operators only")
     if scheme.is_exact:
         return BackendChoice(XNNPACK, _FP32)
+    if scheme.linear_bits == 4:
+        return BackendChoice(XNNPACK, _INT4)
     ours = target.linears == SPARTAN_KERNELS.kernels
     return BackendChoice(SPARTAN_KERNELS if ours else XNNPACK, target.linears_reason)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spartanc.models.arithmetic.arithmetic import Arithmetic
 
-ARITHMETICS = ("fp32", "int8")
+ARITHMETICS = ("fp32", "int8", "int4")
 
 
 def find_arithmetic(name: str) -> Arithmetic:
@@ -14,6 +14,7 @@ def find_arithmetic(name: str) -> Arithmetic:
         from spartanc.models.arithmetic.fp32 import FP32
 
         return FP32
+    from spartanc.models.arithmetic.int4 import INT4
     from spartanc.models.arithmetic.int8 import INT8
 
-    return {INT8.name: INT8}[name]
+    return {INT8.name: INT8, INT4.name: INT4}[name]

@@ -10,7 +10,6 @@ The linear that gives the logits is not given to an arithmetic: it stays in fp32
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -21,10 +20,16 @@ from torch.nn import functional
 
 from spartanc.models.arithmetic.arithmetic import Arithmetic, Forward
 from spartanc.models.arithmetic.fp32 import by_place, cell_weights
-from spartanc.models.arithmetic.rounding import rounded_cells, rounded_inputs, rounded_symmetric, straight_through
+from spartanc.models.arithmetic.rounding import (
+    LastRows,
+    rounded_cells,
+    rounded_inputs,
+    rounded_symmetric,
+    straight_through,
+)
 from spartanc.models.memory import Memory
 from spartanc.passes.ops.linear_int8 import quantize_inputs
-from spartanc.passes.quantize_embeddings import quantize_rows
+from spartanc.passes.quantize_embeddings import rounded_table
 from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.quantize_memories import rounded_to_half
 
@@ -61,21 +66,9 @@ class RoundedRows:
     steps: Tensor
 
 
-class LastRows:
-    """The rows that were rounded last: query, key and value read the same ones."""
-
-    def __init__(self) -> None:
-        self._of: weakref.ref[Tensor] | None = None
-        self._version: int | None = None
-        self._rows: RoundedRows
-
-    def of(self, x: Tensor) -> RoundedRows:
-        version = None if x.is_inference() else x._version  # counts what was written over it
-        if self._of is None or self._of() is not x or version is None or version != self._version:
-            q, zero, step = quantize_inputs(x.detach().flatten(0, -2))
-            self._rows = RoundedRows(q.sub_(128).to(torch.int8), (zero - 128).flatten().to(torch.int32), step)
-            self._of, self._version = weakref.ref(x), version
-        return self._rows
+def round_rows(x_RK: Tensor) -> RoundedRows:
+    q, zero, step = quantize_inputs(x_RK)
+    return RoundedRows(q.sub_(128).to(torch.int8), (zero - 128).flatten().to(torch.int32), step)
 
 
 class IntegerProduct(torch.autograd.Function):
@@ -110,7 +103,7 @@ def _integer_products_are_exact() -> bool:
         return False
 
 
-def _frozen_forward(weights: FrozenWeights, last: LastRows, x: Tensor) -> Tensor:
+def _frozen_forward(weights: FrozenWeights, last: LastRows[RoundedRows], x: Tensor) -> Tensor:
     out: Tensor = IntegerProduct.apply(x.flatten(0, -2), last.of(x), weights)
     return out.unflatten(0, x.shape[:-1])
 
@@ -122,7 +115,8 @@ def _trained_forward(part: nn.Linear, x: Tensor) -> Tensor:
     return functional.linear(rounded_inputs(x), straight_through(part.weight, rounded), part.bias)
 
 
-def _embedding_forward(part: nn.Embedding, table_VH: Tensor, ids: Tensor) -> Tensor:
+def embedding_forward(part: nn.Embedding, table_VH: Tensor, ids: Tensor) -> Tensor:
+    """Rows of `table_VH` in place of `part`'s own."""
     return functional.embedding(ids, table_VH, part.padding_idx)
 
 
@@ -152,7 +146,7 @@ class Int8(Arithmetic):
     name = "int8"
 
     def __init__(self) -> None:
-        self._last = LastRows()
+        self._last = LastRows(round_rows)
 
     def linear(self, part: nn.Linear, precision: str) -> Forward | None:
         if part.weight.requires_grad:
@@ -162,8 +156,7 @@ class Int8(Arithmetic):
     def embedding(self, part: nn.Embedding) -> Forward | None:
         if part.weight.requires_grad:  # a whole encoder is trained: no program of ours holds it
             return None
-        rows_VH, scale_V = quantize_rows(part.weight)
-        return partial(_embedding_forward, part, rows_VH * scale_V.unsqueeze(1))
+        return partial(embedding_forward, part, rounded_table(part.weight, 8))
 
     def memory(self, memory: Memory) -> Forward:
         return partial(memory_forward, memory, 8)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from spartanc.passes.ops import linear_int8
 from spartanc.passes.ops.memory_lookup import INT4_GROUP, to_integers
+
+Rows = TypeVar("Rows")
+
+
+class LastRows(Generic[Rows]):
+    """The rows that were rounded last: query, key and value read the same ones."""
+
+    def __init__(self, rounding: Callable[[Tensor], Rows]) -> None:
+        """rounding: of rows [R, K]."""
+        self._rounding = rounding
+        self._of: weakref.ref[Tensor] | None = None
+        self._version: int | None = None
+        self._rows: Rows
+
+    def of(self, x: Tensor) -> Rows:
+        """Of x [..., K]."""
+        version = None if x.is_inference() else x._version  # counts what was written over it
+        if self._of is None or self._of() is not x or version is None or version != self._version:
+            self._rows = self._rounding(x.detach().flatten(0, -2))
+            self._of, self._version = weakref.ref(x), version
+        return self._rows
 
 
 class _StraightThrough(torch.autograd.Function):

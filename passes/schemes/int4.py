@@ -1,12 +1,12 @@
-"""`int4`: memories in 4 bits with a scale for every 32 of a cell; the rest as in `int8`."""
+"""`int4`: linears, embeddings and memories in 4 bits; square layers that a task of a fleet brings stay in int8.
+
+ExecuTorch has no operator for these in 4 bits, and a task's other linear gives the logits.
+"""
 
 from dataclasses import replace
-from functools import partial
 
-from spartanc.passes.ops.memory_lookup import INT4_GROUP
-from spartanc.passes.ops.packing import pack_int4
-from spartanc.passes.quantize_memories import CellForm, QuantizeMemories
-from spartanc.passes.schemes.int8 import INT8
+from spartanc.passes.quantize_embeddings import QuantizeEmbeddings
+from spartanc.passes.schemes.int4_memories import INT4_MEMORIES
+from spartanc.passes.weight_grids import INT4 as INT4_GRID
 
-INT4_CELLS = CellForm(bits=4, overload="int4", pack=pack_int4, group=INT4_GROUP)
-INT4 = replace(INT8, memories=partial(QuantizeMemories, INT4_CELLS))
+INT4 = replace(INT4_MEMORIES, linears=INT4_GRID, embeddings=lambda stock: [QuantizeEmbeddings(stock=stock, bits=4)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.protocol import GraphPass
+from spartanc.passes.weight_grids import WeightGrid
 
 
 def _nothing(_: object) -> list[GraphPass]:
@@ -18,12 +19,12 @@ class SchemePasses:
     """The passes of one scheme.
 
     memories: the pass that gives memories the form their kernels read.
-    linear_bits: how wide the backbone's linears become, which a backend's own means do; None leaves them in fp32.
+    linears: what weights of the backbone's linears become, which a backend's own means do; None leaves them in fp32.
     embeddings: of the tables, told whether only stock operators may be used.
     head: of the linears that a task of a shared program brings, told the names of the task's tensors.
     """
 
     memories: Callable[[FormChoice], GraphPass]
-    linear_bits: int | None = None
+    linears: WeightGrid | None = None
     embeddings: Callable[[bool], list[GraphPass]] = _nothing
     head: Callable[[Collection[str]], list[GraphPass]] = _nothing

@@ -137,7 +137,14 @@ def test_targets_and_doctor_answer_in_json():
 
 
 @pytest.mark.parametrize(
-    "options", [("--lowering", "portable"), ("--format", "torchscript"), ("--quantize", "int8"), ("--quantize", "int4")]
+    "options",
+    [
+        ("--lowering", "portable"),
+        ("--format", "torchscript"),
+        ("--quantize", "int8"),
+        ("--quantize", "int4"),
+        ("--quantize", "int4-memories"),
+    ],
 )
 def test_every_form_compiles_and_answers(model_file, tmp_path, options):
     out = tmp_path / "bundle"

@@ -155,6 +155,46 @@ def test_a_quantised_program_that_breaks_at_one_length_is_refused():
     assert "random ids" in wrong[0]
 
 
+def test_four_bits_may_flip_a_label_in_twenty():
+    winners = np.arange(1000) % 2
+    for flipped, passed in ((50, True), (51, False)):
+        got = winners.copy()
+        got[:flipped] = 1 - got[:flipped]
+        parity = Reference(classes(winners), real=True).compare(program(classes(got)), DEFAULT_GATES["int4"].thin_below)
+        assert (not missed(parity, DEFAULT_GATES["int4"])) is passed
+        assert missed(parity, DEFAULT_GATES["int4-memories"])
+        assert parity.as_dict()["evidence"] == "enough"
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "passed"), [(10, 0, True), (11, 0, False), (30, 20, True), (31, 20, False)]
+)
+def test_four_bits_may_lose_a_point_of_accuracy(worse, better, passed):
+    """Eager is wrong on the last 100 texts; some of the first lose their label, some of the last find it."""
+    truth = np.arange(1000) % 2
+    eager, got = truth.copy(), truth.copy()
+    eager[900:], got[900:] = 1 - eager[900:], 1 - got[900:]
+    got[:worse], got[900 : 900 + better] = 1 - got[:worse], truth[900 : 900 + better]
+    examples = tuple(Example("text", None, str(label)) for label in truth)
+    reference = Reference(classes(eager), CLASSIFICATION, ("0", "1"), examples)
+    parity = reference.compare(program(classes(got)))
+    wrong = [each for each in missed(parity, DEFAULT_GATES["int4"]) if "accuracy" in each]
+    assert (not wrong) is passed
+    assert parity.as_dict()["accuracy_eager"] == 0.9
+    assert parity.as_dict()["accuracy_device"] == pytest.approx(0.9 - (worse - better) / 1000)
+
+
+def test_few_texts_refuse_a_loss_of_accuracy_only_where_it_is_sure():
+    truth = np.arange(60) % 2
+    examples = tuple(Example("text", None, str(label)) for label in truth)
+    reference = Reference(classes(truth), CLASSIFICATION, ("0", "1"), examples)
+    for lost, passed in ((1, True), (3, True), (12, False)):
+        got = truth.copy()
+        got[:lost] = 1 - got[:lost]
+        wrong = missed(reference.compare(program(classes(got))), DEFAULT_GATES["int4"])
+        assert (not [each for each in wrong if "accuracy" in each]) is passed
+
+
 def test_random_ids_alone_are_thin_evidence():
     parity = Reference(classes(np.arange(1000) % 2), judged=1000).compare(program(classes(np.arange(1000) % 2)))
     assert parity.as_dict()["evidence"] == "thin" and parity.as_dict()["texts"] == 0

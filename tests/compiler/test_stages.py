@@ -10,7 +10,9 @@ from spartanc.compiler.capture import capture
 from spartanc.compiler.present import print_stages
 from spartanc.compiler.samples import row
 from spartanc.compiler.stages import _chosen, _Layer
+from spartanc.compiler.steps import FitLinears
 from spartanc.compiler.traced import LayerTrace, eager_trace, trace_memories
+from spartanc.compiler.verify import VerifyRequest, verify_bundle
 from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.passes.pipelines import exact_passes
@@ -67,6 +69,39 @@ def test_every_layer_has_its_ratio_and_its_flipped_parents(int8_stages):
     # All quantisations together are noisier than any alone.
     for name in ("memories int8", "linears int8", "embeddings int8"):
         assert traced[name][-1]["snr_db"] > traced["all"][-1]["snr_db"]
+
+
+def test_rows_that_moved_most_say_what_each_stage_moved_them_by(int8_stages):
+    moved = [each["max_abs_diff"] for each in int8_stages["worst"]]
+    assert moved == sorted(moved, reverse=True)
+    largest = {each["stage"]: each["max_abs_diff"] for each in int8_stages["stages"]}
+    for each in int8_stages["worst"]:
+        assert list(each["stages"]) == list(largest)
+        assert each["stages"]["bundle"] == pytest.approx(each["max_abs_diff"])
+        assert all(by_stage <= largest[name] * 1.000001 for name, by_stage in each["stages"].items())
+        assert each["labels"][0] == each["labels"][1] and each["labels_agree"]
+
+
+def test_linears_are_fitted_once_for_all_stages_that_have_them(folder, int8_stages, monkeypatch):
+    runs = []
+    monkeypatch.setattr(FitLinears, "run", lambda self, artifact: runs.append(self) or artifact)
+    request = VerifyRequest(folder / "int8", model=folder / "model.pt", data=folder / "rows.jsonl", stages=True)
+    stages = {each["stage"]: each for each in verify_bundle(request).document["stages"]}
+    assert len(runs) == 1
+    moved = [stages[f"linears {form}"]["max_abs_diff"] for form in ("nearest", "int8")]
+    assert moved[0] == moved[1], "nothing was fitted in this test"
+
+
+def test_stages_of_four_bits_are_named_so(folder):
+    options = ["--quantize", "int4", "--max-length", 24]
+    spartanc_json("compile", folder / "model.pt", "--target", "host", "--out", folder / "int4", *options)
+    found = spartanc_json(
+        "verify", folder / "int4", "--model", folder / "model.pt", "--data", folder / "rows.jsonl", "--stages"
+    )
+    apart = ["memories int4", "linears nearest", "linears int4", "embeddings int4", "all", "bundle"]
+    assert [each["stage"] for each in found["stages"]][len(EXACT) :] == apart
+    assert found["gates"]["label_agreement"] == 0.95
+    assert found["traced_vs_bundle_max_abs_diff"] < 1e-6
 
 
 def test_the_traced_program_computes_what_the_bundle_does(int8_stages):

@@ -12,15 +12,16 @@ from spartanc.models.faster import faster
 from spartanc.models.memory import Memory, SpartanConfig
 from spartanc.models.objective import TrainingModule, parameter_groups
 from spartanc.models.settings import TrainSettings
-from spartanc.passes.ops.linear_int8 import pack_weights
-from spartanc.passes.ops.packing import pack_int8
-from spartanc.passes.quantize_embeddings import quantize_rows
+from spartanc.passes.ops.linear_int8 import pack_weights, rounded_inputs
+from spartanc.passes.ops.packing import pack_int4, pack_int8
+from spartanc.passes.quantize_embeddings import pack_pairs, quantize_groups, quantize_rows
 from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.quantize_memories import quantize_cells, rounded_to_half
+from spartanc.passes.weight_grids import INT4 as GRID
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import write_encoder
 
-INT8 = find_arithmetic("int8")
+INT8, INT4 = find_arithmetic("int8"), find_arithmetic("int4")
 
 
 def of_rows_scale(got, expected):
@@ -133,6 +134,65 @@ def test_cells_are_torchaos_to_the_bit(bits):
     assert torch.equal(found.flatten(), scales.float().flatten())
     expected = integers.float().unflatten(1, (found.shape[1], -1)) * found.unsqueeze(-1)
     assert torch.equal(rounded, expected.flatten(1))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-6), ("bf16", 5e-3)])
+def test_a_frozen_linear_in_four_bits_is_a_product_of_rounded_rows_and_weights(bias, precision, most):
+    part = frozen(96, 37, bias)
+    x = torch.randn(2, 9, 96, requires_grad=True)
+    expected = rounded_inputs(x.detach()).double() @ GRID.rounded(part.weight).double().T
+    expected = expected + part.bias if bias else expected
+    got = INT4.linear(part, precision)(x)
+    assert of_rows_scale(got.detach(), expected) <= most
+    given = torch.randn(2, 9, 37)
+    got.backward(given)
+    assert torch.allclose(x.grad, given @ GRID.rounded(part.weight), atol=1e-5 if precision == "fp32" else 0.05)
+
+
+def test_a_trained_linear_in_four_bits_gets_a_gradient():
+    part = nn.Linear(64, 6)
+    x = torch.randn(3, 64, requires_grad=True)
+    got = INT4.linear(part, "fp32")(x)
+    expected = rounded_inputs(x.detach()) @ GRID.rounded(part.weight).T + part.bias
+    assert of_rows_scale(got.detach(), expected) <= 1e-6
+    got.sum().backward()
+    assert part.weight.grad.abs().sum() > 0 and x.grad.abs().sum() > 0
+
+
+def test_what_groups_do_not_divide_is_in_eight_bits_as_in_a_program():
+    part, x = frozen(72, 5), torch.randn(4, 72)
+    assert torch.equal(INT4.linear(part, "fp32")(x), INT8.linear(part, "fp32")(x))
+    words, ids = nn.Embedding(50, 24).requires_grad_(False), torch.randint(0, 50, (2, 3))
+    assert torch.equal(INT4.embedding(words)(ids), INT8.embedding(words)(ids))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6], ids=["usual", "beyond half precision"])
+def test_an_embedding_in_four_bits_is_the_operators(size):
+    part = nn.Embedding(50, 96, padding_idx=0).requires_grad_(False)
+    part.weight.mul_(size)
+    integers, scales = quantize_groups(part.weight)
+    assert scales.dtype is (torch.float16 if size == 1 else torch.float32)
+    ids = torch.randint(0, 50, (3, 7))
+    arguments = (pack_pairs(integers), scales.float(), None, -8, 7, ids)  # in half precision eager rounds results too
+    expected = torch.ops.quantized_decomposed.embedding_4bit.dtype(*arguments, dtype=torch.float32)
+    assert torch.equal(INT4.embedding(part)(ids), expected)
+    assert (expected - part(ids)).abs().max() <= part.weight.abs().max() / 9
+
+
+def test_a_memory_in_four_bits_is_the_operators():
+    torch.manual_seed(1)
+    memory = Memory(SpartanConfig(8, 24, 3), 64)
+    memory.reset_parameters(std=0.3, value_std=0.5)
+    x = torch.randn(2, 33, 64)
+    packed = pack_int4(
+        rounded_to_half(memory.parents.detach()), *quantize_cells(memory.keys, 4), *quantize_cells(memory.values, 4),
+        3, memory.config.temperature, pack_keys=True,
+    )  # fmt: skip
+    with torch.no_grad():
+        expected = torch.ops.spartan.memory_lookup.int4(x, *packed, 32, None, None, 0.0, True)
+        off = (INT4.memory(memory)(x) - expected).abs().amax(-1) / expected.abs().amax(-1)
+    assert (off <= 2e-6).double().mean() > 0.9 and off.max() < 1e-2  # a weight on a half may be rounded either way
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)

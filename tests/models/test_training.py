@@ -201,7 +201,7 @@ def test_a_model_trained_on_int8_learns_and_says_so_and_its_epochs_are_judged_on
     assert result.best["accuracy"] >= 0.9
     assert inspect_path(_fp32(files, tmp_path))["training"]["settings"]["arithmetic"] == "fp32"
     assert inspect_path(tmp_path / "model.pt")["training"]["settings"]["arithmetic"] == "int8"
-    with pytest.raises(UsageError, match="arithmetic `int9` is not one of fp32, int8"):
+    with pytest.raises(UsageError, match="arithmetic `int9` is not one of fp32, int8, int4"):
         replace(LEARNS, arithmetic="int9")
 
 

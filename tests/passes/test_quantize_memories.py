@@ -6,7 +6,7 @@ from torch import nn
 
 from spartanc.errors import UsageError
 from spartanc.passes.quantize_memories import QuantizeMemories, quantize_cells
-from spartanc.passes.schemes.int4 import INT4_CELLS
+from spartanc.passes.schemes.int4_memories import INT4_CELLS
 from spartanc.passes.schemes.int8 import INT8_CELLS
 
 

@@ -30,6 +30,23 @@ def test_a_sound_bundle_opens(bundle):
     assert opened.task_type is CLASSIFICATION
 
 
+@pytest.mark.parametrize(
+    ("word", "linears", "meant"),
+    [
+        ("int4", {"kernels": "xnnpack", "bits": 4}, "int4"),
+        ("int4", {"kernels": "spartan", "reason": "as before there were bits"}, "int4-memories"),
+        ("int4", None, "int4-memories"),
+        ("int4-memories", {"bits": 8}, "int4-memories"),
+        ("int8", {"bits": 8}, "int8"),
+    ],
+)
+def test_int4_without_linears_of_four_bits_is_what_it_was(word, linears, meant, tmp_path):
+    said = {} if linears is None else {"linears": linears}
+    opened = open_bundle(write_bundle(tmp_path / "bundle", quantization=word, **said))
+    assert opened.quantization == meant
+    assert opened.manifest["quantization"] == word
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.pte", "runtime/spartan"])
 def test_a_missing_file_is_refused(bundle, name):
     (bundle / name).unlink()

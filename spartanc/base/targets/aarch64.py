@@ -9,7 +9,7 @@ RASPBERRY_PI_OS_GLIBC = (2, 36)
 # Where instructions a position are even, counted under qemu for cortex-a72 at H=768, K=8, three children, 32 positions.
 # In thousands at E = 16, then 32, all keys in one product and not: fp32 30 and 29, 49 and 35; int8 35 and 32, 50 and
 # 37; int4 58 and 62, 77 and 64. No board was timed.
-PACKED_KEYS_UP_TO = {"none": 2.0, "int8": 1.5, "int4": 3.0}
+PACKED_KEYS_UP_TO = {"none": 2.0, "int8": 1.5, "int4": 3.0, "int4-memories": 3.0}
 
 # By the board model (docs/board-model.md), one core; no board was timed.
 LINEARS_REASON = {

@@ -22,8 +22,8 @@ _KNOWN_FEATURES = (
 )
 # Measured with memory_lookup_bench on Sapphire Rapids: H=768, K=8, three children, E from 16 to 64, 64 positions.
 _PACKED_UP_TO = {
-    "avx512_vnni": {"none": 4.5, "int8": 3.0, "int4": 9.0},
-    "avx2": {"none": 3.0, "int8": 1.5, "int4": 3.0},
+    "avx512_vnni": {"none": 4.5, "int8": 3.0, "int4": 9.0, "int4-memories": 9.0},
+    "avx2": {"none": 3.0, "int8": 1.5, "int4": 3.0, "int4-memories": 3.0},
 }
 _TILES = "XNNPACK does not use this processor's tile registers (amx_int8)"
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from writing import FLEET, FLEET_MANIFEST, MANIFEST, PROBE, STUB, Bundle, task_file
+from writing import FLEET, FLEET_MANIFEST, MANIFEST, PROBE, STUB, TASK, Bundle, task_file
 
 
 def with_fields(**fields: Any) -> Bundle:
@@ -57,6 +57,13 @@ def with_entry(**entry: Any) -> Bundle:
 def fleet(**fields: Any) -> Bundle:
     bundle = Bundle(FLEET_MANIFEST, {"tasks/topics.safetensors": task_file()})
     bundle.manifest["fleet"] |= fields
+    return bundle
+
+
+def fleet_of_int4_memories() -> Bundle:
+    task = task_file(TASK | {"quantization": "int4-memories"})
+    bundle = Bundle(FLEET_MANIFEST | {"quantization": "int4-memories"}, {"tasks/topics.safetensors": task})
+    bundle.manifest["fleet"] |= {"quantization": "int4-memories"}
     return bundle
 
 
@@ -150,7 +157,20 @@ ACCEPT: dict[str, tuple[Bundle, str]] = {
     "unknown-fields": (unknown_fields(), "fields that a reader does not know are ignored, whatever their numbers are"),
     "unknown-target": (with_fields(target="a-later-board"), "targets are not a closed list"),
     "int8-portable": (with_fields(quantization="int8", lowering="portable"), "other known words"),
-    "int4": (with_fields(quantization="int4"), "another known word"),
+    "int4": (with_fields(quantization="int4"), "another known word; linears of unsaid bits are not of 4"),
+    "int4-linears": (
+        with_fields(quantization="int4", linears={"kernels": "xnnpack", "bits": 4, "reason": "r"}),
+        "4 bits in the linears too",
+    ),
+    "int4-linears-unread": (
+        with_fields(quantization="int4", linears=4),
+        "what the compiler says of its linears is for reports, whatever it is",
+    ),
+    "int4-memories": (with_fields(quantization="int4-memories"), "another known word, with a hyphen"),
+    "fleet-int4-memories": (
+        fleet_of_int4_memories(),
+        "the word of a fleet, of its form of tensors and of its task file",
+    ),
     "torchscript": (torchscript(), "a TorchScript program, and a file beside it"),
     "longest-input": (with_fields(max_length=65536), "the greatest max_length"),
     "labels-of-any-text": (with_fields(labels=["n\u00f6\U0001f600\n", '"ja" \u6c34\\']), "escapes are decoded"),
@@ -218,6 +238,7 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     "problem-unknown": (with_fields(problem="ranking"), "problem", "an unknown word"),
     "problem-missing": (without("problem"), "problem", "a required field"),
     "quantization-unknown": (with_fields(quantization="int3"), "quantization", "an unknown word"),
+    "quantization-begins-as-one": (with_fields(quantization="int4-"), "quantization", "a word is the whole of it"),
     "quantization-number": (with_fields(quantization=8), "quantization", "a number for a word"),
     "lowering-unknown": (with_fields(lowering="Fused"), "lowering", "words have one spelling"),
     "lowering-null": (with_fields(lowering=None), "lowering", "null is not a word"),

@@ -133,6 +133,11 @@ REFUSE: dict[str, tuple[bytes, str, str]] = {
     "task-backbone-other": (saying(backbone="a5" * 32), "backbone", "made for another backbone"),
     "task-backbone-short": (saying(backbone="5a"), "backbone", "not a digest"),
     "task-quantization-other": (saying(quantization="int8"), "int8", "the fleet takes fp32 tensors"),
+    "task-quantization-other-int4": (
+        saying(quantization="int4-memories"),
+        "int4-memories",
+        "known, not the fleet's",
+    ),
     "task-quantization-unknown": (saying(quantization="int3"), "int3", "an unknown word"),
     "task-problem-unknown": (saying(problem="ranking"), "ranking", "an unknown word"),
     "task-problem-fleet": (saying(problem="fleet"), "problem", "a fleet is not a task"),

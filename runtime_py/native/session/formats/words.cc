@@ -18,7 +18,9 @@ bool is_task_type(std::string_view word) {
 
 bool has_thresholds(std::string_view task_type) { return task_type == kMultilabel; }
 
-bool is_quantization(std::string_view word) { return word == "none" || word == "int8" || word == "int4"; }
+bool is_quantization(std::string_view word) {
+  return word == "none" || word == "int8" || word == "int4" || word == "int4-memories";
+}
 
 bool is_lowering(std::string_view word) { return word == "fused" || word == "portable"; }
 

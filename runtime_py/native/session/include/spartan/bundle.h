@@ -39,7 +39,7 @@ SPARTAN_API void spartan_close_bundle(spartan_bundle* bundle);
 SPARTAN_API const char* spartan_bundle_program(const spartan_bundle* bundle);       // path of the program
 SPARTAN_API const char* spartan_bundle_problem(const spartan_bundle* bundle);       // classification, regression, multilabel, fleet
 SPARTAN_API const char* spartan_bundle_target(const spartan_bundle* bundle);
-SPARTAN_API const char* spartan_bundle_quantization(const spartan_bundle* bundle);  // none, int8, int4
+SPARTAN_API const char* spartan_bundle_quantization(const spartan_bundle* bundle);  // none, int8, int4, int4-memories
 SPARTAN_API const char* spartan_bundle_lowering(const spartan_bundle* bundle);      // fused, portable
 SPARTAN_API int32_t spartan_bundle_max_length(const spartan_bundle* bundle);        // tokens
 SPARTAN_API int32_t spartan_bundle_signature(const spartan_bundle* bundle);         // a spartan_signature

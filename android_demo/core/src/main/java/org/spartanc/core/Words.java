@@ -12,7 +12,7 @@ final class Words {
   static final String MULTILABEL = "multilabel";
   static final String[] TASK_TYPES = {CLASSIFICATION, REGRESSION, MULTILABEL};
   static final String[] TASK_TYPES_AND_FLEET = {CLASSIFICATION, REGRESSION, MULTILABEL, FLEET};
-  static final String[] QUANTIZATIONS = {"none", "int8", "int4"};
+  static final String[] QUANTIZATIONS = {"none", "int8", "int4", "int4-memories"};
   static final String[] LOWERINGS = {"fused", "portable"};
   static final String[] PROGRAM_FORMATS = {"executorch", "torchscript"};
   static final String[] LAYER_NORMS = {"none", "post"};
