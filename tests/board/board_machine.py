@@ -20,8 +20,10 @@ _OPTIONS = ("-nographic", "-nodefaults", "-no-reboot", "-M", "virt", "-cpu", "co
 class Board:
     """One board with a disk of its own in `folder`; `boot` it, and `cut` it at the end."""
 
-    def __init__(self, image: Image, folder: Path, memory_mb: int = 1024):
+    def __init__(self, image: Image, folder: Path, memory_mb: int = 1024, init: str | None = None):
+        """init: what starts first, in place of the image's script that starts sshd alone."""
         self._image = image
+        self._words = "" if init is None else f" board.init={init}"
         self._folder = folder
         self._memory_mb = memory_mb
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +61,7 @@ LogLevel ERROR
         forward = f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22,restrict=on"
         command = ["qemu-system-aarch64", *_OPTIONS, "-m", str(self._memory_mb), "-serial", f"file:{console}"]
         command += ["-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
-        command += ["-append", "console=ttyAMA0 net.ifnames=0 quiet"]
+        command += ["-append", f"console=ttyAMA0 net.ifnames=0 quiet{self._words}"]
         command += ["-drive", f"file={self._folder}/disk.img,if=none,id=d,format=raw,cache=writeback"]
         command += ["-device", "virtio-blk-pci,drive=d", "-netdev", forward]
         command += ["-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci"]

@@ -2,7 +2,7 @@
 
     python tests/fuzz/harnesses.py [--count 100000] [--seed 2026] [--seconds 60]
 
-With g++, which has no libFuzzer, our own driver gives the two fuzzers `--count` inputs: the same ones from the same
+With g++, which has no libFuzzer, our own driver gives the fuzzers `--count` inputs: the same ones from the same
 seed on every machine, which is what CI takes. With clang++ (Debian: clang, libclang-rt-14-dev) they are libFuzzer's as
 well, choose inputs by what those reach, and run for `--seconds` each; they start from nothing and keep no corpus.
 """
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 NATIVE = Path(__file__).parents[2] / "runtime_py" / "native"
 ADDRESS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 THREAD = "-fsanitize=thread"
+FUZZERS = ("spartan_api_fuzz", "spartan_files_fuzz", "spartan_lines_fuzz")
 # ExecuTorch keeps what it registered until the process ends.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
@@ -67,11 +68,11 @@ def main() -> None:
         program = folder / "tiny.pte"
         export_tiny(program)
         kernels = ("memory_lookup_hostile_test", "memory_lookup_f32_test", "memory_lookup_quantized_test")
-        address = make(folder / "address", ADDRESS, *kernels, "spartan_api_fuzz", "spartan_files_fuzz")
+        address = make(folder / "address", ADDRESS, *kernels, *FUZZERS)
         for kernel in kernels:
             run(folder / "address" / "kernels" / "tests" / kernel, "--share", 5)
             print(f"{kernel}: ASan, UBSan", flush=True)
-        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+        for harness in FUZZERS:
             said = run(address / harness, program, "--count", given.count, "--seed", given.seed).strip()
             print(f"{harness}: ASan, UBSan, own driver, {said}", flush=True)
         thread = make(folder / "thread", THREAD, "spartan_threads_test")
@@ -81,10 +82,8 @@ def main() -> None:
             print("libFuzzer: skipped, no clang++ here (Debian: clang)")
             return
         options = ("-DSPARTAN_LIBFUZZER=ON",)
-        built = make(
-            folder / "libfuzzer", ADDRESS, "spartan_api_fuzz", "spartan_files_fuzz", compiler="clang++", options=options
-        )
-        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+        built = make(folder / "libfuzzer", ADDRESS, *FUZZERS, compiler="clang++", options=options)
+        for harness in FUZZERS:
             words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", f"-artifact_prefix={folder}/"]
             # Wall-clock seconds: ten would blame inputs for a machine that stood still.
             words += ["-max_len=600", "-len_control=0", "-timeout=60", "-report_slow_units=60"]

@@ -1,8 +1,8 @@
-#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "answer.h"
 #include "bundle.h"
 #include "commands.h"
 #include "error.h"
@@ -45,14 +45,9 @@ int run(const Options& options) {
   }
   std::vector<std::string> lines;
   for (size_t row = 0; row < rows.size(); ++row) {
-    const float* of_row = logits.data() + row * classes;
-    const auto best = static_cast<size_t>(std::max_element(of_row, of_row + classes) - of_row);
-    const std::vector<float> values(of_row, of_row + classes);
-    const std::vector<std::string>& labels = more.labels(bundle);
-    const std::string label = labels.size() == classes ? json_quote(labels[best]) : std::to_string(best);
-    lines.push_back(classes == 1 ? "{\"logits\":[" + json_number(values[0]) + "]}"
-                                 : "{\"label\":" + label + ",\"logits\":[" +
-                                       joined(values, [](float value) { return json_number(value); }) + "]}");
+    const auto of_row = logits.begin() + static_cast<std::ptrdiff_t>(row * classes);
+    const std::vector<float> values(of_row, of_row + static_cast<std::ptrdiff_t>(classes));
+    lines.push_back("{" + answer_with_logits(values, more.labels(bundle)) + "}");
   }
   if (!options.has("--json")) {
     for (const std::string& line : lines) {
