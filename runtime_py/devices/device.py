@@ -179,7 +179,7 @@ class Device(ABC):
             if number == signal.SIGKILL:
                 # Nobody else sends it there as a rule: a kernel without memory kills the program that holds the most.
                 raise DeviceError(
-                    f"on `{self.name}` the program was killed, as a system does that is out of memory (SIGKILL): {message}",
+                    f"on `{self.name}` the program was killed (SIGKILL), as by a system out of memory: {message}",
                     hint="`dmesg` there says so if it was; docs/on-a-pi.md says what a bundle needs",
                 )
             raise DeviceError(f"on `{self.name}` the program was ended by {_signal_name(number)}: {message}")

@@ -42,7 +42,7 @@ def read_request(line: bytes) -> Request:
     except ValueError as error:
         raise RequestError(f"the line is not valid JSON: {error}") from error
     id = found.get("id")
-    if not (is_count(id) or (is_text(id) and len(id.encode()) <= LONGEST_ID)):
+    if not (is_count(id) or (is_text(id) and len(str(id).encode()) <= LONGEST_ID)):
         raise RequestError(f"`id` must be a whole number from 0 on, or a text of at most {LONGEST_ID} bytes")
     try:
         return _read_members(id, found)

@@ -30,17 +30,21 @@ _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 @contextmanager
 def stop_signals() -> Iterator[socket.socket]:
-    """SIGTERM and SIGINT as a socket that can be read from once one of them came."""
+    """SIGTERM and SIGINT as a socket that can be read from once one of them came.
+
+    Afterwards they are ignored: the process is about to end, and a second one must not make a failure of that.
+    """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGTERM, signal.SIGINT)}
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)
     signal.set_wakeup_fd(writing.fileno())
     try:
         yield reading
     finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
-        for each, handler in before.items():
-            signal.signal(each, handler)
         reading.close()
         writing.close()
 
@@ -109,9 +113,8 @@ class Server:
         self._now = time.monotonic()
         stop = False
         for descriptor, events in found:
-            client = by_descriptor.get(descriptor)
-            if client is not None:
-                self._move(client, events)
+            if descriptor in by_descriptor:
+                self._move(by_descriptor[descriptor], events)
             elif descriptor == self._stop.fileno():
                 stop = True
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -81,6 +82,17 @@ LogLevel ERROR
         done = self._try(script, 120)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def send_folder(self, local: Path, remote: str) -> None:
+        """As scp does: nothing is synced."""
+        script = f"rm -rf {remote} && mkdir -p {remote} && tar -x -C {remote}"
+        words = [*self.ssh_command.split(), "-p", str(self.port), "root@127.0.0.1", script]
+        with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+                archive.add(local, arcname=".")
+            process.stdin.close()
+        assert process.returncode == 0
 
     def cut(self) -> None:
         """Take the power away."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,14 +49,14 @@ class Fleet:
         labels = self.models[task].labels
         return {"label": labels[logits.argmax()], "scores": dict(zip(labels, softmax(logits), strict=True))}
 
-    def questions(self, count: int, seed: int = 23) -> list[Question]:
+    def questions(self, count: int, seed: int = 23, longest: int = MAX_LENGTH) -> list[Question]:
         """(request without its id, expected answer) of random rows."""
         generator = np.random.default_rng(seed)
         vocabulary = next(iter(self.models.values())).vocabulary_size
         found = []
         for _ in range(count):
             task = str(generator.choice(TASKS))
-            ids = generator.integers(4, vocabulary, int(generator.integers(1, MAX_LENGTH + 1))).tolist()
+            ids = generator.integers(4, vocabulary, int(generator.integers(1, longest + 1))).tolist()
             found.append(({"task": task, "input_ids": ids}, self.expected(task, ids)))
         return found
 
@@ -167,3 +168,32 @@ class Client:
         answer = json.loads(line)
         assert isinstance(answer, dict)
         return answer
+
+
+def load(path: Path, questions: list[Question], clients: int, each: int) -> None:
+    """`clients` at once, the first with one request under way, the next with 5 and so on: answers are their own."""
+    failures: list[BaseException] = []
+
+    def work(which: int) -> None:
+        try:
+            with Client(path) as client:
+                sent = 0
+                for number in range(each):
+                    while sent < min(each, number + 1 + 4 * which):
+                        request = questions[(sent * 7 + which) % len(questions)][0]
+                        client.send(line_of(id=f"{which}-{sent}", **request))
+                        sent += 1
+                    require_same(
+                        client.answer(), f"{which}-{number}", questions[(number * 7 + which) % len(questions)][1]
+                    )
+                client.socket.shutdown(socket.SHUT_WR)
+                assert client.answer() is None
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(which,)) for which in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

@@ -12,6 +12,8 @@ from support.compiled import softmax
 from support.programs import eager_logits, tiny_rows
 from support.service import Client, Served, command, line_of, require_same, served
 
+pytestmark = pytest.mark.xdist_group("service")  # on one worker: compiled once
+
 
 @pytest.fixture
 def path(tmp_path):

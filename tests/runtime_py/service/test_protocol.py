@@ -8,7 +8,9 @@ from contextlib import suppress
 import pytest
 
 from support.compiled import MAX_LENGTH
-from support.service import Client, line_of, require_same
+from support.service import Client, line_of, load, require_same
+
+pytestmark = pytest.mark.xdist_group("service")  # on one worker: compiled once
 
 
 def test_ids_are_answered_as_eager_does(client, questions):
@@ -206,42 +208,13 @@ def test_64_clients_are_served_and_the_next_is_told(server):
             each.__exit__()
 
 
-def load(server, questions, clients, each):
-    """Every client has up to 32 requests under way; answers are its own, in its order."""
-    failures = []
-
-    def work(which):
-        try:
-            with Client(server.path) as client:
-                sent = 0
-                for number in range(each):
-                    while sent < min(each, number + 1 + 4 * which):
-                        request = questions[(sent * 7 + which) % len(questions)][0]
-                        client.send(line_of(id=f"{which}-{sent}", **request))
-                        sent += 1
-                    require_same(
-                        client.answer(), f"{which}-{number}", questions[(number * 7 + which) % len(questions)][1]
-                    )
-                client.socket.shutdown(socket.SHUT_WR)
-                assert client.answer() is None
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(which,)) for which in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-
-
 def test_8_clients_get_400_answers_none_lost_none_mixed_up(server, questions):
-    load(server, questions, 8, 50)
+    load(server.path, questions, 8, 50)
 
 
 @pytest.mark.long
 def test_8_clients_get_10_000_answers_none_lost_none_mixed_up(server, questions):
-    load(server, questions, 8, 1250)
+    load(server.path, questions, 8, 1250)
 
 
 def ends(client):
