@@ -85,7 +85,7 @@ def serve(arguments: argparse.Namespace) -> int:
     with stop_signals() as stop:
         bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature, task_by_task=True)
         warn_of_damage(bundle)
-        model = Model(lambda: Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads))
+        model = Model(bundle, lambda: Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads))
         try:
             listener = Listener(arguments.socket)
             print(f"serving `{arguments.bundle}` at `{arguments.socket}`", file=sys.stderr, flush=True)

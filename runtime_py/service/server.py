@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -172,6 +173,9 @@ class Server:
             return _error_line(id, error.message)
         except MemoryError:
             return _error_line(id, "out of memory")
+        except Exception as error:  # a defect of ours, and no reason to leave the other clients
+            traceback.print_exc()
+            return _error_line(id, f"internal error: {error}")
         try:
             answer = _line({"id": id} | members)
         except ValueError:

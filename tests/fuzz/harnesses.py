@@ -52,6 +52,26 @@ def run(*command: object, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+def serve(runtime: Path, program: Path, folder: Path, count: int, seed: int) -> str:
+    """`spartan serve` in `runtime` gets `count` altered lines; AssertionError unless it answers each and ends well."""
+    import numpy as np
+
+    from support.bundles import make_bundle
+    from support.mutations import mutate_bytes
+    from support.service import Client, served
+
+    sound = b'{"id":7,"input_ids":[1,2,3,49]}', b'{"id":"\xc3\xa9","ask":"status"}'
+    generator = np.random.default_rng(seed)
+    answered = 0
+    with served("native", runtime, make_bundle(folder / "bundle", program), folder / "socket", **ENVIRONMENT) as server:
+        with Client(server.path) as client:
+            for number in range(count):
+                line = mutate_bytes(sound[number % 2], generator).replace(b"\n", b" ")
+                answered += "error" not in client.ask_line(line)
+        assert server.stop() == 0
+    return f"{count} lines of seed {seed}, {answered} of them requests"
+
+
 def main() -> None:
     from spartanc.base.quiet import hush
 
@@ -68,13 +88,15 @@ def main() -> None:
         program = folder / "tiny.pte"
         export_tiny(program)
         kernels = ("memory_lookup_hostile_test", "memory_lookup_f32_test", "memory_lookup_quantized_test")
-        address = make(folder / "address", ADDRESS, *kernels, *FUZZERS)
+        address = make(folder / "address", ADDRESS, *kernels, *FUZZERS, "spartan_command")
         for kernel in kernels:
             run(folder / "address" / "kernels" / "tests" / kernel, "--share", 5)
             print(f"{kernel}: ASan, UBSan", flush=True)
         for harness in FUZZERS:
             said = run(address / harness, program, "--count", given.count, "--seed", given.seed).strip()
             print(f"{harness}: ASan, UBSan, own driver, {said}", flush=True)
+        said = serve(address, program, folder, given.count // 10, given.seed)
+        print(f"spartan serve: ASan, UBSan, {said}", flush=True)
         thread = make(folder / "thread", THREAD, "spartan_threads_test")
         said = run("setarch", "-R", thread / "spartan_threads_test", program, 16, 60).strip()
         print(f"spartan_threads_test: TSan, {said}", flush=True)

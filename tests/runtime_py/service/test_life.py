@@ -1,18 +1,24 @@
 """How a server starts, says that it is ready, and stops."""
 
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from support.bundles import make_bundle
+from support.bundles import make_bundle, seal
 from support.compiled import softmax
+from support.models import tiny_tokenizer
 from support.programs import eager_logits, tiny_rows
 from support.service import Client, Served, command, line_of, require_same, served
 
 pytestmark = pytest.mark.xdist_group("service")  # on one worker: compiled once
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture
@@ -127,6 +133,28 @@ def test_a_bundle_of_one_task_answers_without_its_name(kind, fleet, path, tiny, 
             require_same(client.ask(id=1, input_ids=ids[0].tolist()), 1, expected)
         assert "one task" in client.ask(id=1, task="no", input_ids=[1])["error"]
         assert client.ask(id=1, ask="status")["tasks"] == []
+
+
+def test_the_client_that_the_docs_show_gets_an_answer(fleet, path, tiny, tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", tiny[0])
+    (bundle / "tokenizer.json").write_text(tiny_tokenizer())
+    seal(bundle)
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "service.md").read_text(), re.DOTALL)
+    assert "/run/spartan/socket" in example
+    with served("python", fleet.runtime, bundle, path):
+        example = example.replace("/run/spartan/socket", str(path))
+        done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'label': " in done.stdout
+
+
+def test_the_unit_starts_what_is_beside_it_with_options_that_it_has(fleet):
+    unit = (fleet.runtime / "spartan.service").read_text()
+    (native,) = re.findall(r"^ExecStart=/opt/spartan/bundle/runtime/(.*)$", unit, re.MULTILINE)
+    (python,) = re.findall(r"^# +ExecStart=\S+ /opt/spartan/bundle/runtime/(.*)$", unit, re.MULTILINE)
+    for program, *words in (native.split(), python.split()):
+        assert (fleet.runtime / program).is_file()
+        assert words[0] == "serve" and words[-2:] == ["--socket", "/run/spartan/socket"]
 
 
 def test_a_program_that_fails_is_an_error_and_the_server_goes_on(kind, fleet, path, tiny, tmp_path):

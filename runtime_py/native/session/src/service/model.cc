@@ -13,10 +13,18 @@ Model::Model(Bundle bundle, const Options& options) : bundle_(std::move(bundle))
   for (size_t i = 0; i < spartan_bundle_task_count(bundle_.handle.get()); ++i) {
     names_.push_back(spartan_bundle_task(bundle_.handle.get(), i));
   }
-  program_ = std::make_unique<Program>(bundle_, options_);
   if (!is_fleet(bundle_)) {
-    check_probe(bundle_, nullptr, *program_);
+    check_probe(bundle_, nullptr, program());
+  } else {
+    program();
   }
+}
+
+Program& Model::program() {
+  if (program_ == nullptr) {
+    program_ = std::make_unique<Program>(bundle_, options_);
+  }
+  return *program_;
 }
 
 std::string Model::answer(const Request& request) {
@@ -62,7 +70,7 @@ const Task* Model::open_task(const Request& request) {
   std::unique_ptr<Task>& task = open_[*request.task];
   if (task == nullptr) {
     auto opened = std::make_unique<Task>(bundle_, *request.task);
-    check_probe(bundle_, opened.get(), *program_);
+    check_probe(bundle_, opened.get(), program());
     task = std::move(opened);
   }
   return task.get();
@@ -72,12 +80,10 @@ std::vector<float> Model::run(const Request& request, const Task* task) {
   static const std::vector<spartan_tensor> kNone;
   const Row row = {request.input_ids, std::vector<int64_t>(request.input_ids.size(), 1)};
   try {
-    program_->run(inputs_of(row, task != nullptr ? task->tensors() : kNone));
+    program().run(inputs_of(row, task != nullptr ? task->tensors() : kNone));
   } catch (const CommandError& error) {
     if (error.exit_code == kExitInternal) {
-      // ExecuTorch may have given up in the middle, and such a session answers nothing any more.
       program_.reset();
-      program_ = std::make_unique<Program>(bundle_, options_);
     }
     throw;
   }

@@ -29,12 +29,14 @@ class Model {
   int max_length() const { return spartan_bundle_max_length(bundle_.handle.get()); }
 
  private:
+  // Loaded again after it failed: ExecuTorch may have given up in the middle, and such a session answers nothing more.
+  Program& program();
   const Task* open_task(const Request& request);
   std::vector<float> run(const Request& request, const Task* task);
 
   Bundle bundle_;
   Options options_;
-  std::unique_ptr<Program> program_;
+  std::unique_ptr<Program> program_;  // null after it failed
   std::vector<std::string> names_;
   std::map<std::string, std::unique_ptr<Task>> open_;
 };

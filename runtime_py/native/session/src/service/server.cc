@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <new>
 
 #include "../print.h"
@@ -161,6 +162,9 @@ std::string Server::answer_to(const std::string& line) {
     return error_line(request.id, error.what());
   } catch (const std::bad_alloc&) {
     return error_line(request.id, "out of memory");
+  } catch (const std::exception& error) {  // a defect of ours, and no reason to leave the other clients
+    fprintf(stderr, "internal error: %s\n", error.what());
+    return error_line(request.id, std::string("internal error: ") + error.what());
   }
 }
 
