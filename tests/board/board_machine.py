@@ -77,9 +77,9 @@ LogLevel ERROR
         self.cut()
         raise AssertionError(f"no answer in {_BOOT_SECONDS} s:\n{console.read_text(errors='replace')[-3000:]}")
 
-    def run(self, script: str) -> str:
-        """What a shell script on the board prints; AssertionError where it fails."""
-        done = self._try(script, 120)
+    def run(self, script: str, seconds: int = 120) -> str:
+        """What a shell script on the board prints; AssertionError where it fails, or takes longer than `seconds`."""
+        done = self._try(script, seconds)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

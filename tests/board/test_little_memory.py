@@ -41,7 +41,8 @@ def test_1000_rows_take_the_same_memory_on_any_board(image, int8, tmp_path, monk
         (tmp_path / "rows").mkdir()
         (tmp_path / "ids.safetensors").rename(tmp_path / "rows" / "ids")
         board.send_folder(tmp_path / "rows", "rows")
-        said = json.loads(board.run("bundle/runtime/spartan run bundle --ids rows/ids --threads 1 --json"))
+        command = "bundle/runtime/spartan run bundle --ids rows/ids --threads 1 --json"
+        said = json.loads(board.run(command, seconds=1200))
         found = np.array([row["logits"] for row in said["rows"]], np.float32)
         np.testing.assert_array_equal(found, expected)
         print(f"{megabytes} MB: peak RSS {said['peak_rss_mb']:.1f} MB")
