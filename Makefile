@@ -23,7 +23,7 @@ FUZZ := clang++=clang \
   /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a=libclang-rt-14-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup system demo test test-long test-board test-android lint fuzz sanitize lock clean
+.PHONY: help setup system demo test test-long test-board test-board-long test-android lint fuzz sanitize lock clean
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
@@ -70,6 +70,12 @@ test-long: setup
 
 #: make test-board   the tests on a whole emulated board: kernel, sshd, 1 GB, and power cuts (see docs/board.md)
 test-board: setup
+	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(BOARD)"
+	$(BIN)/spartanc setup rpi4
+	$(BIN)/pytest -m "not long" tests/board --durations=0 --durations-min=1
+
+#: make test-board-long   the same with large numbers of requests and texts
+test-board-long: setup
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(BOARD)"
 	$(BIN)/spartanc setup rpi4
 	$(BIN)/pytest tests/board --durations=0 --durations-min=1

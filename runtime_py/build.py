@@ -95,11 +95,13 @@ def runtime_versions(target: Target) -> dict[str, str]:
 
 
 def install_runtime(target: Target, directory: Path) -> None:
-    """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`."""
+    """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`, a unit."""
     runtime = directory / "runtime"
     install_library(target, runtime)
-    command = Path(__file__).parent / "board" / "run.py"
-    shutil.copyfile(command, runtime / "run.py")
+    board = Path(__file__).parent / "board"
+    command = board / "run.py"
+    for file in (command, board / "spartan.service"):
+        shutil.copyfile(file, runtime / file.name)
     for name, source in imported_modules(command).items():
         destination = runtime / name
         destination.parent.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,8 @@ def test_the_wheel_holds_every_source_file(wheel):
         is_package_file = name.split("/")[0] in FOLDERS and not (ROOT / name).is_dir()
         if is_package_file and name.endswith((".py", ".typed", ".cc", ".h", ".inl", ".txt", ".cmake", ".json")):
             assert inside in packed, name
-    assert {"spartanc/py.typed", "spartanc/runtime_py/board/run.py"} <= packed
+    board = {f"spartanc/runtime_py/board/{name}" for name in ("run.py", "spartan.service")}
+    assert {"spartanc/py.typed", *board} <= packed
     assert not any(name.startswith(("compiler/", "tests/", "passes/")) for name in packed)
 
 

@@ -1,4 +1,5 @@
-"""Classifies texts with the bundle that this file came in: `python3 runtime/run.py --text "…"`.
+"""Classifies texts with the bundle that this file came in: `python3 runtime/run.py --text "…"`; with
+`run.py serve --socket PATH` those that clients send, as lines of JSON (docs/service.md).
 
 Needs Python 3.11 or later with numpy and tokenizers; everything else stands beside this file. Answers go to
 stdout as one JSON document, errors to stderr; exit codes are spartanc's (2 wrong use or altered bundle, 5
@@ -11,7 +12,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spartanc.runtime_py.bundle import Bundle
 
 HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True  # a bundle holds what its manifest lists and nothing else
@@ -29,8 +33,11 @@ def main() -> int:
     from spartanc.base.terminal import can_show_unicode
     from spartanc.errors import SpartancError
 
-    arguments = parse_arguments()
+    serves = sys.argv[1:2] == ["serve"]
+    arguments = parse_serve(sys.argv[2:]) if serves else parse_arguments()
     try:
+        if serves:
+            return serve(arguments)
         answers = classify(arguments)
     except SpartancError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,13 +66,58 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         given = (arguments.text_column, arguments.pair_column, arguments.label_column, arguments.label_separator)
         columns = Columns(*given)
         examples = read_examples(arguments.data, columns)
-    for name, what in bundle.damaged.items():
-        if name != arguments.task:
-            print(f"warning: the task `{name}` can't be used: {what}", file=sys.stderr)
+    warn_of_damage(bundle, arguments.task)
     with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:
         answers = model.answer_examples(examples, arguments.task, arguments.data or "--text")
     pairs = [{} if each.text_pair is None else {"text_pair": each.text_pair} for each in examples]
     return [{"text": each.text} | pair | found for each, pair, found in zip(examples, pairs, answers, strict=True)]
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Answers clients until SIGTERM. It loads first and listens then: whoever can connect gets answers."""
+    from spartanc.runtime_py.bundle import open_bundle
+    from spartanc.runtime_py.classifier import Classifier
+    from spartanc.runtime_py.service.listener import Listener, require_free
+    from spartanc.runtime_py.service.model import Model
+    from spartanc.runtime_py.service.notify import notify_manager
+    from spartanc.runtime_py.service.server import Server, stop_signals
+
+    require_free(arguments.socket)
+    with stop_signals() as stop:
+        bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature, task_by_task=True)
+        warn_of_damage(bundle)
+        model = Model(bundle, lambda: Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads))
+        try:
+            listener = Listener(arguments.socket)
+            print(f"serving `{arguments.bundle}` at `{arguments.socket}`", file=sys.stderr, flush=True)
+            if not notify_manager("READY=1\nSTATUS=serving"):
+                print("warning: the service manager could not be told that the server is ready", file=sys.stderr)
+            Server(model, listener, stop, arguments.patience).serve()
+        finally:
+            model.close()
+    return 0
+
+
+def warn_of_damage(bundle: Bundle, task: str | None = None) -> None:
+    """A line on stderr for each task that can't be used, but for `task`, whose use is an error of its own."""
+    for name, what in bundle.damaged.items():
+        if name != task:
+            print(f"warning: the task `{name}` can't be used: {what}", file=sys.stderr)
+
+
+def parse_serve(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.py serve", description="Answers lines of JSON on a Unix socket.")
+    parser.add_argument("--socket", type=Path, required=True, help="its file; that of a dead server is replaced")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        choices=range(1, 3601),
+        default=30,
+        metavar="S",
+        help="seconds that a client may leave a line unfinished, or an answer unread (30)",
+    )
+    add_common(parser)
+    return parser.parse_args(words)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -78,6 +130,11 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}-column", metavar="C", help=f"what --data calls its column `{usual}`")
     parser.add_argument("--label-separator", metavar="TEXT", help="what stands between several labels in one cell")
     parser.add_argument("--task", help="of a bundle with a shared backbone: the task's name, or its file")
+    add_common(parser)
+    return parser.parse_args()
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads; one a processor without it")
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="another bundle's directory")
     parser.add_argument(
@@ -86,7 +143,6 @@ def parse_arguments() -> argparse.Namespace:
         metavar="PUB",
         help="refuse a bundle that is not signed with this key; needs the package cryptography",
     )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

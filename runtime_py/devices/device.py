@@ -176,6 +176,12 @@ class Device(ABC):
             raise UsageError(f"on `{self.name}`: {message}")
         if done.code < 0 or done.code > 128:
             number = -done.code if done.code < 0 else done.code - 128
+            if number == signal.SIGKILL:
+                # Nobody else sends it there as a rule: a kernel without memory kills the program that holds the most.
+                raise DeviceError(
+                    f"on `{self.name}` the program was killed (SIGKILL), as by a system out of memory: {message}",
+                    hint="`dmesg` there says so if it was; docs/on-a-pi.md says what a bundle needs",
+                )
             raise DeviceError(f"on `{self.name}` the program was ended by {_signal_name(number)}: {message}")
         raise DeviceError(f"on `{self.name}` the program failed (exit {done.code}): {message}")
 

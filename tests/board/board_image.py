@@ -24,7 +24,7 @@ from spartanc.base.files import file_digest, put_in_place
 
 RELEASE = "bookworm"
 KERNEL = "linux-image-cloud-arm64"
-PACKAGES = ("openssh-server", "busybox-static", KERNEL)
+PACKAGES = ("openssh-server", "busybox-static", "systemd", KERNEL)
 SIZE = "1500M"  # of the disk; the file is sparse
 TOOLS = {
     "qemu-system-aarch64": "qemu-system-arm",
@@ -35,7 +35,7 @@ TOOLS = {
     "ssh": "openssh-client",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-_ROUND = 1  # one more makes every cached image anew
+_ROUND = 2  # one more makes every cached image anew
 _START = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mkdir -p /dev/pts /dev/shm
@@ -167,6 +167,11 @@ def _set_up(root: Path, image: Path) -> None:
     start = root / "sbin/board-init"
     start.write_text(_START)
     start.chmod(0o755)
+    # Of systemd, for boards that start with it: an identity, so that nothing counts as the first start, and sshd.
+    (root / "etc/machine-id").write_text("5ba27a0b0a2d4c8e9f00000000000000\n")
+    wanted = root / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(parents=True, exist_ok=True)
+    (wanted / "ssh.service").symlink_to("/lib/systemd/system/ssh.service")
     for folder in ("proc", "sys", "dev", "run", "tmp"):
         (root / folder).mkdir(exist_ok=True)
 

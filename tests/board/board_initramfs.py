@@ -29,7 +29,9 @@ i=0; while [ ! -b /dev/vda ] && [ $i -lt 100 ]; do $B sleep 0.1; i=$((i+1)); don
 $B ifconfig lo 127.0.0.1 up; $B ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up; $B route add default gw 10.0.2.2
 $B mount -t ext4 /dev/vda /new || exec $B sh
 $B mount -o move /dev /new/dev; $B mount -o move /sys /new/sys; $B mount -o move /proc /new/proc
-exec $B switch_root /new /sbin/board-init
+init=/sbin/board-init
+for word in $($B cat /new/proc/cmdline); do case $word in board.init=*) init=${{word#*=}};; esac; done
+exec $B switch_root /new $init
 """
 _FOLDER, _FILE, _LINK = 0o040755, 0o100755, 0o120777
 

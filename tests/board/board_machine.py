@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -20,8 +21,10 @@ _OPTIONS = ("-nographic", "-nodefaults", "-no-reboot", "-M", "virt", "-cpu", "co
 class Board:
     """One board with a disk of its own in `folder`; `boot` it, and `cut` it at the end."""
 
-    def __init__(self, image: Image, folder: Path, memory_mb: int = 1024):
+    def __init__(self, image: Image, folder: Path, memory_mb: int = 1024, init: str | None = None):
+        """init: what starts first, in place of the image's script that starts sshd alone."""
         self._image = image
+        self._words = "" if init is None else f" board.init={init}"
         self._folder = folder
         self._memory_mb = memory_mb
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +62,7 @@ LogLevel ERROR
         forward = f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22,restrict=on"
         command = ["qemu-system-aarch64", *_OPTIONS, "-m", str(self._memory_mb), "-serial", f"file:{console}"]
         command += ["-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
-        command += ["-append", "console=ttyAMA0 net.ifnames=0 quiet"]
+        command += ["-append", f"console=ttyAMA0 net.ifnames=0 quiet{self._words}"]
         command += ["-drive", f"file={self._folder}/disk.img,if=none,id=d,format=raw,cache=writeback"]
         command += ["-device", "virtio-blk-pci,drive=d", "-netdev", forward]
         command += ["-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci"]
@@ -74,11 +77,22 @@ LogLevel ERROR
         self.cut()
         raise AssertionError(f"no answer in {_BOOT_SECONDS} s:\n{console.read_text(errors='replace')[-3000:]}")
 
-    def run(self, script: str) -> str:
-        """What a shell script on the board prints; AssertionError where it fails."""
-        done = self._try(script, 120)
+    def run(self, script: str, seconds: int = 120) -> str:
+        """What a shell script on the board prints; AssertionError where it fails, or takes longer than `seconds`."""
+        done = self._try(script, seconds)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def send_folder(self, local: Path, remote: str) -> None:
+        """As scp does: nothing is synced."""
+        script = f"rm -rf {remote} && mkdir -p {remote} && tar -x -C {remote}"
+        words = [*self.ssh_command.split(), "-p", str(self.port), "root@127.0.0.1", script]
+        with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+                archive.add(local, arcname=".")
+            process.stdin.close()
+        assert process.returncode == 0
 
     def cut(self) -> None:
         """Take the power away."""

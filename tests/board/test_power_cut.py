@@ -1,7 +1,5 @@
 """What a loss of power leaves on a board: the machine is killed, and started again from the same disk."""
 
-import subprocess
-import tarfile
 import threading
 import time
 
@@ -17,16 +15,6 @@ def wrong_files(board):
     """Stored files that are not what they are called, and how many there are in all."""
     said = board.run(f"cd {STORE} && sha256sum *").split()
     return [name for digest, name in zip(said[::2], said[1::2], strict=True) if digest != name], len(said) // 2
-
-
-def send_folder(board, local, remote):
-    """As scp does: nothing is synced."""
-    words = [*board.ssh_command.split(), "-p", str(board.port), "root@127.0.0.1", f"rm -rf {remote}; tar -x"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
-            archive.add(local, arcname=remote)
-        process.stdin.close()
-    assert process.returncode == 0
 
 
 def test_a_cut_after_a_run_leaves_a_whole_store(board, compiled, sent):
@@ -82,7 +70,7 @@ def test_a_cut_while_files_are_sent_leaves_no_wrong_name(board, compiled):
 
 def test_a_task_file_torn_by_a_cut_takes_no_other_task(board, fleet):
     names = list(open_bundle(fleet).manifest["fleet"]["tasks"])
-    send_folder(board, fleet, "fleet")
+    board.send_folder(fleet, "fleet")
     board.run("sync && cp fleet/tasks/pair.safetensors copy && rm fleet/tasks/pair.safetensors && sync")
     board.run("cat copy >fleet/tasks/pair.safetensors")
     time.sleep(2 * COMMIT_SECONDS)

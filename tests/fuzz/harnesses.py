@@ -2,7 +2,7 @@
 
     python tests/fuzz/harnesses.py [--count 100000] [--seed 2026] [--seconds 60]
 
-With g++, which has no libFuzzer, our own driver gives the two fuzzers `--count` inputs: the same ones from the same
+With g++, which has no libFuzzer, our own driver gives the fuzzers `--count` inputs: the same ones from the same
 seed on every machine, which is what CI takes. With clang++ (Debian: clang, libclang-rt-14-dev) they are libFuzzer's as
 well, choose inputs by what those reach, and run for `--seconds` each; they start from nothing and keep no corpus.
 """
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 NATIVE = Path(__file__).parents[2] / "runtime_py" / "native"
 ADDRESS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 THREAD = "-fsanitize=thread"
+FUZZERS = ("spartan_api_fuzz", "spartan_files_fuzz", "spartan_lines_fuzz")
 # ExecuTorch keeps what it registered until the process ends.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
@@ -51,6 +52,26 @@ def run(*command: object, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+def serve(runtime: Path, program: Path, folder: Path, count: int, seed: int) -> str:
+    """`spartan serve` in `runtime` gets `count` altered lines; AssertionError unless it answers each and ends well."""
+    import numpy as np
+
+    from support.bundles import make_bundle
+    from support.mutations import mutate_bytes
+    from support.service import Client, served
+
+    sound = b'{"id":7,"input_ids":[1,2,3,49]}', b'{"id":"\xc3\xa9","ask":"status"}'
+    generator = np.random.default_rng(seed)
+    answered = 0
+    with served("native", runtime, make_bundle(folder / "bundle", program), folder / "socket", **ENVIRONMENT) as server:
+        with Client(server.path) as client:
+            for number in range(count):
+                line = mutate_bytes(sound[number % 2], generator).replace(b"\n", b" ")
+                answered += "error" not in client.ask_line(line)
+        assert server.stop() == 0
+    return f"{count} lines of seed {seed}, {answered} of them requests"
+
+
 def main() -> None:
     from spartanc.base.quiet import hush
 
@@ -67,13 +88,15 @@ def main() -> None:
         program = folder / "tiny.pte"
         export_tiny(program)
         kernels = ("memory_lookup_hostile_test", "memory_lookup_f32_test", "memory_lookup_quantized_test")
-        address = make(folder / "address", ADDRESS, *kernels, "spartan_api_fuzz", "spartan_files_fuzz")
+        address = make(folder / "address", ADDRESS, *kernels, *FUZZERS, "spartan_command")
         for kernel in kernels:
             run(folder / "address" / "kernels" / "tests" / kernel, "--share", 5)
             print(f"{kernel}: ASan, UBSan", flush=True)
-        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+        for harness in FUZZERS:
             said = run(address / harness, program, "--count", given.count, "--seed", given.seed).strip()
             print(f"{harness}: ASan, UBSan, own driver, {said}", flush=True)
+        said = serve(address, program, folder, given.count // 10, given.seed)
+        print(f"spartan serve: ASan, UBSan, {said}", flush=True)
         thread = make(folder / "thread", THREAD, "spartan_threads_test")
         said = run("setarch", "-R", thread / "spartan_threads_test", program, 16, 60).strip()
         print(f"spartan_threads_test: TSan, {said}", flush=True)
@@ -81,10 +104,8 @@ def main() -> None:
             print("libFuzzer: skipped, no clang++ here (Debian: clang)")
             return
         options = ("-DSPARTAN_LIBFUZZER=ON",)
-        built = make(
-            folder / "libfuzzer", ADDRESS, "spartan_api_fuzz", "spartan_files_fuzz", compiler="clang++", options=options
-        )
-        for harness in ("spartan_api_fuzz", "spartan_files_fuzz"):
+        built = make(folder / "libfuzzer", ADDRESS, *FUZZERS, compiler="clang++", options=options)
+        for harness in FUZZERS:
             words = [f"-max_total_time={given.seconds}", f"-seed={given.seed}", f"-artifact_prefix={folder}/"]
             # Wall-clock seconds: ten would blame inputs for a machine that stood still.
             words += ["-max_len=600", "-len_control=0", "-timeout=60", "-report_slow_units=60"]

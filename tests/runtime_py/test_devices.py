@@ -61,8 +61,15 @@ def test_a_program_that_fails_while_it_runs_is_a_device_error(tiny):
 
 
 def test_a_program_that_is_killed_is_an_error_with_the_signal():
-    with pytest.raises(DeviceError, match="SIGKILL"):
-        LocalDevice().check(Finished(-9, "", ""))
+    with pytest.raises(DeviceError, match="SIGSEGV"):
+        LocalDevice().check(Finished(-11, "", ""))
+
+
+@pytest.mark.parametrize("code", [-9, 137])  # of a process here, and of a shell there
+def test_a_program_that_a_kernel_without_memory_killed_is_an_error_that_says_so(code):
+    with pytest.raises(DeviceError, match=r"SIGKILL.*out of memory") as error:
+        LocalDevice().check(Finished(code, "", ""))
+    assert "dmesg" in error.value.hint
 
 
 def test_rows_of_a_wrong_shape_are_refused(tiny):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
-from harnesses import ADDRESS, THREAD, make, run
+from harnesses import ADDRESS, FUZZERS, THREAD, make, run
 
 from support.programs import export_tiny
 
@@ -24,10 +24,11 @@ def program(tmp_path_factory):
 
 
 def test_hostile_input_under_address_and_undefined_behaviour_sanitizers(tmp_path, program):
-    runtime = make(tmp_path, ADDRESS, "memory_lookup_hostile_test", "spartan_api_fuzz", "spartan_files_fuzz")
+    runtime = make(tmp_path, ADDRESS, "memory_lookup_hostile_test", *FUZZERS)
     assert "hostile input: tested" in run(tmp_path / "kernels" / "tests" / "memory_lookup_hostile_test")
     assert "1000 inputs" in run(runtime / "spartan_api_fuzz", program, "--count", 1000)
     assert "20000 inputs" in run(runtime / "spartan_files_fuzz", program, "--count", 20000)
+    assert "20000 inputs" in run(runtime / "spartan_lines_fuzz", "--count", 20000)
 
 
 @pytest.mark.skipif(shutil.which("setarch") is None, reason="no setarch here, and TSan needs fixed addresses")

@@ -57,7 +57,8 @@ bool is_too_large(std::string_view text) {
 
 class JsonParser {
  public:
-  JsonParser(std::string_view text, const std::string& what) : text_(text), what_(what) {}
+  JsonParser(std::string_view text, const std::string& what, size_t most_values)
+      : text_(text), what_(what), values_left_(most_values) {}
 
   Json document() {
     Json value = parse_value(0);
@@ -100,6 +101,9 @@ class JsonParser {
   Json parse_value(int depth) {
     if (depth > kDeepest) {
       fail("too many levels");
+    }
+    if (values_left_-- == 0) {
+      fail("too many values");
     }
     skip_space();
     Json value;
@@ -335,14 +339,15 @@ class JsonParser {
 
   std::string_view text_;
   const std::string& what_;
+  size_t values_left_;
   size_t at_ = 0;
 };
 
-Json Json::parse(std::string_view text, const std::string& what) {
+Json Json::parse(std::string_view text, const std::string& what, size_t most_values) {
   if (!is_utf8(text)) {
     throw CommandError(what + " is not valid JSON: it is not UTF-8");
   }
-  return JsonParser(text, what).document();
+  return JsonParser(text, what, most_values).document();
 }
 
 const Json* Json::find(std::string_view key) const {

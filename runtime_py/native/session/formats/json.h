@@ -14,8 +14,9 @@ class Json {
  public:
   enum class Kind { kNull, kBool, kNumber, kString, kArray, kObject };
 
-  // `what` names the document in messages. UTF-8; a value inside at most 64 others; no key twice in one object.
-  static Json parse(std::string_view text, const std::string& what);
+  // `what` names the document in messages. UTF-8; a value inside at most 64 others; no key twice in one object. A value
+  // takes some hundred bytes of memory, one of them in `text` is enough for it: `most_values` bounds that.
+  static Json parse(std::string_view text, const std::string& what, size_t most_values = SIZE_MAX);
 
   Kind kind() const { return kind_; }
   bool is_object() const { return kind_ == Kind::kObject; }

@@ -11,6 +11,7 @@ int run(const Options& options);
 int bench(const Options& options);
 int info(const Options& options);
 int check_files(const Options& options);  // `spartan check`
+int serve(const Options& options);
 
 }  // namespace spartan
 #endif

@@ -26,9 +26,6 @@ std::vector<int64_t> int64_values(const TensorView& tensor) {
 }  // namespace
 
 std::vector<Row> read_rows(const std::string& path, bool keep_padding, const Bundle& bundle) {
-  const Json* stated = bundle.manifest.find("vocabulary_size");
-  uint64_t vocabulary = 0;
-  const bool known = stated != nullptr && stated->as_size(&vocabulary);
   const Safetensors file(path);
   const TensorView& ids = file.get("input_ids");
   const TensorView& mask = file.get("attention_mask");
@@ -54,17 +51,32 @@ std::vector<Row> read_rows(const std::string& path, bool keep_padding, const Bun
     }
     const auto ids_at = all_ids.begin() + static_cast<std::ptrdiff_t>(start);
     const auto mask_at = all_masks.begin() + static_cast<std::ptrdiff_t>(start);
-    for (size_t i = start; known && i < start + kept; ++i) {
-      if (all_ids[i] < 0 || static_cast<uint64_t>(all_ids[i]) >= vocabulary) {
-        throw CommandError("`" + path + "` row " + std::to_string(rows.size() + 1) + ": id `" +
-                           std::to_string(all_ids[i]) + "` at position " + std::to_string(i - start + 1) +
-                           " is outside of the vocabulary of " + std::to_string(vocabulary) + " tokens");
-      }
-    }
+    check_ids(all_ids.data() + start, kept, bundle, "`" + path + "` row " + std::to_string(rows.size() + 1) + ": ");
     rows.push_back({{ids_at, ids_at + static_cast<std::ptrdiff_t>(kept)},
                     {mask_at, mask_at + static_cast<std::ptrdiff_t>(kept)}});
   }
   return rows;
+}
+
+void check_ids(const int64_t* ids, size_t count, const Bundle& bundle, const std::string& where) {
+  const Json* stated = bundle.manifest.find("vocabulary_size");
+  uint64_t vocabulary = 0;
+  if (stated == nullptr || !stated->as_size(&vocabulary)) {
+    return;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (ids[i] < 0 || static_cast<uint64_t>(ids[i]) >= vocabulary) {
+      throw CommandError(where + "id `" + std::to_string(ids[i]) + "` at position " + std::to_string(i + 1) +
+                         " is outside of the vocabulary of " + std::to_string(vocabulary) + " tokens");
+    }
+  }
+}
+
+void check_probe(const Bundle& bundle, const Task* task, const Program& program) {
+  char message[kMessageSize];
+  check(spartan_check_probe(bundle.handle.get(), task == nullptr ? nullptr : task->get(), program.get(), message,
+                            sizeof message),
+        message);
 }
 
 Row row_of_length(const Bundle& bundle, size_t length) {
@@ -143,9 +155,7 @@ void MoreInputs::check_probe(Program& program, const Bundle& bundle) const {
   if (!task_ && has_none) {
     return;
   }
-  char message[kMessageSize];
-  const spartan_task* task = task_ ? task_->get() : nullptr;
-  check(spartan_check_probe(bundle.handle.get(), task, program.get(), message, sizeof message), message);
+  spartan::check_probe(bundle, task_.get(), program);
 }
 
 }  // namespace spartan

@@ -26,6 +26,13 @@ struct Row {
 // padding is kept. A CommandError where an id is not below the bundle's `vocabulary_size`, if its manifest states one.
 std::vector<Row> read_rows(const std::string& path, bool keep_padding, const Bundle& bundle);
 
+// CommandError, with `where` at its head, for the first of `count` ids that is not below the bundle's `vocabulary_size`, if
+// its manifest states one.
+void check_ids(const int64_t* ids, size_t count, const Bundle& bundle, const std::string& where = "");
+
+// Runs the probe of `task`, or of a bundle of one task (null). CommandError unless it gives what it should.
+void check_probe(const Bundle& bundle, const Task* task, const Program& program);
+
 // `length` tokens out of the bundle's probe, again and again; ids 1 to 16 where there is no probe.
 Row row_of_length(const Bundle& bundle, size_t length);
 

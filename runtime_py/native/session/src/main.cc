@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     const int code = options.command == "run" ? spartan::run(options)
                      : options.command == "bench" ? spartan::bench(options)
                      : options.command == "check" ? spartan::check_files(options)
+                     : options.command == "serve" ? spartan::serve(options)
                                                   : spartan::info(options);
     if (fflush(stdout) != 0) {
       throw spartan::CommandError("the result could not be written", spartan::kExitInternal);

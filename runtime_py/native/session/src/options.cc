@@ -16,6 +16,7 @@ const char* const kUsage = R"(usage:
                 [--warmup N] [--min-runs N] [--max-runs N] [--min-seconds S] [--seconds S] [--precision P]
   spartan info BUNDLE [--cold]
   spartan check BUNDLE [--task TASK]
+  spartan serve BUNDLE --socket PATH [--patience S]
 
 BUNDLE is a bundle's directory, or a program's file (.pte).
 
@@ -35,13 +36,17 @@ info     prints what the program takes and gives, how long checking and loading 
   --cold             drops the program from the page cache first
 check    checks a bundle, or with --task a task of it, without loading the program, and prints what it is as JSON; of the
          options below it takes --task and --require-signature
+serve    answers lines of JSON on a Unix socket until SIGTERM (docs/service.md); of the options below it takes --threads,
+         --weight-cache and --require-signature
+  --socket PATH      the socket's file; that of a dead server is replaced
+  --patience S       seconds that a client may leave a line unfinished, or an answer unread (30)
 
 all of them:
-  --task TASK        (not info) of a bundle with a shared backbone: the task's name, or its file
-  --inputs FILE      (not info) tensors of this file follow ids and mask, in the file's order
+  --task TASK        (not info, serve) of a bundle with a shared backbone: the task's name, or its file
+  --inputs FILE      (not info, serve) tensors of this file follow ids and mask, in the file's order
   --threads N        threads of the pool; one a processor without it
   --weight-cache     XNNPACK shares packed weights between programs
-  --profile FILE     (not info) writes the time of every operator (ETDump)
+  --profile FILE     (not info, serve) writes the time of every operator (ETDump)
   --require-signature PUB
                      refuses a bundle that is not signed with the other half of this key; needs the system's libcrypto.
                      Without it a signature is not looked at: digests alone guard against accidents, not against people
@@ -83,12 +88,14 @@ Options parse_options(int argc, char** argv) {
         "--task", "--inputs", "--threads", "--profile", "--require-signature"}},
       {"info", {"--threads", "--require-signature"}},
       {"check", {"--task", "--require-signature"}},
+      {"serve", {"--socket", "--patience", "--threads", "--require-signature"}},
   };
   static const std::map<std::string, std::vector<std::string>> kPlain = {
       {"run", {"--json", "--keep-padding", "--weight-cache"}},
       {"bench", {"--weight-cache"}},
       {"info", {"--weight-cache", "--cold"}},
-      {"check", {}}};
+      {"check", {}},
+      {"serve", {"--weight-cache"}}};
   Options options;
   if (argc < 2 || kWithValue.count(argv[1]) == 0) {
     throw CommandError(std::string(argc < 2 ? "no command given" : "unknown command `") +

@@ -1,9 +1,8 @@
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "answer.h"
 #include "bundle.h"
 #include "commands.h"
 #include "error.h"
@@ -81,8 +80,9 @@ int run(const Options& options) {
   }
   std::vector<std::string> lines;
   for (size_t row = 0; row < rows.size(); ++row) {
-    const float* of_row = logits.data() + row * classes;
-    lines.push_back(answer(std::vector<float>(of_row, of_row + classes), more.labels(bundle)));
+    const auto of_row = logits.begin() + static_cast<std::ptrdiff_t>(row * classes);
+    const std::vector<float> values(of_row, of_row + static_cast<std::ptrdiff_t>(classes));
+    lines.push_back("{" + answer_with_logits(values, more.labels(bundle)) + "}");
   }
   if (!options.has("--json")) {
     for (const std::string& line : lines) {
