@@ -14,41 +14,6 @@
 
 namespace spartan {
 
-namespace {
-
-double sigmoid(float logit) { return 1 / (1 + std::exp(-static_cast<double>(logit))); }
-
-// Names in quotes of the labels whose scores are above their thresholds.
-std::vector<std::string> given(const std::vector<double>& scores, const std::vector<Label>& labels) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (scores[i] > labels[i].threshold) {
-      names.push_back(json_quote(labels[i].name));
-    }
-  }
-  return names;
-}
-
-// One row's answer as a JSON object: its logits, with the label that has the largest one; labels and scores where labels
-// have thresholds. `labels` may be missing.
-std::string answer(const std::vector<float>& logits, const std::vector<Label>& labels) {
-  const std::string values = "\"logits\":[" + joined(logits, [](float value) { return json_number(value); }) + "]}";
-  const bool are_named = labels.size() == logits.size();
-  if (are_named && labels[0].threshold > 0) {
-    std::vector<double> scores(logits.size());
-    std::transform(logits.begin(), logits.end(), scores.begin(), sigmoid);
-    return "{\"labels\":[" + joined(given(scores, labels), [](const std::string& name) { return name; }) +
-           "],\"scores\":[" + joined(scores, [](double value) { return json_number(value); }) + "]," + values;
-  }
-  if (logits.size() == 1) {
-    return "{" + values;
-  }
-  const auto best = static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  return "{\"label\":" + (are_named ? json_quote(labels[best].name) : std::to_string(best)) + "," + values;
-}
-
-}  // namespace
-
 int run(const Options& options) {
   if (!options.has("--ids")) {
     throw CommandError("`spartan run` needs `--ids FILE.safetensors`");
