@@ -9,14 +9,19 @@ from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.runtime_py.build import install_runtime
 from support.compiled import MAX_LENGTH
-from support.fleets import save_tasks, tiny_tasks
+from support.fleets import on_backbone_of, save_tasks, tiny_tasks
+from support.models import tiny_model
 from support.service import KINDS, TASKS, Client, Fleet, require_same, served
 
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    models = {name: model for name, model in tiny_tasks("bert").items() if name in TASKS}
+    models = tiny_tasks("bert")
+    several = tiny_model("bert", problem="multilabel", labels=("p", "q"), thresholds=(0.5, 0.5), seed=7)
+    several.eval_examples = models["three"].eval_examples
+    models["several"] = on_backbone_of(models["three"], several)
+    models = {name: models[name] for name in TASKS}
     paths = tuple(save_tasks(models, folder).values())
     request = {"models": paths, "target": "host", "out": folder / "fleet", "quantize": "none"}
     compile_model(CompileRequest(max_length=MAX_LENGTH, shared_backbone=True, **request))
