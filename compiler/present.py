@@ -194,6 +194,8 @@ def print_compile(result: dict[str, Any]) -> None:
         for skipped in each["skipped"]:
             said = f"{each['name']}: {skipped['node']}, {skipped['reason']}"
             console.print(f"  skipped         {escape(said)}")
+    for said in zeros(result["passes"]):
+        console.print(f"zeros             {said}")
     console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
     console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     if result["kept_fp32"]:
@@ -211,6 +213,18 @@ def print_compile(result: dict[str, Any]) -> None:
         print_fleet(result)
     if result["truncated"]:
         console.print(f"truncated         {result['truncated']} texts were longer than the longest input")
+
+
+def zeros(passes: list[dict[str, Any]]) -> list[str]:
+    """What became of zeros that the model brought, in a line each."""
+    said = []
+    for notes in (each["notes"] for each in passes):
+        for kind in ("units", "heads"):
+            if notes.get(kind):
+                total = sum(site["of"] for site in notes["removed"])
+                said.append(f"{notes[kind]} of {total} {kind} in {len(notes['removed'])} layers removed")
+        said += [notes["zeros_left"]] if "zeros_left" in notes else []
+    return said
 
 
 def by_folder(files: dict[str, int]) -> dict[str, int]:
