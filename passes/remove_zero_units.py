@@ -153,7 +153,8 @@ def _constants(program: ExportedProgram, pair: _Pair) -> dict[Node, tuple[Tensor
         if node not in found:
             constant = constant_tensor(program, node)
             known = constant is not None and constant.numel() == _width(node)
-            found[node] = (everywhere, constant.detach().flatten()) if known else (nowhere, torch.ones(width))
+            value = torch.ones(width) if constant is None or not known else constant.detach().flatten()
+            found[node] = (everywhere if known else nowhere), value
         return found[node]
 
     for node in pair.between:

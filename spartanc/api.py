@@ -239,6 +239,8 @@ def train(
     metric: str = "auto",
     patience: int | None = None,
     class_weights: Literal["none", "balanced"] = "none",
+    memory_sparsity: float = 0.0,
+    sparsifier: Literal["magnitude", "random", "top-kast", "spartan"] = "top-kast",
     html: StrPath | None = None,
     require_learning: bool = False,
     progress: bool = True,
@@ -266,6 +268,7 @@ def train(
     r2 for numbers.
     patience: stop after so many evaluations without a better one.
     class_weights: "balanced" lets every class count alike in the loss.
+    memory_sparsity: share of zeros in the memories' keys and values; sparsifier: what chooses them.
     html: where to write a page about the training.
     require_learning: raise GateError, and write nothing, if the model is no better than one answer to everything.
     progress: whether to report epochs on stderr.
@@ -290,6 +293,8 @@ def train(
             metric=metric,
             patience=patience,
             class_weights=class_weights,
+            memory_sparsity=memory_sparsity,
+            sparsifier=sparsifier,
         )
         request = TrainRequest(
             Path(backbone),
