@@ -219,11 +219,12 @@ def zeros(passes: list[dict[str, Any]]) -> list[str]:
     """What became of zeros that the model brought, in a line each."""
     said = []
     for notes in (each["notes"] for each in passes):
-        for kind in ("units", "heads"):
-            if notes.get(kind):
-                total = sum(site["of"] for site in notes["removed"])
-                said.append(f"{notes[kind]} of {total} {kind} in {len(notes['removed'])} layers removed")
-        said += [notes["zeros_left"]] if "zeros_left" in notes else []
+        kind = "heads" if "heads" in notes else "units"
+        if sites := notes.get("removed"):
+            total = sum(site["of"] for site in sites)
+            said.append(f"{notes[kind]} of {total} {kind} in {len(sites)} layers removed")
+        if "zeros_left" in notes:
+            said.append(notes["zeros_left"])
     return said
 
 

@@ -121,10 +121,11 @@ def _pair_before(program: ExportedProgram, consumer: Node, linears: Collection[N
     return _Pair(ordered(producers), ordered(between), ordered(vectors), ordered(consumers))
 
 
-def _width(node: Node) -> int | torch.SymInt:
-    """The size of the last dimension; 1 of a number."""
+def _width(node: Node) -> int:
+    """The size of the last dimension; 1 of a number, 0 where it is the text's length."""
     value = node.meta.get("val")
-    return value.shape[-1] if isinstance(value, Tensor) and value.dim() else 1
+    size = value.shape[-1] if isinstance(value, Tensor) and value.dim() else 1
+    return size if isinstance(size, int) else 0
 
 
 def _units(program: ExportedProgram, pair: _Pair) -> tuple[Tensor, Tensor]:

@@ -102,16 +102,16 @@ def write_task(path: Path, tensors: Mapping[str, np.ndarray], task: Mapping[str,
 
     Int8 tensors with so many zeros that the file gets smaller are stored without them, in a file of version 2.
     """
-    stored = {name: without_zeros(array) if array.dtype == np.int8 else None for name, array in tensors.items()}
-    sparse = {name: list(tensors[name].shape) for name, array in stored.items() if array is not None}
-    if sparse:
-        tensors = {name: array if stored[name] is None else stored[name] for name, array in tensors.items()}
-        task = {**task, "sparse": sparse}
+    packed = {name: without_zeros(array) for name, array in tensors.items() if array.dtype == np.int8}
+    smaller = {name: stored for name, stored in packed.items() if stored is not None}
+    if smaller:
+        task = {**task, "sparse": {name: list(tensors[name].shape) for name in smaller}}
+        tensors = {**tensors, **smaller}  # in their order
     header: dict[str, Any] = {
         "__metadata__": {
             "digest": "0" * _DIGITS,
             "format": FORMAT,
-            "format_version": SPARSE if sparse else DENSE,
+            "format_version": SPARSE if smaller else DENSE,
             "task": json.dumps(task, ensure_ascii=False, allow_nan=False),
         }
     }
