@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -66,6 +67,7 @@ def test_zero_units_make_a_program_smaller_by_what_was_removed(tmp_path):
     assert zeros(dense["passes"]) == []
 
 
+@pytest.mark.long
 def test_zeros_in_no_unit_change_nothing_and_are_named(tmp_path):
     result = compiled(tmp_path / "two4", two_of_four, quantize="none")
     assert result["parity"]["label_agreement"] == 1
@@ -73,13 +75,13 @@ def test_zeros_in_no_unit_change_nothing_and_are_named(tmp_path):
     assert said.endswith("% of the linears' weights are zero, in no whole unit: they stay dense")
 
 
-def test_a_fleet_is_narrowed_too(tmp_path):
-    result = compiled(tmp_path / "fleet", without_units, shared_backbone=True)
+def test_a_fleet_loses_its_units_and_answers_with_sparse_cells_to_the_bit_as_with_their_zeros(tmp_path, monkeypatch):
+    def both(model) -> None:
+        without_units(model)
+        sparse_memories(model)
+
+    result = compiled(tmp_path / "fleet", both, shared_backbone=True)
     assert zeros(result["passes"])[0] == "96 of 128 units in 2 layers removed"
-
-
-def test_a_fleet_keeps_sparse_cells_without_their_zeros_and_answers_to_the_bit_as_with_them(tmp_path, monkeypatch):
-    compiled(tmp_path / "fleet", sparse_memories, shared_backbone=True)
     bundle = tmp_path / "fleet" / "bundle"
     path = bundle / "tasks" / "task.safetensors"
     task = open_task(path)
