@@ -263,6 +263,20 @@ def keygen(key: Path, as_json: bool) -> None:
     show_default=True,
     help="balanced: every class counts alike in the loss.",
 )
+@click.option(
+    "--memory-sparsity",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of zeros in the memories' keys and values; task files of a fleet keep the others only.",
+)
+@click.option(
+    "--sparsifier",
+    type=click.Choice(["magnitude", "random", "top-kast", "spartan"]),
+    default="top-kast",
+    show_default=True,
+    help="What chooses the zeros of --memory-sparsity.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page about the training.")
 @click.option(
     "--report-to",
@@ -298,7 +312,7 @@ def train(
     spartan = SpartanConfig(**{name: options.pop(name) for name in memory})
     how = (
         "epochs", "seed", "learning_rate", "batch_size", "max_length", "precision", "arithmetic", "metric", "patience",
-        "class_weights",
+        "class_weights", "memory_sparsity", "sparsifier",
     )  # fmt: skip
     adapt = options["epochs"] is None
     settings = TrainSettings().changed(**{name: options.pop(name) for name in how})

@@ -200,6 +200,8 @@ def print_compile(result: dict[str, Any]) -> None:
         for skipped in each["skipped"]:
             said = f"{each['name']}: {skipped['node']}, {skipped['reason']}"
             console.print(f"  skipped         {escape(said)}")
+    for said in zeros(result["passes"]):
+        console.print(f"zeros             {said}")
     console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
     console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     for form in ("fp32", "int8"):
@@ -219,6 +221,19 @@ def print_compile(result: dict[str, Any]) -> None:
         print_fleet(result)
     if result["truncated"]:
         console.print(f"truncated         {result['truncated']} texts were longer than the longest input")
+
+
+def zeros(passes: list[dict[str, Any]]) -> list[str]:
+    """What became of zeros that the model brought, in a line each."""
+    said = []
+    for notes in (each["notes"] for each in passes):
+        kind = "heads" if "heads" in notes else "units"
+        if sites := notes.get("removed"):
+            total = sum(site["of"] for site in sites)
+            said.append(f"{notes[kind]} of {total} {kind} in {len(sites)} layers removed")
+        if "zeros_left" in notes:
+            said.append(notes["zeros_left"])
+    return said
 
 
 def by_folder(files: dict[str, int]) -> dict[str, int]:

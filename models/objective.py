@@ -9,7 +9,7 @@ Legend: B batch, L tokens, E parents, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class TrainingModule(nn.Module):
         class_weights: Tensor | None = None,
     ):
         super().__init__()
+        self.penalty: Callable[[], Tensor | None] | None = None  # added to the loss of every step
         self.class_weights = class_weights
         self.classifier = classifier
         self.task_type = task_type
@@ -79,6 +80,9 @@ class TrainingModule(nn.Module):
         if self._weights:
             loss = loss + self.load_balance * load_balancing_loss(self._weights, attention_mask, rows)
             self._weights.clear()
+        penalty = None if self.penalty is None or not self.training else self.penalty()
+        if penalty is not None:
+            loss = loss + penalty
         return {"loss": loss, "logits": logits_BC}
 
     def _weight_of(self, labels_B: Tensor) -> Tensor:

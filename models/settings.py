@@ -10,11 +10,14 @@ from spartanc.errors import UsageError
 from spartanc.models.arithmetic.catalogue import ARITHMETICS
 from spartanc.models.faster import PRECISIONS
 from spartanc.models.memory import SpartanConfig
+from spartanc.models.sparsifiers.catalogue import SPARSIFIERS
 from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.task_types.decision import AUTO
 
 MAX_LENGTH = 128
 CLASS_WEIGHTS = ("none", "balanced")
+# Second-order has to be told what a removal costs, which nobody knows of a memory that is still being trained.
+MEMORY_SPARSIFIERS = tuple(each.name for each in SPARSIFIERS if not each.needs_saliency)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class TrainSettings:
     metric: which measure on the development rows chooses the epoch that is kept; `auto` is the task type's own choice.
     patience: stop after so many evaluations without a better one; None never does.
     class_weights: `balanced` lets every class count alike in the loss, however many rows it has; `none`.
+    memory_sparsity: share of zeros in keys and values of every memory; 0 is dense. sparsifier: what chooses them, see
+    `sparse_memories.py`.
     """
 
     epochs: float = 3
@@ -62,6 +67,8 @@ class TrainSettings:
     metric: str = AUTO
     patience: int | None = None
     class_weights: str = "none"
+    memory_sparsity: float = 0.0
+    sparsifier: str = "top-kast"
 
     def __post_init__(self):
         for name in ("batch_size", "max_length", *(() if self.patience is None else ("patience",))):
@@ -85,6 +92,12 @@ class TrainSettings:
             raise UsageError(
                 f"training: class weights `{self.class_weights}` are not one of {', '.join(CLASS_WEIGHTS)}"
             )
+        if not (isinstance(self.memory_sparsity, int | float) and 0 <= self.memory_sparsity < 1):
+            raise UsageError(
+                f"training: memory sparsity is a share of zeros from 0 to below 1, got `{self.memory_sparsity}`"
+            )
+        if self.sparsifier not in MEMORY_SPARSIFIERS:
+            raise UsageError(f"training: sparsifier `{self.sparsifier}` is not one of {', '.join(MEMORY_SPARSIFIERS)}")
 
     def changed(
         self,
@@ -99,6 +112,8 @@ class TrainSettings:
         metric: str = AUTO,
         patience: int | None = None,
         class_weights: str = "none",
+        memory_sparsity: float = 0.0,
+        sparsifier: str = "top-kast",
     ) -> TrainSettings:
         """These settings with a command's options; a learning rate scales those of all groups alike."""
         scaled = self if learning_rate is None or not self.lr else self.scaled(learning_rate / self.lr)
@@ -114,6 +129,8 @@ class TrainSettings:
             metric=metric,
             patience=patience,
             class_weights=class_weights,
+            memory_sparsity=memory_sparsity,
+            sparsifier=sparsifier,
         )
 
     def scaled(self, factor: float) -> TrainSettings:

@@ -25,6 +25,7 @@ from spartanc.models.losses import loss_of
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.processes import process_count
 from spartanc.models.settings import TrainSettings
+from spartanc.models.sparse_memories import SparseMemories, make_sparse
 from spartanc.models.training_course import follow_training
 from spartanc.models.training_metrics import MetricsFile
 from spartanc.models.training_work import prepare_work
@@ -85,7 +86,9 @@ def run_trainer(
     metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
     checkpoint = prepare_work(work, identity, resume, say)
     pad_id = module.classifier.config.pad_token_id or 0
-    trainer: Any = _trainer_class()(
+    optimizer = make_optimizer(module, settings)  # before masks: it knows memories by their own parameters
+    sparse = make_sparse(module.classifier, settings)
+    trainer: Any = _trainer_class(sparse)(
         model=module,
         args=_arguments(settings, len(train_rows), metric, work),
         data_collator=lambda rows: pad_rows(rows, pad_id),
@@ -94,12 +97,17 @@ def run_trainer(
         compute_metrics=lambda prediction: judge(
             trainer.state.global_step, np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
         ),
-        optimizers=(make_optimizer(module, settings), None),
+        optimizers=(optimizer, None),
     )
     for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
         trainer.remove_callback(callback)
     if settings.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    if sparse is not None:
+        module.penalty = sparse.penalty
+        trainer.add_callback(_masks_moving(sparse))
+        if checkpoint:
+            sparse.load(checkpoint)
     main = trainer.is_world_process_zero()
     names = [*judge.names, "loss"]
     course = follow_training(metric, names, len(train_rows), say, main, lambda: trainer.step_loss, metrics)
@@ -112,10 +120,14 @@ def run_trainer(
     finally:
         course.bar.stop()
     seconds = time.perf_counter() - started
+    if sparse is not None:
+        sparse.load(Path(trainer.state.best_model_checkpoint))
     trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
     step = trainer.state.best_global_step
     if step not in judge.answers:  # of a training that this one went on with
         judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
+    if sparse is not None:
+        sparse.finish()
     logits, targets = judge.answers[step]
     history = [
         {"epoch": round(entry["epoch"], 4), **{name: entry[f"eval_{name}"] for name in names}}
@@ -216,8 +228,8 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
     )
 
 
-def _trainer_class() -> Any:
-    """The Trainer, which goes on with finite numbers only and says what it could not write."""
+def _trainer_class(sparse: SparseMemories | None) -> Any:
+    """The Trainer, which goes on with finite numbers only, says what it could not write, and keeps masks of weights."""
     from spartanc.models.transformers_trainer import Trainer
 
     class CheckedTrainer(Trainer):
@@ -240,6 +252,8 @@ def _trainer_class() -> Any:
 
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             self._require_finite_weights()
+            if sparse is not None:
+                sparse.project()
             return super().evaluate(*args, **kwargs)
 
         def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -247,6 +261,8 @@ def _trainer_class() -> Any:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             try:
                 super()._save_checkpoint(*args, **kwargs)
+                if sparse is not None and self.is_world_process_zero():
+                    sparse.save(folder)
             except Exception as error:  # OSError, torch's RuntimeError, safetensors' own: whoever was writing
                 shutil.rmtree(folder, ignore_errors=True)
                 raise UsageError(
@@ -261,6 +277,17 @@ def _trainer_class() -> Any:
                     raise _diverged(f"`{name}` holds NaN or infinite values after step {self.state.global_step}")
 
     return CheckedTrainer
+
+
+def _masks_moving(sparse: SparseMemories) -> Any:
+    """A callback that moves the masks of memories before every step."""
+    from spartanc.models.transformers_trainer import TrainerCallback
+
+    class MoveMasks(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            sparse.advance(state.global_step / state.max_steps)
+
+    return MoveMasks()
 
 
 def _diverged(what: str) -> GateError:

@@ -21,21 +21,8 @@ from spartanc.passes.drop_noop_ops import does_nothing
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.rewrite import VIEWS, aten, call, same_place, shape_of, transposition
+from spartanc.passes.rewrite import POINTWISE, VIEWS, aten, call, same_place, shape_of, transposition
 
-_POINTWISE = {
-    aten.add.Tensor,
-    aten.sub.Tensor,
-    aten.mul.Tensor,
-    aten.div.Tensor,
-    aten.gelu.default,
-    aten.relu.default,
-    aten.tanh.default,
-    aten.silu.default,
-    aten.sigmoid.default,
-    aten.clone.default,
-    aten.dropout.default,
-}
 _MEMORY = {torch.ops.spartan.memory_lookup.default, torch.ops.spartan.memory_lookup.packed}
 
 
@@ -127,7 +114,7 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
         return wanted
     source = node.args[0] if node.args else None
     rank = len(shape_of(node)) if isinstance(node.meta.get("val"), torch.Tensor) else 0
-    if node.target in _POINTWISE:
+    if node.target in POINTWISE:
         for operand in node.args:
             if isinstance(operand, Node):
                 own = dim - (rank - len(shape_of(operand)))

@@ -22,6 +22,8 @@ from spartanc.passes.fuse_memories import FuseMemories
 from spartanc.passes.lower_memory_portable import LowerMemoryPortable
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.protocol import GraphPass
+from spartanc.passes.remove_zero_heads import RemoveZeroHeads
+from spartanc.passes.remove_zero_units import RemoveZeroUnits
 from spartanc.passes.schemes.none import NONE
 from spartanc.passes.schemes.scheme_passes import SchemePasses
 from spartanc.passes.simplify_attention_mask import SimplifyAttentionMask
@@ -40,8 +42,11 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldPositionEmbeddings(),
         ExpandPowers(),  # before dead tokens go: a product treats positions apart
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
-        # Last: all before it reads attention as stock operators, which a portable program keeps.
-        *([] if stock else [FuseAttention()]),
+        # After all that reads attention as stock operators, which a portable program keeps.
+        *(
+            [] if stock else [FuseAttention(), RemoveZeroHeads()]
+        ),  # heads are a number in the fused operator, else views
+        RemoveZeroUnits(),  # last: it names zeros that stay, and before costs are taken and linears fitted or quantised
     ]
 
 

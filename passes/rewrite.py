@@ -11,6 +11,20 @@ from torch.fx import Graph, Node
 aten = torch.ops.aten
 
 VIEWS = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
+# Each element of the result is of the operands' elements in its place.
+POINTWISE = {
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    aten.gelu.default,
+    aten.relu.default,
+    aten.tanh.default,
+    aten.silu.default,
+    aten.sigmoid.default,
+    aten.clone.default,
+    aten.dropout.default,
+}
 
 
 def call(graph: Graph, target: Any, arguments: tuple, named: dict[str, Any] | None = None) -> Node:

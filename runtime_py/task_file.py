@@ -36,12 +36,13 @@ from spartanc.runtime_py.fleet_interface import (
 )
 from spartanc.runtime_py.fleet_interface import TASK_NAME as NAME
 from spartanc.runtime_py.probe import Probe, is_number, read_probe
+from spartanc.runtime_py.sparse_cells import with_zeros, without_zeros
 from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, task_type_of
 from spartanc.runtime_py.task_types.task_type import TaskType
 
 FORMAT = "spartanc-task"
-FORMAT_VERSION = "1"
+DENSE, SPARSE = "1", "2"  # format versions: every tensor as it is; some without their zeros
 SUFFIX = ".safetensors"
 LAYER_NORMS = ("none", "post")
 _PREFIX = b'{"__metadata__":{"digest":"'
@@ -64,7 +65,10 @@ class MemoryShape:
 
 @dataclass(frozen=True)
 class TaskFile:
-    """A task whose file is sound in itself. `tensors` are views of the mapped file, in the program's order."""
+    """A task whose file is sound in itself.
+
+    tensors: views of the mapped file, in the program's order; those that are stored without zeros with them again.
+    """
 
     path: Path
     name: str
@@ -90,12 +94,20 @@ def dtype_name(dtype: np.dtype) -> str:
 
 
 def write_task(path: Path, tensors: Mapping[str, np.ndarray], task: Mapping[str, Any]) -> str:
-    """Write a task's file and return its digest. `tensors` in the program's order."""
+    """Write a task's file and return its digest. `tensors` in the program's order.
+
+    Int8 tensors with so many zeros that the file gets smaller are stored without them, in a file of version 2.
+    """
+    packed = {name: without_zeros(array) for name, array in tensors.items() if array.dtype == np.int8}
+    smaller = {name: stored for name, stored in packed.items() if stored is not None}
+    if smaller:
+        task = {**task, "sparse": {name: list(tensors[name].shape) for name in smaller}}
+        tensors = {**tensors, **smaller}  # in their order
     header: dict[str, Any] = {
         "__metadata__": {
             "digest": "0" * _DIGITS,
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": SPARSE if smaller else DENSE,
             "task": json.dumps(task, ensure_ascii=False, allow_nan=False),
         }
     }
@@ -251,14 +263,18 @@ def _read(path: Path, data: np.ndarray) -> TaskFile:
     _require_keys("__metadata__", metadata, ("digest", "format", "format_version", "task"))
     if metadata["format"] != FORMAT:
         raise UsageError(f"has the format `{metadata['format']}`, expected `{FORMAT}`")
-    if metadata["format_version"] != FORMAT_VERSION:
-        raise UsageError(f"has the format_version `{metadata['format_version']}`, expected `{FORMAT_VERSION}`")
+    version = metadata["format_version"]
+    if version not in (DENSE, SPARSE):
+        raise UsageError(f"has the format_version `{version}`, expected `{DENSE}` or `{SPARSE}`")
     tensors = _tensors(header, data[8 + header_size :])
     task = _json(metadata["task"], "`task`")
     pairs = task.pop("pairs", None)
     if not isinstance(pairs, bool | None):
         raise UsageError("has `pairs` that are neither true, false nor null")
-    _require_keys("task", task, ("name", "backbone", "quantization", "problem", "labels", "memory", "probe"))
+    more = ("sparse",) if version == SPARSE else ()
+    _require_keys("task", task, ("name", "backbone", "quantization", "problem", "labels", "memory", "probe", *more))
+    if version == SPARSE:
+        tensors |= _expanded(task["sparse"], tensors)
     name, labels, problem = task["name"], task["labels"], task["problem"]
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError(f"has the name `{name}`, which is not a valid task name")
@@ -349,6 +365,26 @@ def _tensors(header: dict[str, Any], data: np.ndarray) -> dict[str, np.ndarray]:
     if expected != len(data):
         raise UsageError(f"has {len(data) - expected} bytes after its last tensor")
     return tensors
+
+
+def _expanded(sparse: Any, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those tensors that are stored without their zeros, with them."""
+    if not isinstance(sparse, dict):
+        raise UsageError("has a `sparse` that is no object")
+    found = {}
+    for name, shape in sparse.items():
+        stored = tensors.get(name)
+        if stored is None or stored.dtype != np.uint8 or stored.ndim != 1:
+            raise UsageError(f"has `{name}` among its `sparse` tensors, and no U8 tensor of one dimension of that name")
+        if not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
+            raise UsageError(f"has no valid shape of the sparse tensor `{name}`")
+        if not all(is_count(size, 1, MOST_SIZE) for size in shape) or math.prod(shape) > MOST_SIZE:
+            raise UsageError(f"has the sparse tensor `{name}` of shape {shape}: up to {MOST_SIZE} numbers")
+        try:
+            found[sys.intern(name)] = with_zeros(stored, shape)
+        except UsageError as error:
+            raise UsageError(f"has the sparse tensor `{name}`, which {error.message}") from error
+    return found
 
 
 def _memory(value: Any) -> MemoryShape:

@@ -243,6 +243,8 @@ def train(
     metric: str = "auto",
     patience: int | None = None,
     class_weights: Literal["none", "balanced"] = "none",
+    memory_sparsity: float = 0.0,
+    sparsifier: Literal["magnitude", "random", "top-kast", "spartan"] = "top-kast",
     html: StrPath | None = None,
     report_to: Literal["none", "tensorboard", "wandb"] = "none",
     require_learning: bool = False,
@@ -274,6 +276,7 @@ def train(
     r2 for numbers, macro_f1 for several labels a text.
     patience: stop after so many evaluations without a better one.
     class_weights: "balanced" lets every class count alike in the loss.
+    memory_sparsity: share of zeros in the memories' keys and values; sparsifier: what chooses them.
     html: where to write a page about the training.
     report_to: where to show the course too, besides the lines beside the model; each needs its package.
     require_learning: raise GateError, and write nothing, if the model is no better than one answer to everything.
@@ -299,6 +302,8 @@ def train(
             metric=metric,
             patience=patience,
             class_weights=class_weights,
+            memory_sparsity=memory_sparsity,
+            sparsifier=sparsifier,
         )
         request = TrainRequest(
             Path(backbone),

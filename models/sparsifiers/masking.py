@@ -1,8 +1,9 @@
-"""Masks on the weights of a module while it trains, by torch's parametrisations.
+"""Masks on the weights of a module while it trains.
 
 masking = Masking(sparsifier, pools, places)    # what `weight` is from now on is masked
 masking.advance(progress)                       # before every forward pass of a step
 loss = … + masking.penalty()
+masking.project()                               # before an evaluation: as sparse as in the end
 masking.finish()                                # the weights are plain again, zero where blocks went
 """
 
@@ -13,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from spartanc.models.sparsifiers.masked_weights import parameter_of, read_plainly, read_through
 from spartanc.models.sparsifiers.pool import Pool
 from spartanc.models.sparsifiers.sparsifier import Masks, Sparsifier
 
@@ -37,18 +38,24 @@ class _Gate(torch.autograd.Function):
         return gradients[0] * ctx.saved_tensors[0], None, None
 
 
-class _Masked(nn.Module):
-    """torch calls it for what a weight is; `masks` are set from outside."""
+class _Masked:
+    """What a weight is read through; `masks` are set from outside."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.masks: Masks | None = None
 
-    def forward(self, weight: Tensor) -> Tensor:
+    def __call__(self, weight: Tensor) -> Tensor:
         if self.masks is None:
             return weight
         scaled = weight if self.masks.soft is None else weight * self.masks.soft
         return _Gate.apply(scaled, self.masks.forward, self.masks.backward)
+
+
+def _as_dict(masks: Masks | None) -> dict[str, Tensor | None] | None:
+    if masks is None:
+        return None
+    soft = None if masks.soft is None else masks.soft.detach()
+    return {"forward": masks.forward, "backward": masks.backward, "soft": soft}
 
 
 class Masking:
@@ -61,23 +68,27 @@ class Masking:
         self._masks: list[Masks] = []
         self._steps = 0
         self._frozen = False
+        self._projected = False  # gates show other masks than those of training
         for of_pool in self._places:
             gates = [_Masked() for _ in of_pool]
             for (module, name), gate in zip(of_pool, gates, strict=True):
-                parametrize.register_parametrization(module, name, gate)
+                read_through(module, name, gate)
             self._gates.append(gates)
 
     def advance(self, progress: float) -> None:
         """The masks of the next step; progress: the share of the training that is done."""
         if self._frozen:
             return
+        if self._projected and self._masks:
+            self._put(self._masks)
+        self._projected = False
         if progress >= FROZEN_FROM or (self._masks and not self.sparsifier.moves):
             self._freeze()
             return
         soft = bool(self._masks) and self._masks[0].soft is not None
         if soft or self._steps % EVERY == 0:
             self._masks = [self.sparsifier.masks(pool, progress) for pool in self.pools]
-            self._put()
+            self._put(self._masks)
         self._steps += 1
 
     def penalty(self) -> Tensor | None:
@@ -91,19 +102,38 @@ class Masking:
     def _freeze(self) -> None:
         """Take the choice as it is: what is scaled softly now is scaled in the weight itself."""
         with torch.no_grad():
-            if self.sparsifier.moves:
+            if self.sparsifier.moves or not self._masks:
                 self._masks = [self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools]
             for of_pool, pool, masks in zip(self._places, self.pools, self._masks, strict=True):
                 if masks.soft is None:
                     continue
                 for (module, name), soft in zip(of_pool, pool.split(masks.soft), strict=True):
-                    module.parametrizations[name].original.mul_(soft)
+                    parameter_of(module, name).mul_(soft)
             self._masks = [Masks(masks.forward, masks.forward) for masks in self._masks]
-        self._put()
+        self._put(self._masks)
         self._frozen = True
 
-    def _put(self) -> None:
-        for gates, pool, masks in zip(self._gates, self.pools, self._masks, strict=True):
+    def project(self) -> None:
+        """Show the weights as they would be if masks were frozen now, until the next step."""
+        if not self._frozen:
+            with torch.no_grad():
+                self._put([self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools])
+            self._projected = True
+
+    def state(self) -> dict[str, Any]:
+        """What weights are masked with now, in tensors and plain values."""
+        shown = [[gate.masks for gate in gates] for gates in self._gates]
+        return {"frozen": self._frozen, "masks": [[_as_dict(masks) for masks in of_pool] for of_pool in shown]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Mask as when `state` was taken. ValueError where it is of other pools."""
+        for gates, given in zip(self._gates, state["masks"], strict=True):
+            for gate, each in zip(gates, given, strict=True):
+                gate.masks = None if each is None else Masks(**each)
+        self._frozen, self._projected = state["frozen"], not state["frozen"]
+
+    def _put(self, chosen: Sequence[Masks]) -> None:
+        for gates, pool, masks in zip(self._gates, self.pools, chosen, strict=True):
             forward, backward = pool.split(masks.forward), pool.split(masks.backward)
             soft = [None] * len(gates) if masks.soft is None else pool.split(masks.soft)
             for gate, *three in zip(gates, forward, backward, soft, strict=True):
@@ -111,15 +141,19 @@ class Masking:
 
     def kept(self) -> list[Tensor]:
         """The blocks of each pool that compute now, bool [N]."""
-        return [masks.forward > 0 for masks in self._masks]
+        masks = [[gate.masks for gate in gates if gate.masks is not None] for gates in self._gates]
+        return [torch.cat([each.forward.flatten() for each in of_pool]) > 0 for of_pool in masks]
 
     def finish(self) -> list[Tensor]:
-        """Leave plain weights, zero where blocks went; the blocks that stayed, bool [N] of each pool."""
-        if not self._frozen:
-            if not self._masks:
-                self._masks = [self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools]
+        """Leave plain weights, zero where blocks went; the blocks that stayed, bool [N] of each pool.
+
+        After `project` or `restore` these are the weights that are shown.
+        """
+        if not (self._frozen or self._projected):
             self._freeze()
-        for of_pool in self._places:
-            for module, name in of_pool:
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        names: dict[nn.Module, list[str]] = {}
+        for module, name in (place for of_pool in self._places for place in of_pool):
+            names.setdefault(module, []).append(name)
+        for module, masked in names.items():
+            read_plainly(module, masked)
         return self.kept()

@@ -394,7 +394,10 @@ class Checkpoints(_Models):
 
 
 class TaskFiles(Kind):
-    """Task files in themselves and against their fleet. The native reader's part is benchmarks/mutate_tasks.py's."""
+    """Task files, dense and sparse, in themselves and against their fleets.
+
+    The native reader's part is benchmarks/mutate_tasks.py's.
+    """
 
     name = "task files"
 
@@ -402,17 +405,21 @@ class TaskFiles(Kind):
         super().__init__(folder)
         from spartanc.runtime_py.task_file import read_interface
 
-        self.data = tasks.write(folder / "task.safetensors").read_bytes()
-        self.interface = read_interface(tasks.MANIFEST, "fleet")
+        given = ((tasks.tensors(), tasks.MANIFEST), (tasks.sparse_tensors(), tasks.SPARSE_MANIFEST))
+        self.sound = [
+            (tasks.write(folder / "task.safetensors", tensors).read_bytes(), read_interface(manifest, "fleet"))
+            for tensors, manifest in given
+        ]
 
     def try_one(self, generator: np.random.Generator, sealed: bool, number: int) -> str:
         from spartanc.runtime_py.task_file import check_task, open_task
 
         path = self.folder / "changed.safetensors"
         path.unlink(missing_ok=True)
-        path.write_bytes(tasks.mutate(self.data, generator, sealed))
+        data, interface = self.sound[number // 2 % 2]
+        path.write_bytes(tasks.mutate(data, generator, sealed))
         try:
-            check_task(open_task(path), self.interface)
+            check_task(open_task(path), interface)
         except SpartancError as error:
             return refused(error)
         return "other"

@@ -244,6 +244,36 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_model(files, tmp_pa
     assert not (tmp_path / ".cut.pt.training").exists()
 
 
+@pytest.mark.parametrize("sparsifier", ["top-kast", "spartan"])
+def test_a_sparse_training_gives_the_memories_that_it_judged_and_goes_on_with_its_masks(files, tmp_path, sparsifier):
+    settings = replace(LEARNS, memory_sparsity=0.5, sparsifier=sparsifier)
+    whole = quick(files, tmp_path / "whole.pt", settings=settings)
+    model = load_model(tmp_path / "whole.pt")
+    for memory in model.module.memories():
+        assert [float((each == 0).float().mean()) for each in (memory.keys, memory.values)] == [0.5, 0.5]
+    assert accuracy_on(model, files[2]) == whole.best["accuracy"]
+
+    def interrupt(line):
+        if line.startswith("epoch 4"):  # after masks stood still
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(files, tmp_path / "cut.pt", settings=settings, report=interrupt)
+    quick(files, tmp_path / "cut.pt", settings=settings, resume=True)
+    again = load_model(tmp_path / "cut.pt").module.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in model.module.state_dict().items())
+
+
+def accuracy_on(model, data) -> float:
+    encoder, examples = model.text_encoder(40), list(read_examples(data))
+    right = 0
+    for example in examples:
+        ids = torch.tensor([encoder.encode(example.text).ids])
+        with torch.no_grad():
+            right += model.labels[int(model.module(ids, torch.ones_like(ids)).argmax())] == example.label
+    return right / len(examples)
+
+
 def test_without_resume_training_starts_anew(files, tmp_path):
     def interrupt(line):
         raise KeyboardInterrupt

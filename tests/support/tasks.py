@@ -33,6 +33,17 @@ MANIFEST = {
 }
 
 
+# The same with int8 cells, of which most are zero and therefore left out of the file.
+SPARSE_INPUT = {"name": "memories.0.key_cells", "dtype": "I8", "shape": ["cells", 64]}
+SPARSE_MANIFEST = MANIFEST | {"fleet": MANIFEST["fleet"] | {"inputs": [*MANIFEST["fleet"]["inputs"], SPARSE_INPUT]}}
+
+
+def sparse_tensors() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(1)
+    cells = generator.integers(-128, 128, (CELLS, 64)) * (generator.random((CELLS, 64)) < 0.4)
+    return tensors() | {SPARSE_INPUT["name"]: cells.astype(np.int8)}
+
+
 def tensors(parents: int = PARENTS, cells: int = CELLS, classes: int = len(LABELS)) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
 

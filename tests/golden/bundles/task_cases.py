@@ -71,6 +71,21 @@ def _misaligned() -> bytes:
     return task_file(tensors=change)
 
 
+_CELLS = "memories.0.parent_cells"
+
+
+def with_sparse(
+    stored: list[int], shapes: Any = None, name: str = _CELLS, dtype: str = "U8", version: str = "2", size: int = 64
+) -> bytes:
+    """The int8 tensor, [1, 4] for the fleet, as the bytes `stored`, filled up with zeros to `size`."""
+    tensor = (dtype, [size], [*stored, *[0] * (size - len(stored))])
+    return task_file(
+        TASK | {"sparse": {name: [1, 4]} if shapes is None else shapes},
+        tensors=lambda tensors: tensors.update({_CELLS: tensor}),
+        header=lambda header: header["__metadata__"].update(format_version=version),
+    )
+
+
 REGRESSION = TASK | {"problem": "regression", "labels": [], "probe": PROBE | {"logits": [[0.5]]}}
 MULTILABEL = TASK | {"problem": "multilabel", "labels": [["no", 0.25], ["yes", 0.5]]}
 ONE_LABEL = MULTILABEL | {"labels": [["only", 1e-9]], "probe": PROBE | {"logits": [[0.5]]}}
@@ -88,6 +103,13 @@ ACCEPT: dict[str, tuple[bytes, str]] = {
     "task-labels": (task_file(TASK | {"labels": ["\u6c34\U0001f600", '"\\\n']}), "labels are any text"),
     "task-pairs": (task_file(TASK | {"pairs": True}), "whether an input is two texts"),
     "task-pairs-null": (task_file(TASK | {"pairs": None}), "it is not known whether an input is two texts"),
+    "task-sparse": (with_sparse([0b1011, 2, 0xFD, 0x80]), "the int8 tensor 2, -3, 0, -128 without its zero"),
+    "task-sparse-of-zeros": (with_sparse([0]), "a sparse tensor that is all zeros"),
+    "task-sparse-full": (with_sparse([0b1111, 1, 2, 3, 4]), "a sparse tensor without a zero"),
+    "task-sparse-none": (
+        task_file(TASK | {"sparse": {}}, header=lambda h: h["__metadata__"].update(format_version="2")),
+        "a file of version 2 in which no tensor is sparse",
+    ),
     "task-more-padding": (task_file(alignment=1024), "a header with more padding than it needs"),
 }
 
@@ -116,7 +138,8 @@ REFUSE: dict[str, tuple[bytes, str, str]] = {
     "task-metadata-extra": (with_entry("__metadata__", more="x"), "__metadata__", "exactly four members"),
     "task-metadata-not-text": (with_entry("__metadata__", format_version=1), "__metadata__", "metadata is text"),
     "task-format-other": (with_entry("__metadata__", format="another"), "format", "another format"),
-    "task-format-version-2": (with_entry("__metadata__", format_version="2"), "format_version", "a later version"),
+    "task-format-version-2": (with_entry("__metadata__", format_version="2"), "exactly", "version 2 has `sparse`"),
+    "task-format-version-3": (with_entry("__metadata__", format_version="3"), "format_version", "a later version"),
     # What the task says of itself
     "task-json-name-twice": (
         task_file(task_text=lambda t: t.replace('"name"', '"problem"')),
@@ -244,6 +267,38 @@ REFUSE: dict[str, tuple[bytes, str, str]] = {
     ),
     "task-offsets-three": (with_entry("norm.weight", data_offsets=[24, 40, 40]), "norm.weight", "begin and end"),
     "task-offsets-other-size": (with_entry("norm.weight", data_offsets=[24, 36]), "norm.weight", "not its shape's"),
+    # Sparse tensors
+    "task-sparse-in-version-1": (with_sparse([0b1011, 1, 2, 3], version="1"), "exactly", "version 1 has no `sparse`"),
+    "task-sparse-not-an-object": (with_sparse([0b1011, 1, 2, 3], shapes=[_CELLS]), "sparse", "a list"),
+    "task-sparse-mask-too-short": (
+        with_sparse([0xFF] * 64, shapes={_CELLS: [1024, 4]}),
+        _CELLS,
+        "4,096 numbers have a mask of 512 bytes",
+    ),
+    "task-sparse-mask-beyond": (with_sparse([0b10111, 1, 2, 3, 4]), _CELLS, "a bit for a fifth of four numbers"),
+    "task-sparse-count-more": (with_sparse([0b0011, 1, 2, 3]), _CELLS, "three numbers, and two bits in the mask"),
+    "task-sparse-count-fewer": (with_sparse([0b1111, 1, 2, 3]), _CELLS, "three numbers, and four bits in the mask"),
+    "task-sparse-zero-kept": (with_sparse([0b1011, 1, 0, 3]), _CELLS, "a zero is left out, never stored"),
+    "task-sparse-padding": (with_sparse([0b1011, 1, 2, 3, *[0] * 59, 1]), _CELLS, "filled up with zeros"),
+    "task-sparse-too-long": (with_sparse([0b1011, 1, 2, 3], size=128), _CELLS, "64 bytes are enough"),
+    "task-sparse-not-padded": (with_sparse([0b1011, 1, 2, 3], size=8), _CELLS, "filled up to a multiple of 64"),
+    "task-sparse-other-shape": (with_sparse([0b1011, 1, 2, 3], shapes={_CELLS: [4]}), _CELLS, "the fleet takes [1, 4]"),
+    "task-sparse-shape-zero": (with_sparse([0], shapes={_CELLS: [0, 4]}), _CELLS, "a size is at least 1"),
+    "task-sparse-shape-not-a-list": (with_sparse([0], shapes={_CELLS: 4}), _CELLS, "a shape is a list"),
+    "task-sparse-shape-overflow": (
+        with_sparse([0], shapes={_CELLS: [1 << 30, 1 << 30, 16]}),
+        _CELLS,
+        "more numbers than any file",
+    ),
+    "task-sparse-shape-nine-dimensions": (with_sparse([0], shapes={_CELLS: [1] * 9}), _CELLS, "at most 8"),
+    "task-sparse-unknown": (with_sparse([0b1011, 1, 2, 3], name="more"), "more", "there is no such tensor"),
+    "task-sparse-of-floats": (
+        with_sparse([0b1011, 1, 2, 3], shapes={_CELLS: [1, 4], "norm.weight": [4]}),
+        "norm.weight",
+        "what is stored is U8",
+    ),
+    "task-sparse-as-int8": (with_sparse([0b1011, 1, 2, 3], dtype="I8"), _CELLS, "what is stored is U8"),
+    "task-sparse-not-said": (with_sparse([0b1011, 1, 2, 3], shapes={}), _CELLS, "the fleet takes int8"),
     "task-tensor-misaligned": (_misaligned(), "memories.0.layout", "elements are aligned"),
 }
 assert _BODY % 64 == 0

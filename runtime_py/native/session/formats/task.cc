@@ -228,6 +228,39 @@ Labels read_labels(const Json& json, const std::string& problem, const std::stri
   return labels;
 }
 
+// Puts the tensors that `sparse` names by their shapes in the place of what is stored of them; returns what holds them.
+std::vector<AlignedBytes> expand(const Json& sparse, std::vector<TensorView>* views, const std::string& what) {
+  if (!sparse.is_object()) {
+    throw CommandError(what + " has a `sparse` that is no object");
+  }
+  std::vector<AlignedBytes> made;
+  for (const auto& [key, sizes] : sparse.members()) {
+    const std::string& name = key;
+    const std::string where = what + ": the sparse tensor `" + name + "`";
+    const auto view = std::find_if(views->begin(), views->end(), [&](const TensorView& each) { return each.name == name; });
+    if (view == views->end() || view->dtype != "U8" || view->shape.size() != 1) {
+      throw CommandError(where + " is no U8 tensor of one dimension in the header");
+    }
+    std::vector<int64_t> shape;
+    uint64_t count = 1;
+    bool good = sizes.is_array() && sizes.items().size() <= kMostDimensions;
+    for (const Json& each : sizes.items()) {
+      uint64_t size = 0;
+      good = good && each.as_count(&size, 1, kMostSize) && (count *= size) <= kMostSize;
+      shape.push_back(static_cast<int64_t>(size));
+    }
+    if (!good) {
+      throw CommandError(where + " has a shape that is not valid");
+    }
+    made.push_back(with_zeros(view->data, view->bytes, static_cast<size_t>(count), where));
+    view->dtype = "I8";
+    view->shape = std::move(shape);
+    view->data = made.back().get();
+    view->bytes = static_cast<size_t>(count);
+  }
+  return made;
+}
+
 void check_tensor(const TensorView& view, const Fleet::Input& input, const TaskSizes& sizes, const std::string& what) {
   std::vector<int64_t> shape;
   for (const auto& [number, word] : input.shape) {
@@ -268,10 +301,16 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
     }
   }
   word(metadata, "format", [](std::string_view each) { return each == "spartanc-task"; }, what);
-  word(metadata, "format_version", [](std::string_view each) { return each == "1"; }, what);
+  const bool has_sparse =
+      word(metadata, "format_version", [](std::string_view each) { return each == "1" || each == "2"; }, what) == "2";
   const Json task = Json::parse(metadata.find("task")->string(), what + ": its `task`");
-  require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"},
-                  what + ": its `task`", "pairs");
+  if (has_sparse) {
+    require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe", "sparse"},
+                    what + ": its `task`", "pairs");
+  } else {
+    require_members(task, {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"},
+                    what + ": its `task`", "pairs");
+  }
   if (!is_pairs(task.find("pairs"))) {
     throw CommandError(what + " has `pairs` that are neither true, false nor null");
   }
@@ -292,7 +331,10 @@ TaskFile::TaskFile(const std::string& path, const Fleet& fleet, uint64_t max_len
   check_bound(fleet.classes, "classes", sizes.classes, what);
   probe_.emplace(*task.find("probe"), sizes.classes, max_length, what);
 
-  const std::vector<TensorView>& views = file_->tensors();
+  std::vector<TensorView> views = file_->tensors();
+  if (has_sparse) {
+    expanded_ = expand(*task.find("sparse"), &views, what);
+  }
   if (views.size() != fleet.inputs.size()) {
     throw CommandError(what + " has " + std::to_string(views.size()) + " tensors, the program takes " +
                        std::to_string(fleet.inputs.size()) + ": " + odd_one(views, fleet.inputs));

@@ -12,6 +12,7 @@
 #include "fleet.h"
 #include "probe.h"
 #include "safetensors.h"
+#include "sparse.h"
 #include "spartan/session.h"
 
 namespace spartan {
@@ -27,11 +28,12 @@ class TaskFile {
   const std::vector<std::string>& labels() const { return labels_; }
   const std::vector<double>& thresholds() const { return thresholds_; }  // as of Manifest
   const Probe& probe() const { return *probe_; }
-  // Views of the mapped file, in the program's order.
+  // Views of the mapped file, in the program's order; of what is stored without zeros, of memory of their own.
   const std::vector<spartan_tensor>& tensors() const { return tensors_; }
 
  private:
   std::unique_ptr<Safetensors> file_;
+  std::vector<AlignedBytes> expanded_;
   std::string name_;
   std::string problem_;
   std::vector<std::string> labels_;

@@ -24,13 +24,17 @@ constexpr const char* kHeader =
     R"({"__metadata__":{"x":"y"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[1],"data_offsets":[16,24]}})";
 
 constexpr const char* kFleet =
-    R"({"format":"spartanc-bundle","format_version":1,"target":"host","program":"model.pte","problem":"fleet","labels":[],"max_length":16,"quantization":"none","lowering":"fused","probe":{"input_ids":[[1]],"attention_mask":[[1]]},"files":{"model.pte":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":3},"t/a":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":0}},"fleet":{"backbone":{"digest":"abababababababababababababababababababababababababababababababab"},"quantization":"none","bounds":{"parents":[1,4],"cells":[1,16],"classes":[1,3]},"inputs":[{"name":"m.layout","dtype":"I64","shape":[3]},{"name":"c","dtype":"F32","shape":["classes","cell_columns"]}],"tasks":{"a":{"file":"t/a"}}}})";
+    R"({"format":"spartanc-bundle","format_version":1,"target":"host","program":"model.pte","problem":"fleet","labels":[],"max_length":16,"quantization":"none","lowering":"fused","probe":{"input_ids":[[1]],"attention_mask":[[1]]},"files":{"model.pte":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":3},"t/a":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":0}},"fleet":{"backbone":{"digest":"abababababababababababababababababababababababababababababababab"},"quantization":"none","bounds":{"parents":[1,4],"cells":[1,16],"classes":[1,3]},"inputs":[{"name":"m.layout","dtype":"I64","shape":[3]},{"name":"c","dtype":"F32","shape":["classes","cell_columns"]},{"name":"k","dtype":"I8","shape":["cells",8]}],"tasks":{"a":{"file":"t/a"}}}})";
 constexpr const char* kManifest =
     R"({"format":"spartanc-bundle","format_version":1,"target":"host","program":"model.pte","program_format":"executorch","problem":"classification","labels":["a","b"],"max_length":16,"quantization":"int8","lowering":"portable","vocabulary_size":9,"operators":["x"],"backends":[],"inputs":[{"name":"input_ids","dtype":"int64","shape":[1,"L"]},{"name":"attention_mask","dtype":"int64","shape":[1,"L"]}],"outputs":[{"name":"logits","dtype":"float32","shape":[1,2]}],"probe":{"input_ids":[[1,2]],"attention_mask":[[1,1]],"logits":[[0.5,1]],"tolerance":1e-4},"files":{"model.pte":{"sha256":"abababababababababababababababababababababababababababababababab","bytes":3}}})";
 constexpr const char* kTask =
-    R"({\"name\":\"t\",\"backbone\":\"abababababababababababababababababababababababababababababababab\",\"quantization\":\"none\",\"problem\":\"classification\",\"labels\":[\"a\",\"b\"],\"memory\":{\"parents\":2,\"cells\":4,\"top_k\":1,\"temperature\":1.6,\"layer_norm\":\"none\"},\"probe\":{\"input_ids\":[[1]],\"attention_mask\":[[1]],\"logits\":[[0.5,1]],\"tolerance\":1e-4}})";
+    R"({\"name\":\"t\",\"backbone\":\"abababababababababababababababababababababababababababababababab\",\"quantization\":\"none\",\"problem\":\"classification\",\"labels\":[\"a\",\"b\"],\"memory\":{\"parents\":2,\"cells\":4,\"top_k\":1,\"temperature\":1.6,\"layer_norm\":\"none\"},\"probe\":{\"input_ids\":[[1]],\"attention_mask\":[[1]],\"logits\":[[0.5,1]],\"tolerance\":1e-4})";
 constexpr const char* kTensors =
-    R"("m.layout":{"dtype":"I64","shape":[3],"data_offsets":[0,24]},"c":{"dtype":"F32","shape":[2,16],"data_offsets":[24,152]}})";
+    R"("m.layout":{"dtype":"I64","shape":[3],"data_offsets":[0,24]},"c":{"dtype":"F32","shape":[2,16],"data_offsets":[24,152]},)";
+// The int8 cells, with their zeros and without.
+constexpr const char* kDense = R"("k":{"dtype":"I8","shape":[4,8],"data_offsets":[152,184]}})";
+constexpr const char* kSparse = R"("k":{"dtype":"U8","shape":[64],"data_offsets":[152,216]}})";
+constexpr const char* kSaysSparse = R"(,\"sparse\":{\"k\":[4,8]})";
 
 // A sound text with a few of its bytes replaced, cut or repeated.
 std::string altered(std::string text, fuzz::Bytes& in) {
@@ -69,11 +73,30 @@ class File {
   int descriptor_;
 };
 
+// A mask of 32 numbers and those that it has, in 64 bytes; at times with a byte that does not belong there.
+std::string sparse_cells(fuzz::Bytes& in) {
+  std::string stored;
+  size_t numbers = 0;
+  for (int i = 0; i < 4; ++i) {
+    stored += static_cast<char>(in.byte());
+    numbers += static_cast<size_t>(__builtin_popcount(static_cast<uint8_t>(stored.back())));
+  }
+  stored.append(numbers, '\1');
+  stored.resize(64, '\0');
+  if (in.byte() % 4 == 0) {
+    stored[in.byte() % 64] = static_cast<char>(in.byte());
+  }
+  return stored;
+}
+
 // A task's file, sound but for what `in` alters in its texts; sealed, as otherwise its digest were all that is ever read.
 std::string task_file(fuzz::Bytes& in) {
   const std::string before = R"({"__metadata__":{"digest":")";
-  std::string header = before + std::string(64, '0') + R"(","format":"spartanc-task","format_version":"1","task":")" +
-                       altered(kTask, in) + "\"}," + altered(kTensors, in);
+  const bool sparse = in.byte() % 2 == 1;
+  std::string header = before + std::string(64, '0') + R"(","format":"spartanc-task","format_version":")" +
+                       (sparse ? "2" : "1") + R"(","task":")" +
+                       altered(std::string(kTask) + (sparse ? kSaysSparse : "") + "}", in) + "\"}," +
+                       altered(std::string(kTensors) + (sparse ? kSparse : kDense), in);
   header.append((64 - (8 + header.size()) % 64) % 64, ' ');
   const uint64_t length = header.size();
   std::string file(reinterpret_cast<const char*>(&length), sizeof length);
@@ -81,6 +104,7 @@ std::string task_file(fuzz::Bytes& in) {
   const int64_t layout[3] = {2, 4, in.byte() % 16 == 15 ? in.size() : 1};
   file.append(reinterpret_cast<const char*>(layout), sizeof layout);
   file.append(in.byte() % 16 == 15 ? in.byte() : 128, '\0');
+  file += sparse ? sparse_cells(in) : std::string(32, '\1');
   const std::string digest = spartan::sha256_hex(reinterpret_cast<const uint8_t*>(file.data()), file.size());
   if (in.byte() % 16 != 15) {
     file.replace(8 + before.size(), digest.size(), digest);

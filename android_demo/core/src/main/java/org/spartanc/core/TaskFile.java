@@ -22,6 +22,10 @@ final class TaskFile {
   private static final int ALIGNMENT = 64;
   private static final int HEADER_LIMIT = 4 << 20;
   private static final int MOST_DIMENSIONS = Fleet.MOST_DIMENSIONS;
+  private static final String[] MEMBERS = {"name", "backbone", "quantization", "problem", "labels", "memory", "probe"};
+  private static final String[] MEMBERS_WITH_SPARSE = {
+    "name", "backbone", "quantization", "problem", "labels", "memory", "probe", "sparse"
+  };
   private static final int F16_EXPONENT = 0x7c00;
   private static final Map<String, Integer> BYTES = new HashMap<>();
 
@@ -57,9 +61,11 @@ final class TaskFile {
     Fields entries = Fields.of(Json.parse(header, "the task's header"), "the task's header");
     Fields metadata = entries.object("__metadata__").exactly("digest", "format", "format_version", "task");
     metadata.word("format", "spartanc-task");
-    metadata.word("format_version", "1");
+    boolean hasSparse = metadata.word("format_version", "1", "2").equals("2");
     List<TaskTensor> tensors = tensors(entries, data, 8 + (int) size);
     Fields task = Fields.of(Json.parse(metadata.text("task"), "the task's description"), "the task's description");
+    task.exactlyWith("pairs", hasSparse ? MEMBERS_WITH_SPARSE : MEMBERS);
+    if (hasSparse) expand(task.object("sparse"), tensors);
     return check(task, tensors, fleet, maxLength);
   }
 
@@ -124,6 +130,27 @@ final class TaskFile {
     return result;
   }
 
+  /** Puts the tensors that {@code sparse} names by their shapes in the place of what is stored of them. */
+  private static void expand(Fields sparse, List<TaskTensor> tensors) throws InputException {
+    for (String name : sparse.names()) {
+      String where = "the sparse tensor `" + Json.shorten(name) + "`";
+      int at = 0;
+      while (at < tensors.size() && !tensors.get(at).name.equals(name)) at++;
+      if (at == tensors.size() || !tensors.get(at).type.equals("U8") || tensors.get(at).shape.length != 1) {
+        throw new InputException(where + " is no U8 tensor of one dimension in the header");
+      }
+      long[] shape = sparse.integers(name, 1, Integer.MAX_VALUE);
+      if (shape.length > MOST_DIMENSIONS) throw new InputException(where + " has more than " + MOST_DIMENSIONS + " sizes");
+      long count = 1;
+      for (long each : shape) {
+        if (count > Integer.MAX_VALUE / each) throw new InputException(where + " is larger than any");
+        count *= each;
+      }
+      ByteBuffer numbers = SparseCells.withZeros(tensors.get(at).data, (int) count, where);
+      tensors.set(at, new TaskTensor(name, "I8", shape, numbers));
+    }
+  }
+
   private static void checkFinite(String type, ByteBuffer tensor, String where) throws InputException {
     boolean finite = true;
     if (type.equals("F32")) {
@@ -138,7 +165,6 @@ final class TaskFile {
   }
 
   private static Task check(Fields task, List<TaskTensor> tensors, Fleet fleet, int maxLength) throws InputException {
-    task.exactlyWith("pairs", "name", "backbone", "quantization", "problem", "labels", "memory", "probe");
     if (!Fleet.TASK_NAME.matcher(task.text("name")).matches()) {
       throw new InputException("the task has the name `" + Json.shorten(task.text("name")) + "`, which is not a task name");
     }
