@@ -13,6 +13,7 @@ from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import PassProperty, Property
 from spartanc.passes.protocol import GraphPass, PassReport
 from spartanc.passes.quantize_linears import QuantizeLinears
+from spartanc.passes.quantize_linears_int4 import QuantizeLinearsInt4
 from spartanc.passes.schemes.catalogue import passes_of
 
 
@@ -146,7 +147,7 @@ def test_every_property_that_a_pass_needs_or_breaks_is_provided_by_another():
 
 def all_passes(scheme, stock):
     passes = passes_of(scheme)
-    linears = [QuantizeLinears()]
+    linears = [QuantizeLinears(), QuantizeLinearsInt4()]
     yield from exact_passes(stock=stock)
     yield from task_passes(passes, [], stock=stock)
     yield from final_passes(passes, stock=stock, linears=linears)
