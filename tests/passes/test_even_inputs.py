@@ -6,8 +6,9 @@ from torch import nn
 
 from spartanc.passes.calibration import see_inputs, stored_linears
 from spartanc.passes.even_inputs import WORTH, EvenInputs, choose_scales
-from spartanc.passes.ops.linear_int8 import quantize_inputs
+from spartanc.passes.ops.linear_int8 import quantize_inputs, rounded_inputs
 from spartanc.passes.quantize_linears import quantize_weights
+from spartanc.passes.weight_grids import INT4
 
 
 class Two(nn.Module):
@@ -56,6 +57,22 @@ def test_even_inputs_are_left_alone_with_the_reason():
     changed, report = EvenInputs(texts()).run(program)
     assert report.changes == 0 and report.notes["even_already"] == 2
     assert [node.name for node in changed.graph.nodes] == [node.name for node in program.graph.nodes]
+
+
+@pytest.mark.parametrize(("size", "worth"), [(1.0, False), (10.0, False), (100.0, True), (4000.0, True)])
+def test_in_four_bits_what_is_found_worth_a_product_makes_less_noise(size, worth):
+    """One channel of 64: its weights cannot grow much before they swallow the steps of their group."""
+    channels = torch.ones(64)
+    channels[5] = size
+    rows, weights = torch.randn(800, 64) * channels, torch.randn(40, 64)
+    scales, gain = choose_scales(rows, weights, INT4)
+    assert (gain > WORTH) == worth and scales[5] / scales[0] <= 16
+
+    def noise(scales):
+        got = rounded_inputs(rows / scales) @ INT4.rounded(weights * scales).T
+        return (got - rows @ weights.T).square().mean()
+
+    assert noise(torch.ones(64)) / noise(scales) >= (WORTH if worth else 1)
 
 
 @pytest.mark.parametrize("dead", [False, True])

@@ -6,6 +6,7 @@ from torch import nn
 from spartanc.passes.ops.linear_int8 import quantize_inputs
 from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.round_weights import Moments, RoundWeights, round_to_grid
+from spartanc.passes.weight_grids import INT4
 
 
 def correlated(rows=3000, inputs=48):
@@ -42,6 +43,16 @@ def test_outputs_are_closer_than_by_rounding_to_the_nearest_on_other_rows_too():
     integers, scales = quantize_weights(weight)
     nearest = others @ (integers * scales.unsqueeze(1)).T
     wanted = others @ weight.T
+    ours = (others @ on_grid.T + moved - wanted).square().mean()
+    assert ours < 0.25 * (nearest - wanted).square().mean()
+
+
+def test_weights_of_four_bits_are_on_a_grid_that_is_found_again_to_the_bit_and_are_closer_than_the_nearest():
+    rows, others = correlated(6000, 64).split(3000)
+    weight = torch.randn(20, 64)
+    on_grid, moved = round_to_grid(weight, moments_of(rows), INT4)
+    assert torch.equal(INT4.rounded(on_grid), on_grid)
+    wanted, nearest = others @ weight.T, others @ INT4.rounded(weight).T
     ours = (others @ on_grid.T + moved - wanted).square().mean()
     assert ours < 0.25 * (nearest - wanted).square().mean()
 
