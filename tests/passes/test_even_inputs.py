@@ -72,7 +72,7 @@ def test_in_four_bits_what_is_found_worth_a_product_makes_less_noise(size, worth
         got = rounded_inputs(rows / scales) @ INT4.rounded(weights * scales).T
         return (got - rows @ weights.T).square().mean()
 
-    assert noise(torch.ones(64)) / noise(scales) >= (WORTH if worth else 1)
+    assert noise(torch.ones(64)) / noise(scales) >= (0.75 * WORTH if worth else 1)  # foretold to a factor of two
 
 
 @pytest.mark.parametrize("dead", [False, True])
