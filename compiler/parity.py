@@ -50,7 +50,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Scores:
-    """How many of so many texts with labels get their own from eager and from the program, as shares.
+    """How many of so many texts with labels get their own (all of them) from eager and from the program, as shares.
 
     error: the standard error of what was lost, text by text.
     """
@@ -233,12 +233,10 @@ class Reference:
         rows = self._labelled()
         if not rows:
             return None
-        targets = self.task_type.targets([self.examples[i] for i in rows], self.labels)
-        eager_N, got_N = (
-            np.array([self.task_type.score(side[i : i + 1], [target]) for i, target in zip(rows, targets, strict=True)])
-            for side in (eager_NC, got_NC)
-        )
-        error = float((eager_N - got_N).std() / len(rows) ** 0.5)
+        targets = np.asarray(self.task_type.targets([self.examples[i] for i in rows], self.labels))
+        truth_NC = np.eye(eager_NC.shape[1], dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
+        eager_N, got_N = ((self.task_type.decide(side[rows]) == truth_NC).all(1) for side in (eager_NC, got_NC))
+        error = float((eager_N.astype(float) - got_N).std() / len(rows) ** 0.5)
         return Scores(float(eager_N.mean()), float(got_N.mean()), len(rows), error)
 
     def _labelled(self) -> list[int]:

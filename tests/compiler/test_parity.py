@@ -17,6 +17,7 @@ from spartanc.compiler.proof import (
 )
 from spartanc.errors import GateError
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.task_types.catalogue import find_task_type
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from spartanc.runtime_py.task_types.regression import REGRESSION
 
@@ -182,6 +183,17 @@ def test_four_bits_may_lose_a_point_of_accuracy(worse, better, passed):
     assert (not wrong) is passed
     assert parity.as_dict()["accuracy_eager"] == 0.9
     assert parity.as_dict()["accuracy_device"] == pytest.approx(0.9 - (worse - better) / 1000)
+
+
+def test_the_accuracy_of_several_labels_is_the_share_of_texts_with_exactly_theirs():
+    """A text without any label, and given none, is right as well."""
+    task_type = find_task_type("multilabel")
+    truth = [("a", "b"), (), ("a",), ("b",)]
+    eager = np.array([[2.0, 2.0], [-2, -2], [2, -2], [2, 2]])
+    got = np.array([[2.0, -2.0], [-2, -2], [2, -2], [2, 2]])
+    examples = tuple(Example("text", None, labels) for labels in truth)
+    found = Reference(eager, task_type, ("a", "b"), examples).compare(program(got)).as_dict()
+    assert (found["accuracy_eager"], found["accuracy_device"]) == (0.75, 0.5)
 
 
 def test_few_texts_refuse_a_loss_of_accuracy_only_where_it_is_sure():
