@@ -235,7 +235,8 @@ class Reference:
             return None
         targets = np.asarray(self.task_type.targets([self.examples[i] for i in rows], self.labels))
         truth_NC = np.eye(eager_NC.shape[1], dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
-        eager_N, got_N = ((self.task_type.decide(side[rows]) == truth_NC).all(1) for side in (eager_NC, got_NC))
+        decided = (np.asarray(self.task_type.decide(side[rows])) for side in (eager_NC, got_NC))
+        eager_N, got_N = ((decided_NC == truth_NC).all(1) for decided_NC in decided)
         error = float((eager_N.astype(float) - got_N).std() / len(rows) ** 0.5)
         return Scores(float(eager_N.mean()), float(got_N.mean()), len(rows), error)
 
