@@ -9,8 +9,11 @@
 # "multi_gpu", and the one that says "cpu" trains on one process for twice the time that was planned.
 #
 # Output seen (x86-64 without a GPU, torch 2.13.0+cpu):
-#   --cpu --num_processes 2: 1 run, num_processes 1
-#   --multi_gpu --num_processes 2: 2 runs, num_processes 2 2, backend gloo
+#   --cpu --num_processes 2:
+#   num_processes 1, backend None
+#   --multi_gpu --num_processes 2:
+#   num_processes 2, backend gloo
+#   num_processes 2, backend gloo
 #
 # Exit 0: as described. Exit 1: it behaves otherwise now.
 set -eu
@@ -20,18 +23,29 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q torch==2.13.0
 "$folder/venv/bin/pip" install -q accelerate==1.15.0
 cat >"$folder/script.py" <<'PYTHON'
+import os
+import sys
+
 from accelerate import Accelerator
 
 state = Accelerator(cpu=True)
-print(f"RUN {state.num_processes} {state.state.backend}", flush=True)
-if state.num_processes > 1:
-    state.end_training()
+with open(os.path.join(sys.argv[1], f"run-{os.getpid()}"), "w") as file:
+    file.write(f"num_processes {state.num_processes}, backend {state.state.backend}\n")
+state.wait_for_everyone()
+state.end_training()
 PYTHON
-launch() { "$folder/venv/bin/python" -m accelerate.commands.launch "$@" "$folder/script.py" 2>"$folder/log" | grep '^RUN' || :; }
-HF_HOME=$folder/home launch --cpu --num_processes 2 --mixed_precision no --num_machines 1 --dynamo_backend no >"$folder/cpu"
-HF_HOME=$folder/home launch --multi_gpu --num_processes 2 --num_cpu_threads_per_process 1 --mixed_precision no \
-  --num_machines 1 --dynamo_backend no >"$folder/multi"
-echo "accelerate $("$folder/venv/bin/python" -c 'import accelerate; print(accelerate.__version__)')"
-echo "--cpu --num_processes 2:"; cat "$folder/cpu"
-echo "--multi_gpu --num_processes 2:"; cat "$folder/multi"
-[ "$(cat "$folder/cpu" | cut -d' ' -f1,2)" = "RUN 1" ] && [ "$(grep -c '^RUN 2 gloo' "$folder/multi")" = 2 ]
+launch() { # what every run of the script wrote
+  mkdir "$folder/$1"
+  HF_HOME=$folder/home "$folder/venv/bin/python" -m accelerate.commands.launch "$1" --num_processes 2 \
+    --num_cpu_threads_per_process 1 --mixed_precision no --num_machines 1 --dynamo_backend no \
+    "$folder/script.py" "$folder/$1" >"$folder/log" 2>&1 || tail -n 5 "$folder/log" >&2
+  cat "$folder/$1"/run-*
+}
+cpu=$(launch --cpu)
+multi=$(launch --multi_gpu)
+"$folder/venv/bin/python" -c "import accelerate; print('accelerate', accelerate.__version__)"
+echo "--cpu --num_processes 2:"
+echo "$cpu"
+echo "--multi_gpu --num_processes 2:"
+echo "$multi"
+[ "$cpu" = "num_processes 1, backend None" ] && [ "$(echo "$multi" | grep -c 'num_processes 2, backend gloo')" = 2 ]
