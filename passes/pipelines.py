@@ -42,10 +42,9 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldPositionEmbeddings(),
         ExpandPowers(),  # before dead tokens go: a product treats positions apart
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
-        # After all that reads attention as stock operators, which a portable program keeps.
-        *(
-            [] if stock else [FuseAttention(), RemoveZeroHeads()]
-        ),  # heads are a number in the fused operator, else views
+        # After all that reads attention as stock operators, which a portable program keeps: heads are a number in the
+        # fused operator, and views in stock ones.
+        *([] if stock else [FuseAttention(), RemoveZeroHeads()]),
         RemoveZeroUnits(),  # last: it names zeros that stay, and before costs are taken and linears fitted or quantised
     ]
 

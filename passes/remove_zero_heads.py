@@ -21,7 +21,6 @@ from torch.fx import Node
 from spartanc.passes.calibration import stored_linears, stored_weights
 from spartanc.passes.narrowing import Narrowed, bias_of, constant_part
 from spartanc.passes.program import copy_program, finish
-from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call
 
@@ -30,7 +29,6 @@ _ATTENTION = torch.ops.spartan.attention.default
 
 class RemoveZeroHeads(GraphPass):
     name = "remove_zero_heads"
-    requires = frozenset({Property.ATTENTION_FUSED})
     tolerance = 1e-5
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:

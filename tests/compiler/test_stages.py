@@ -85,7 +85,7 @@ def test_rows_that_moved_most_say_what_each_stage_moved_them_by(int8_stages):
 def test_linears_are_fitted_once_for_all_stages_that_have_them(folder, int8_stages, monkeypatch):
     runs = []
     monkeypatch.setattr(FitLinears, "run", lambda self, artifact: runs.append(self) or artifact)
-    request = VerifyRequest(folder / "int8", model=folder / "model.pt", data=folder / "rows.jsonl", stages=True)
+    request = VerifyRequest(bundle=folder / "int8", model=folder / "model.pt", data=folder / "rows.jsonl", stages=True)
     stages = {each["stage"]: each for each in verify_bundle(request).document["stages"]}
     assert len(runs) == 1
     moved = [stages[f"linears {form}"]["max_abs_diff"] for form in ("nearest", "int8")]
