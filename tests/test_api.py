@@ -81,7 +81,7 @@ print(json.dumps(sorted(foreign)))
 
 # What a command calls otherwise, or what has a meaning on a command line only.
 OTHERWISE = {"models": "model", "format_": "format", "no_runtime": "runtime", "no_samples": "samples", "eval_": "eval"}
-COMMAND_LINE_ONLY = {"as_json"}
+COMMAND_LINE_ONLY = {"as_json", "config", "save_config"}  # a script is its own file of options
 
 
 @pytest.mark.parametrize("name", ["compile", "verify", "bench", "train"])
