@@ -72,7 +72,7 @@ def _judged(result: SlimResult) -> str:
         )
     rows = [
         (
-            Path(each.file).name,
+            html.escape(each.file),
             f"{each.rows:,}",
             f"{each.dense:.4f}",
             f"{each.slim:.4f}",
