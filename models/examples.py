@@ -57,14 +57,19 @@ class EncodedExamples(torch.utils.data.Dataset):
 
 def pad_rows(rows: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
     """One batch of rows, padded to the longest."""
-    length = max(len(row["input_ids"]) for row in rows)
-    ids = torch.full((len(rows), length), pad_id)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for index, row in enumerate(rows):
-        size = len(row["input_ids"])
-        ids[index, :size] = torch.tensor(row["input_ids"])
-        mask[index, :size] = 1
+    ids, mask = pad_ids([row["input_ids"] for row in rows], pad_id)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
     if "teacher" in rows[0]:
         batch["teacher"] = torch.tensor([row["teacher"] for row in rows])
     return batch
+
+
+def pad_ids(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids and their mask, int64 [B, L], padded to the longest row."""
+    length = max(map(len, rows))
+    ids = torch.full((len(rows), length), pad_id)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return ids, mask

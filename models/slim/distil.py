@@ -76,10 +76,8 @@ class _Student(nn.Module):
         return distance(states, targets, batch_mask, self.weights)
 
 
-def distance(
-    states: Sequence[Tensor], targets: Sequence[Tensor], mask_BL: Tensor, weights: Tensor | None = None
-) -> Tensor:
-    """The loss above of hidden states [B, L, H] of every layer."""
+def distance(states: Sequence[Tensor], targets: Sequence[Tensor], mask_BL: Tensor, weights: Tensor) -> Tensor:
+    """The loss above of hidden states [B, L, H] of every layer. weights: what layers count."""
     real = mask_BL.bool()
     share_BL1 = (mask_BL / mask_BL.sum(1, keepdim=True)).unsqueeze(-1)
     found = []
@@ -89,8 +87,7 @@ def distance(
         tokens = (state - target)[real].square().sum(-1).mean() / spread
         means = ((state - target) * share_BL1).sum(1).square().sum(-1).mean() / spread
         found.append(tokens + MEAN_VECTORS * means)
-    losses = torch.stack(found)
-    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+    return (torch.stack(found) * weights).sum() / weights.sum()
 
 
 def distil(

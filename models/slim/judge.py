@@ -86,18 +86,14 @@ def probe(dense: Encoder, slim: Encoder, path: Path, tokenizer: str, max_length:
 
 def mean_vectors(encoder: Encoder, rows: Sequence[list[int]]) -> np.ndarray:
     """Mean of the last hidden states over each text's tokens, float64 [N, H], in the rows' order."""
-    numbered = {id(row): index for index, row in enumerate(rows)}
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))  # as `batches` keeps it
     found = np.empty((len(rows), encoder.classifier.config.hidden_size))
+    means = []
     with torch.no_grad():
-        for first in range(0, len(rows), 512):
-            chunk = sorted(rows[first : first + 512], key=len)
-            at = 0
-            for batch in batches(chunk, encoder.pad_id):
-                state = encoder(batch.ids, batch.mask)[-1]
-                means = (state * batch.mask.unsqueeze(-1)).sum(1) / batch.mask.sum(1, keepdim=True)
-                for vector in means.double().numpy():
-                    found[numbered[id(chunk[at])]] = vector
-                    at += 1
+        for batch in batches([rows[index] for index in order], encoder.pad_id):
+            state = encoder(batch.ids, batch.mask)[-1]
+            means.append((state * batch.mask.unsqueeze(-1)).sum(1) / batch.mask.sum(1, keepdim=True))
+    found[order] = torch.cat(means).double().numpy()
     return found
 
 

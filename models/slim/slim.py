@@ -27,7 +27,7 @@ from spartanc.models.slim.page import write_slim_page
 from spartanc.models.slim.request import SlimRequest, SlimResult
 from spartanc.models.slim.texts import Batch, Texts, batches, read_texts
 from spartanc.models.slim.widths import uneven_widths
-from spartanc.models.slim.work import begin, identity_of, keep_narrowed, take_narrowed, work_of
+from spartanc.models.slim.work import begin, can_go_on, identity_of, keep_narrowed, take_narrowed, work_of
 from spartanc.models.sparsifiers.catalogue import find_sparsifier
 from spartanc.models.sparsifiers.masking import Masking
 from spartanc.models.training_work import claimed_work, is_first_process
@@ -71,6 +71,9 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
             else:
                 made = narrow_then_distil(request, dense, slim_one, units, texts, goes_on, began, say)
         except KeyboardInterrupt as interruption:
+            if not can_go_on(work):
+                shutil.rmtree(work, ignore_errors=True)
+                raise Interrupted("interrupted; nothing was left behind") from interruption
             raise Interrupted(f"interrupted; `{request.out}` was not written", goes_on=True) from interruption
         removed, at_first, distilled = made
         held_out = list(batches(texts.held_out, dense.pad_id))

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from spartanc.errors import UsageError
+from spartanc.models.examples import pad_ids
 from spartanc.runtime_py.data import Example, read_examples
 from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.text import TextEncoder
@@ -78,11 +78,11 @@ def batches(rows: Sequence[list[int]], pad_id: int, tokens: int = BATCH_TOKENS) 
         batch: list[list[int]] = []
         for row in sorted(rows[first : first + _SORTED_AT_ONCE], key=len):
             if batch and len(row) * (len(batch) + 1) > tokens:
-                yield _padded(batch, pad_id)
+                yield Batch(*pad_ids(batch, pad_id))
                 batch = []
             batch.append(row)
         if batch:
-            yield _padded(batch, pad_id)
+            yield Batch(*pad_ids(batch, pad_id))
 
 
 def endless(rows: Sequence[list[int]], pad_id: int, seed: int, tokens: int = BATCH_TOKENS) -> Iterator[Batch]:
@@ -94,13 +94,3 @@ def endless(rows: Sequence[list[int]], pad_id: int, seed: int, tokens: int = BAT
         found = list(batches(shuffled, pad_id, tokens))
         generator.shuffle(found)
         yield from found
-
-
-def _padded(rows: Sequence[list[int]], pad_id: int) -> Batch:
-    length = max(map(len, rows))
-    ids = torch.full((len(rows), length), pad_id)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        mask[index, : len(row)] = 1
-    return Batch(ids, mask)

@@ -42,13 +42,18 @@ def identity_of(request: SlimRequest, digests: dict[str, str], units: int, data:
     }
 
 
+def can_go_on(work: Path) -> bool:
+    """Whether a run left what another one can go on from: one that chose units, and none whose masks move."""
+    return (work / _STAMP).is_file() and (work / _NARROWED).is_file()
+
+
 def begin(work: Path, identity: dict[str, Any], resume: bool) -> bool:
     """Whether there is something to go on from; else an empty `work`, which the first process makes.
 
     Raises UsageError where it is of another run.
     """
     stamp = work / _STAMP
-    if resume and stamp.is_file() and (work / _NARROWED).is_file():
+    if resume and can_go_on(work):
         before = json.loads(stamp.read_text(encoding="utf-8"))
         differing = sorted(key for key in identity if before.get(key) != identity[key])
         if differing:
