@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spartanc.base.files import sync_path
+from spartanc.base.files import write_new
 from spartanc.errors import MissingToolError, UsageError
 
 SIGNATURE = "manifest.sig"
@@ -41,6 +41,11 @@ def write_key_pair(path: Path) -> Path:
     beside = path.with_name(path.name + ".pub")
     if os.path.lexists(beside):
         raise UsageError(f"`{beside}` exists already; keys are never replaced")
+    if os.path.lexists(path):  # a loss of power may come between the two
+        raise UsageError(
+            f"`{path}` exists already; keys are never replaced",
+            hint=f"`openssl pkey -in {path} -pubout -out {beside}` writes its public half",
+        )
     _write_new(path, private, 0o600)
     try:
         _write_new(beside, public, 0o644)
@@ -111,19 +116,10 @@ def _read(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        write_new(path, data, mode)
     except FileExistsError as error:
         raise UsageError(f"`{path}` exists already; keys are never replaced") from error
     except OSError as error:
-        raise UsageError(f"the key `{path}` can't be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_path(path.parent)
-    except OSError as error:
-        path.unlink(missing_ok=True)
         raise UsageError(f"the key `{path}` can't be written: {error.strerror}") from error
 
 

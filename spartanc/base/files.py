@@ -47,6 +47,31 @@ def write_whole(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """A file at `path`, whole or not at all, through a loss of power too. Never replaces one: raises FileExistsError.
+
+    Raises OSError.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode & ~_umask())
+            os.fsync(descriptor)
+        try:
+            os.link(name, path)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+                raise
+            # A file system without links, as of many SD cards: a name that is taken is still refused.
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+            os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_path(path.parent)
+
+
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which takes the place of `out` when the block ends well and is gone if it does not.

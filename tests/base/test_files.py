@@ -1,12 +1,13 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from spartanc.base.files import whole_file, whole_folder, write_whole
+from spartanc.base.files import whole_file, whole_folder, write_new, write_whole
 
 
 def test_a_file_takes_the_place_of_the_old_one_and_obeys_the_umask(tmp_path):
@@ -52,7 +53,7 @@ def test_a_folder_takes_the_place_of_the_old_one_or_leaves_it(tmp_path):
 def calls(monkeypatch):
     """Which files and folders were synced, and which names given, in order."""
     seen = []
-    sync, replace = os.fsync, os.replace
+    sync, replace, link = os.fsync, os.replace, os.link
 
     def synced(descriptor):
         seen.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
@@ -62,8 +63,13 @@ def calls(monkeypatch):
         seen.append(("name", Path(new)))
         replace(old, new)
 
+    def linked(old, new):
+        seen.append(("name", Path(new)))
+        link(old, new)
+
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "link", linked)
     return seen
 
 
@@ -85,3 +91,25 @@ def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, calls):
     named = calls.index(("name", tmp_path / "data"))
     assert {path for _, path in calls[:named]} == {made, made / "in", made / "in" / "a", made / "b"}
     assert calls[named + 1 :] == [("sync", tmp_path)]
+
+
+def test_a_new_file_never_takes_the_place_of_another_and_is_whole_before_it_has_its_name(tmp_path, calls):
+    write_new(tmp_path / "key", b"one", 0o600)
+    assert [call[0] for call in calls] == ["sync", "name", "sync"]
+    assert [call[1] for call in calls[1:]] == [tmp_path / "key", tmp_path]
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "key", b"two", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").read_bytes() == b"one"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_file_needs_no_links(tmp_path, monkeypatch):
+    def none_here(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", none_here)
+    write_new(tmp_path / "key", b"one", 0o600)
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "key", b"two", 0o600)
+    assert (tmp_path / "key").read_bytes() == b"one"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,20 @@ from board_initramfs import write_initramfs
 
 from spartanc.base.cache import cache_directory, locked
 from spartanc.base.files import file_digest, put_in_place
+from spartanc.base.packages import download
 
 RELEASE = "bookworm"
 KERNEL = "linux-image-cloud-arm64"
-PACKAGES = ("openssh-server", "busybox-static", "systemd", KERNEL)
+PACKAGES = (
+    "openssh-server",
+    "busybox-static",
+    "systemd",
+    "python3",
+    "python3-numpy",
+    "python3-cryptography",
+    KERNEL,
+)
+TOKENIZERS = ("tokenizers==0.23.3", "ec82e80e65a862275b97c3d90b7a523df8d9519ee48aeb4e9625b2cc909274e0")
 SIZE = "1500M"  # of the disk; the file is sparse
 TOOLS = {
     "qemu-system-aarch64": "qemu-system-arm",
@@ -35,7 +46,7 @@ TOOLS = {
     "ssh": "openssh-client",
 }
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-_ROUND = 2  # one more makes every cached image anew
+_ROUND = 3  # one more makes every cached image anew
 _START = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mkdir -p /dev/pts /dev/shm
@@ -125,6 +136,7 @@ def _make(scratch: Path) -> None:
     _run("debootstrap", "--download-only", *wanted)
     say("unpacking them")
     _unpack(packages / "var/cache/apt/archives", root)
+    _add_tokenizers(scratch, root)
     say("writing the disk")
     _set_up(root, image)
     modules = next((root / "usr/lib/modules").iterdir())
@@ -148,6 +160,17 @@ def _unpack(archives: Path, root: Path) -> None:
         _run("sh", "-c", script, "sh", str(package), str(root))
 
 
+def _add_tokenizers(scratch: Path, root: Path) -> None:
+    """As `pip install tokenizers` on the board would."""
+    requirement, digest = TOKENIZERS
+    options = ("--platform", "manylinux2014_aarch64", "--python-version", "311")
+    folder = scratch / "wheel"
+    folder.mkdir()
+    wheel = download(requirement, digest, folder, what="tokenizers for aarch64", hint="try again", options=options)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(root / "usr/lib/python3/dist-packages")
+
+
 def _set_up(root: Path, image: Path) -> None:
     """What the packages' scripts would have made: users, a shell, keys; and what starts first."""
     shutil.copyfile(root / "usr/share/base-passwd/passwd.master", root / "etc/passwd")
@@ -156,6 +179,9 @@ def _set_up(root: Path, image: Path) -> None:
         users.write("sshd:*:100:65534::/run/sshd:/usr/sbin/nologin\n")
     if not os.path.lexists(root / "usr/bin/sh"):
         (root / "usr/bin/sh").symlink_to("dash")
+    libraries = root / "usr/lib/aarch64-linux-gnu"
+    for name in ("blas", "lapack"):  # what Debian's numpy loads
+        (libraries / f"lib{name}.so.3").symlink_to(f"{name}/lib{name}.so.3")
     for key, comment in (("key", "tests"), ("host_key", "board")):
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(image / key))
     (root / "etc/ssh").mkdir(exist_ok=True)

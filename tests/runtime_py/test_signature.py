@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -201,3 +202,15 @@ def test_keygen_writes_both_halves(tmp_path):
     assert result == {"private": str(tmp_path / "new"), "public": str(tmp_path / "new.pub")}
     read_private_key(tmp_path / "new"), read_public_key(tmp_path / "new.pub")
     assert spartanc("keygen", tmp_path / "new").exit_code == 2
+
+
+def test_a_key_without_its_public_half_is_kept_and_the_error_says_how_to_get_that(tmp_path):
+    """As a loss of power between the two leaves it."""
+    spartanc_json("keygen", tmp_path / "new")
+    key, public = (tmp_path / "new").read_bytes(), (tmp_path / "new.pub").read_bytes()
+    (tmp_path / "new.pub").unlink()
+    refused = spartanc("keygen", tmp_path / "new")
+    assert refused.exit_code == 2
+    subprocess.run(re.search("`(openssl .*)` writes", refused.stderr)[1].split(), check=True)
+    assert (tmp_path / "new").read_bytes() == key
+    assert (tmp_path / "new.pub").read_bytes() == public
