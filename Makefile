@@ -72,13 +72,13 @@ test-long: setup
 test-board: setup
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(BOARD)"
 	$(BIN)/spartanc setup rpi4
-	$(BIN)/pytest -m "not long" tests/board --durations=0 --durations-min=1
+	$(BIN)/pytest -v -m "not long" tests/board --durations=0 --durations-min=1
 
-#: make test-board-long   the same with large numbers of requests and texts
+#: make test-board-long   the same with large numbers of cuts, requests and texts; a second call goes on from the first
 test-board-long: setup
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS) $(BOARD)"
 	$(BIN)/spartanc setup rpi4
-	$(BIN)/pytest tests/board --durations=0 --durations-min=1
+	$(BIN)/pytest tests/board -v -s --go-on --durations=0 --durations-min=1
 
 #: make test-android   every check of the Android demo that needs no SDK and no phone
 test-android: setup

@@ -20,7 +20,8 @@ from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.registry import adapter_of
 from spartanc.models.foreign import explain_file, explain_missing
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.weights import listed, read_config, read_tokenizer, read_weights, weight_files
+from spartanc.models.tokenizer_files import SENTENCEPIECE, TOKENIZER, VOCABULARIES, read_tokenizer
+from spartanc.models.weights import listed, read_config, read_weights, weight_files
 
 # What an encoder's own state dict begins with when it was saved without a head.
 _BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
@@ -105,7 +106,10 @@ def _read(directory: Path, layers: int | None) -> Backbone:
     adapter = adapter_of(config)
     tokenizer = read_tokenizer(directory)
     if tokenizer is None:
-        raise UsageError(f"`{directory}` has no tokenizer", hint="tokenizer.json must lie beside config.json")
+        raise UsageError(
+            f"`{directory}` has no tokenizer",
+            hint=f"{TOKENIZER} must lie beside config.json, or one of {', '.join((*VOCABULARIES, *SENTENCEPIECE))}",
+        )
     cut = False
     if layers is not None:
         count = config.get(adapter.config_layers, config.get("num_hidden_layers"))

@@ -42,7 +42,8 @@ from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_co
 from spartanc.models.encoders.registry import adapter_for, adapter_of
 from spartanc.models.foreign import explain_foreign_file, explain_missing
 from spartanc.models.memory import SpartanConfig
-from spartanc.models.weights import listed, read_config, read_tokenizer, read_weights, unpickle_weights
+from spartanc.models.tokenizer_files import read_tokenizer
+from spartanc.models.weights import listed, read_config, read_weights, unpickle_weights
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION

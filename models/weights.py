@@ -1,4 +1,4 @@
-"""What stands in a model's directory: config.json, weights in one file or several, a tokenizer.
+"""What stands in a model's directory: config.json, and weights in one file or several.
 
 Nothing but weights is ever unpickled.
 """
@@ -145,27 +145,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"`{path}` does not hold a JSON object")
     return content
-
-
-def read_tokenizer(directory: Path) -> str | None:
-    """The text of tokenizer.json, or of what transformers makes of a vocabulary beside it; None where there
-    is none.
-    """
-    path = directory / "tokenizer.json"
-    try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read `{path}`: {error}") from error
-    if not any((directory / name).is_file() for name in ("vocab.txt", "vocab.json")):
-        return None
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        return tokenizer.backend_tokenizer.to_str()
-    except Exception as error:  # whatever a tokenizer class raises on a vocabulary that it cannot read
-        raise UsageError(f"cannot make a tokenizer of the vocabulary in `{directory}`: {error}") from error
 
 
 def listed(names: list[str]) -> str:

@@ -33,6 +33,7 @@ PACKAGES = (
     "python3",
     "python3-numpy",
     "python3-cryptography",
+    "python3-cffi-backend",
     KERNEL,
 )
 TOKENIZERS = ("tokenizers==0.23.3", "ec82e80e65a862275b97c3d90b7a523df8d9519ee48aeb4e9625b2cc909274e0")

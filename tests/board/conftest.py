@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from board_image import board_image, what_is_missing
 from board_machine import Board
+from passed_before import PassedBefore
 
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.models.checkpoint import save_model
@@ -12,6 +13,14 @@ from support.fleets import save_tasks, tiny_tasks
 from support.models import WORDS, tiny_model
 
 MAX_LENGTH = 16
+
+
+def pytest_addoption(parser):
+    parser.addoption("--go-on", action="store_true", help="leave out what passed before with these very sources")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(PassedBefore(config.getoption("--go-on")))
 
 
 def compile_for_the_board(model, rows, quantize, folder):

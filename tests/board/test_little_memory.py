@@ -1,17 +1,25 @@
 """Boards with little memory: the same answers, and what a bundle takes there."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from board_machine import Board
+from conftest import compile_for_the_board
 
+from spartanc.compiler.run import run_bundle
+from spartanc.models.checkpoint import save_model
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.catalogue import find_device
-from spartanc.runtime_py.devices.device import write_rows
+from spartanc.runtime_py.devices.device import DeviceError, write_rows
+from support.models import tiny_model
 
 ROWS = 1000
 MOST_MB = 40  # of the whole process; it was 7
+SHAPES = {"6 layers of 384": (6, 384), "12 layers of 768": (12, 768)}
+GROUPS = "/sys/fs/cgroup"
+LEFT_MB = 10  # too little for the program, enough for sshd
 
 
 def random_rows(path, count):
@@ -45,5 +53,67 @@ def test_1000_rows_take_the_same_memory_on_any_board(image, int8, tmp_path, monk
         np.testing.assert_array_equal(found, expected)
         print(f"{megabytes} MB: peak RSS {said['peak_rss_mb']:.1f} MB")
         assert said["peak_rss_mb"] < MOST_MB
+    finally:
+        board.cut()
+
+
+def large_bundle(shape, folder):
+    """int8, random weights and a vocabulary as large as BERT's."""
+    layers, hidden = SHAPES[shape]
+    more = {"vocab_size": 30522, "intermediate_size": 4 * hidden}
+    save_model(tiny_model(layers=layers, hidden=hidden, heads=12, more=more), folder / "large.pt")
+    return compile_for_the_board(folder / "large.pt", None, "int8", folder)
+
+
+@pytest.fixture(scope="module")
+def six_layers(tmp_path_factory):
+    return large_bundle("6 layers of 384", tmp_path_factory.mktemp("six"))
+
+
+def test_out_of_memory_is_an_error_by_its_name_and_loses_nothing(image, six_layers, tmp_path, monkeypatch, sent):
+    """A real shortage: other files fill the memory of a board of 256 MB, and its kernel ends the program."""
+    board = small_board(image, tmp_path, monkeypatch, 256)
+    try:
+        expected = run_bundle(six_layers, text="where is the card", device=board.device)
+        sent.clear()
+        board.run("mkdir /full && mount -t tmpfs -o size=100% tmpfs /full")
+        available = int(re.search(r"MemAvailable: +(\d+)", board.run("cat /proc/meminfo"))[1]) // 1024
+        board.run(f"head -c {available - LEFT_MB}M /dev/zero >/full/file")
+        with pytest.raises(DeviceError, match=r"killed \(SIGKILL\), as by a system out of memory"):
+            run_bundle(six_layers, text="where is the card", device=board.device)
+        assert "Out of memory: Killed process" in board.run("dmesg")
+        board.run("umount -l /full")
+        assert run_bundle(six_layers, text="where is the card", device=board.device) == expected
+        assert [name for name in sent if not name.startswith("rows")] == []
+    finally:
+        board.cut()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("megabytes", [1024, 512, 256])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_large_bundle_takes(image, shape, megabytes, tmp_path, monkeypatch):
+    """1,000 rows in a control group of their own, which counts the pages of mapped files too."""
+    bundle = large_bundle(shape, tmp_path)
+    (tmp_path / "rows").mkdir()
+    rows = random_rows(bundle, ROWS)
+    write_rows(tmp_path / "rows/ids", rows)
+    board = small_board(image, tmp_path, monkeypatch, megabytes)
+    try:
+        board.send_folder(bundle, "bundle")
+        board.send_folder(tmp_path / "rows", "rows")
+        board.run(f"mount -t cgroup2 none {GROUPS} && echo +memory >{GROUPS}/cgroup.subtree_control")
+        board.run(f"mkdir {GROUPS}/spartan && sync && echo 3 >/proc/sys/vm/drop_caches")
+        command = "bundle/runtime/spartan run bundle --ids rows/ids --json"
+        said = json.loads(board.run(f"echo $$ >{GROUPS}/spartan/cgroup.procs && {command}", seconds=3000))
+        assert len(said["rows"]) == ROWS
+        peak = int(board.run(f"cat {GROUPS}/spartan/memory.peak")) / 2**20
+        faults = re.search(r"pgmajfault (\d+)", board.run(f"cat {GROUPS}/spartan/memory.stat"))[1]
+        size = sum(file.stat().st_size for file in bundle.iterdir() if file.is_file()) / 2**20
+        print(
+            f"{shape}, {megabytes} MB: files {size:.1f} MB, peak RSS {said['peak_rss_mb']:.1f} MB, with the page cache"
+            f" {peak:.1f} MB, {faults} reads from the disk"
+        )
+        assert said["peak_rss_mb"] < megabytes / 2
     finally:
         board.cut()

@@ -1,10 +1,20 @@
 """What a loss of power leaves on a board: the machine is killed, and started again from the same disk."""
 
+import json
+import shutil
+import subprocess
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+import spartanc
+from spartanc.compiler.artifact import replaced_whole, write_manifest
 from spartanc.compiler.run import run_bundle
 from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.signature import write_key_pair
 
 TEXT = {"text": "where is the card"}
 STORE = ".cache/spartanc-device/files"
@@ -84,3 +94,70 @@ def test_a_task_file_torn_by_a_cut_takes_no_other_task(board, fleet):
             assert "task `pair`" in said
         else:
             assert "exit 0" in said
+
+
+HOME = "/root/cuts"
+CUTS = 10  # of one test
+LONGEST = 8.0  # seconds from the writer's first line to the cut
+
+
+@pytest.fixture(scope="module")
+def writing(the_board, fleet, tmp_path_factory):
+    """The board, with a signed fleet and what `board_writer.py` needs."""
+    folder = tmp_path_factory.mktemp("cuts")
+    shutil.copytree(fleet, folder / "fleet")
+    write_key_pair(folder / "key")
+    with replaced_whole(folder / "fleet") as made:
+        write_manifest(made, open_bundle(fleet).manifest, folder / "key")
+    row = open_bundle(fleet).manifest["fleet"]["tasks"]["pair"]
+    (folder / "pair.json").write_text(json.dumps(row))
+    shutil.copy(fleet / row["file"], folder / "pair.safetensors")
+    shutil.copytree(
+        Path(spartanc.__file__).parent,
+        folder / "product/spartanc",
+        ignore=shutil.ignore_patterns("__pycache__", "native"),
+    )
+    shutil.copy(Path(__file__).with_name("board_writer.py"), folder)
+    if not the_board.is_on:
+        the_board.boot()
+    the_board.send_folder(folder, HOME)
+    the_board.run("sync")
+    return the_board
+
+
+def survive(board, seconds):
+    """Cut the power `seconds` after the writer's first line; returns what the check after the next start says."""
+    command = [*board.ssh_command.split(), "-p", str(board.port), "root@127.0.0.1"]
+    with subprocess.Popen(
+        [*command, f"python3 {HOME}/board_writer.py write {HOME}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as writer:  # fmt: skip
+        try:
+            first = writer.stdout.readline()
+            assert first, writer.stderr.read()
+            time.sleep(seconds)
+            assert writer.poll() is None, writer.stderr.read()
+            board.cut()
+        finally:
+            writer.kill()
+    board.boot()
+    found = json.loads(board.run(f"python3 {HOME}/board_writer.py check {HOME} 2>&1", seconds=300).splitlines()[-1])
+    return found | {"before": json.loads(first)["tasks"]}
+
+
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, 20))], ids=lambda part: f"cuts{part}"
+)
+def test_a_cut_while_a_board_is_written_leaves_every_file_old_or_new(writing, part):
+    """10 cuts at drawn moments, 200 in all: a task added or taken out, bundles, signatures, keys, records."""
+    generator = np.random.default_rng(part)
+    totals = {"bundles": 0, "keys": 0, "left": 0, "records": 0}
+    for seconds in generator.uniform(0.1, LONGEST, CUTS):
+        found = survive(writing, seconds)
+        assert set(found["fleet"]) in ({"three", "score"}, {"three", "score", "pair"})
+        for name in totals:
+            totals[name] += found[name]
+    print(f"{CUTS} cuts survived: {totals}")
+    assert totals["bundles"] > 0
+    assert totals["keys"] > 0
+    assert totals["records"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
@@ -133,11 +134,15 @@ def tiny_model(
     spartan: SpartanConfig | None = None,
     seed: int = 0,
     pooling: str = "pooler",
+    more: Mapping[str, int] | None = None,
 ) -> TrainedModel:
-    """A model of `architecture` whose memories are large enough to change its logits visibly."""
+    """A model of `architecture` whose memories are large enough to change its logits visibly.
+
+    more: keys of its config.
+    """
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
     labels = () if problem == "regression" else labels
-    config = tiny_encoder_config(architecture, layers, hidden, max(1, len(labels)), heads)
+    config = tiny_encoder_config(architecture, layers, hidden, max(1, len(labels)), heads) | dict(more or {})
     tokenizer = tiny_tokenizer(roberta_like(architecture))
     torch.manual_seed(seed)
     module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()
