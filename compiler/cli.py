@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -328,12 +329,17 @@ def train(
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="Hugging Face encoder directory.")
 @click.option(
     "--texts",
-    required=True,
     multiple=True,
     type=click.Path(path_type=Path),
     help="Texts to learn from, labels unread: .txt (one a line), .jsonl, .csv … Several times for several files.",
 )
-@click.option("--target", required=True, help="The board that shall be faster; `spartanc targets` lists them.")
+@click.option("--target", help="The board that shall be faster; `spartanc targets` lists them.")
+@click.option(
+    "--vocabulary-from",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Keep only the tokenizer's pieces that these texts need. Without --texts nothing else changes.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write; absent or empty.")
 @click.option("--speedup", type=float, default=1.3, show_default=True, help="How many times as fast, as modelled.")
 @click.option("--length", type=click.IntRange(2), default=128, show_default=True, help="Tokens of an input, for that.")
@@ -359,7 +365,7 @@ def train(
 @click.option("--overwrite", is_flag=True, help="Replace the directory at --out once the new one is complete.")
 @json_option
 @reports_errors
-def slim(as_json: bool, target: str, texts: tuple[Path, ...], judge: tuple[Path, ...], **options: Any) -> None:
+def slim(as_json: bool, vocabulary_from: tuple[Path, ...], **options: Any) -> None:
     """Make an encoder narrower, once for all tasks to come.
 
     Feed-forward units that say least leave, as many as the board's modelled time asks for, and what is left learns the
@@ -367,11 +373,26 @@ def slim(as_json: bool, target: str, texts: tuple[Path, ...], judge: tuple[Path,
     what was lost. Models and task files of the encoder before do not fit it.
     """
     from spartanc.base.targets.catalogue import find_target
-    from spartanc.compiler.present import print_slimming
+    from spartanc.compiler.present import print_slimming, print_vocabulary
     from spartanc.models.slim.request import SlimRequest
     from spartanc.models.slim.slim import slim
+    from spartanc.models.slim.vocabulary import cut_vocabulary
 
-    result = slim(SlimRequest(texts=texts, judge=judge, target=find_target(target), **options)).as_json()
+    backbone, out, target = options["backbone"], options["out"], options.pop("target")
+    if vocabulary_from and not options["texts"]:
+        if target is not None:
+            raise UsageError("--target needs `--texts FILE`, which the narrower encoder learns from")
+        cut = cut_vocabulary(backbone, vocabulary_from, out, overwrite=options["overwrite"]).as_json()
+        return print_json(cut) if as_json else print_vocabulary(cut)
+    if not options["texts"] or target is None:
+        raise UsageError(
+            "slim needs `--texts FILE` and `--target NAME`", hint="or `--vocabulary-from FILE`, for fewer pieces alone"
+        )
+    with TemporaryDirectory(prefix="spartanc-") as scratch:
+        if vocabulary_from:
+            cut_vocabulary(backbone, vocabulary_from, Path(scratch) / "encoder")
+            options["backbone"] = Path(scratch) / "encoder"
+        result = slim(SlimRequest(target=find_target(target), **options)).as_json()
     print_json(result) if as_json else print_slimming(result)
 
 

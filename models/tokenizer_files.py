@@ -79,7 +79,7 @@ def _sentencepiece(path: Path) -> tuple[Any, Any]:
         ) from error
     try:
         data = path.read_bytes()
-        return SentencePieceProcessor(model_proto=data), sentencepiece_model_pb2.ModelProto.FromString(data)
+        return SentencePieceProcessor(model_proto=data), sentencepiece_model_pb2.ModelProto.FromString(data)  # type: ignore[attr-defined]
     except Exception as error:  # protobuf's own classes of errors, RuntimeError, OSError
         raise UsageError(f"`{path}` is not a SentencePiece model that can be read: {error}") from error
 

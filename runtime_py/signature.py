@@ -87,7 +87,14 @@ def read_public_key(path: Path) -> Any:
 def sign(manifest: bytes, key: Any) -> bytes:
     """The signature of `manifest`; the same one every time (RFC 6979)."""
     hashes = _cryptography("hazmat.primitives.hashes")
-    return key.sign(manifest, _ec().ECDSA(hashes.SHA256(), deterministic_signing=True))
+    try:
+        algorithm = _ec().ECDSA(hashes.SHA256(), deterministic_signing=True)
+    except TypeError as error:  # Debian 12's is 38
+        raise MissingToolError(
+            f"signing needs the package `cryptography` 43 or later, here is {_cryptography('__about__').__version__}",
+            hint="pip install --upgrade cryptography",
+        ) from error
+    return key.sign(manifest, algorithm)
 
 
 def is_signed(manifest: bytes, signature: bytes, key: Any) -> bool:

@@ -18,7 +18,7 @@ from spartanc.base.progress import stage
 from spartanc.errors import Interrupted, UsageError
 from spartanc.models.backbone import Backbone, load_backbone
 from spartanc.models.slim.cost import modelled_ms, narrower, shape_of, units_for
-from spartanc.models.slim.directory import write_directory
+from spartanc.models.slim.directory import check_output, write_directory
 from spartanc.models.slim.distil import Distilled, DistilSettings, distil
 from spartanc.models.slim.encoder import Encoder
 from spartanc.models.slim.judge import probe, unexplained
@@ -50,7 +50,7 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
     """
     say = report or (say_on_stderr if is_first_process() else lambda line: None)
     began = time.monotonic()
-    check_output(request)
+    check_output(request.out, request.backbone, request.overwrite)
     backbone = load_backbone(request.backbone)
     refuse_slimmed(backbone)
     dense, slim_one = Encoder(backbone), Encoder(backbone)
@@ -168,16 +168,6 @@ def sample(rows: Sequence[list[int]], pad_id: int) -> list[Batch]:
         chosen.append(row)
         tokens += len(row)
     return list(batches(chosen, pad_id))
-
-
-def check_output(request: SlimRequest) -> None:
-    out = request.out
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"`{out}` is a file", hint="--out is the directory to write")
-    if out.is_dir() and any(out.iterdir()) and not request.overwrite:
-        raise UsageError(f"`{out}` is not empty", hint="--overwrite replaces it when the new one is complete")
-    if out.resolve() == request.backbone.resolve():
-        raise UsageError(f"`{out}` is the encoder itself", hint="give --out another name")
 
 
 def refuse_slimmed(backbone: Backbone) -> None:

@@ -48,7 +48,7 @@ def read_texts(paths: Sequence[Path], tokenizer: str, max_length: int, seed: int
     counts = {}
     for path in paths:
         before = len(rows)
-        encoded = encode_examples(_examples(path), encoder, path)
+        encoded = encode_examples(examples_of(path), encoder, path)
         rows |= dict.fromkeys(tuple(row.ids) for row in encoded if not row.empty)
         counts[str(path)] = len(rows) - before
     if len(rows) < FEWEST:
@@ -62,7 +62,8 @@ def read_texts(paths: Sequence[Path], tokenizer: str, max_length: int, seed: int
     return Texts(shuffled[spared:], shuffled[:spared], counts)
 
 
-def _examples(path: Path) -> list[Example]:
+def examples_of(path: Path) -> list[Example]:
+    """The rows of a file: a `.txt` has one text a line, others are read as training rows are. Raises UsageError."""
     if path.suffix.lower() != ".txt":
         return read_examples(path)
     try:

@@ -3,9 +3,10 @@
     python3 board_writer.py write HOME      one line of JSON when it starts, and then it writes
     python3 board_writer.py check HOME      after the next start: every file is the old one or the new one
 
-HOME/fleet is a signed fleet, HOME/pair.json and HOME/pair.safetensors its task `pair`, HOME/key the key. Each round
-takes that task out of the fleet or adds it, writes a whole bundle and a pair of keys, and opens an earlier bundle, so
-that a record is written of what was checked. All by the product's own code, as its commands call it.
+HOME/fleet is a signed fleet, HOME/pair.json and HOME/pair.safetensors its task `pair`, HOME/key the key, and
+HOME/signatures has the signatures of its manifests, by their digests. Each round takes that task out of the fleet or
+adds it, writes a whole bundle and a pair of keys, and opens an earlier bundle, so that a record is written of what was
+checked. All by the product's own code, as its commands call it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ HOME = Path(sys.argv[2])
 sys.path.insert(0, str(HOME / "product"))
 
 from spartanc.compiler.artifact import replaced_whole, whole_or_nothing, write_manifest  # noqa: E402
-from spartanc.runtime_py.bundle import Bundle, open_bundle  # noqa: E402
-from spartanc.runtime_py.signature import read_private_key, read_public_key, write_key_pair  # noqa: E402
+from spartanc.runtime_py.bundle import MANIFEST, Bundle, open_bundle  # noqa: E402
+from spartanc.runtime_py.signature import SIGNATURE, read_private_key, read_public_key, write_key_pair  # noqa: E402
 
 FLEET, KEY = HOME / "fleet", HOME / "key"
 TASK = "pair"
@@ -34,6 +35,13 @@ MOST_BUNDLES = 40  # in one life: the disk is small
 
 def opened(path: Path) -> Bundle:
     return open_bundle(path, require_signature=KEY.with_name("key.pub"))
+
+
+def write_signed(folder: Path, manifest: dict[str, Any]) -> None:
+    """With a signature made elsewhere: Debian's `cryptography` can check them and not make them."""
+    write_manifest(folder, manifest)
+    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    shutil.copyfile(HOME / "signatures" / digest, folder / SIGNATURE)
 
 
 def change_task(manifest: dict[str, Any]) -> None:
@@ -45,7 +53,7 @@ def change_task(manifest: dict[str, Any]) -> None:
         if tasks.pop(TASK, None) is None:
             shutil.copyfile(HOME / f"{TASK}.safetensors", folder / row["file"])
             tasks[TASK] = row
-        write_manifest(folder, manifest | {"fleet": manifest["fleet"] | {"tasks": tasks}}, KEY)
+        write_signed(folder, manifest | {"fleet": manifest["fleet"] | {"tasks": tasks}})
 
 
 def write() -> None:
@@ -67,7 +75,7 @@ def write_bundle(out: Path) -> None:
         for name in manifest["files"]:
             (folder / name).parent.mkdir(exist_ok=True, parents=True)
             shutil.copy(FLEET / name, folder / name)
-        write_manifest(folder, manifest, KEY)
+        write_signed(folder, manifest)
 
 
 def check() -> None:

@@ -1,5 +1,6 @@
 """What a loss of power leaves on a board: the machine is killed, and started again from the same disk."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 import spartanc
 from spartanc.compiler.artifact import replaced_whole, write_manifest
 from spartanc.compiler.run import run_bundle
-from spartanc.runtime_py.bundle import open_bundle
-from spartanc.runtime_py.signature import write_key_pair
+from spartanc.runtime_py.bundle import MANIFEST, open_bundle
+from spartanc.runtime_py.signature import read_private_key, sign, write_key_pair
 
 TEXT = {"text": "where is the card"}
 STORE = ".cache/spartanc-device/files"
@@ -107,16 +108,22 @@ def writing(the_board, fleet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuts")
     shutil.copytree(fleet, folder / "fleet")
     write_key_pair(folder / "key")
-    with replaced_whole(folder / "fleet") as made:
-        write_manifest(made, open_bundle(fleet).manifest, folder / "key")
-    row = open_bundle(fleet).manifest["fleet"]["tasks"]["pair"]
+    key, manifest = read_private_key(folder / "key"), open_bundle(fleet).manifest
+    row = manifest["fleet"]["tasks"]["pair"]
     (folder / "pair.json").write_text(json.dumps(row))
     shutil.copy(fleet / row["file"], folder / "pair.safetensors")
-    shutil.copytree(
-        Path(spartanc.__file__).parent,
-        folder / "product/spartanc",
-        ignore=shutil.ignore_patterns("__pycache__", "native"),
-    )
+    (folder / "signatures").mkdir()
+    others = {name: other for name, other in manifest["fleet"]["tasks"].items() if name != "pair"}
+    for tasks in (others, others | {"pair": row}):  # what the writer makes; the last is what it starts from
+        with replaced_whole(folder / "fleet") as made:
+            (made / row["file"]).unlink(missing_ok=True)
+            if "pair" in tasks:
+                shutil.copy(fleet / row["file"], made / row["file"])
+            write_manifest(made, manifest | {"fleet": manifest["fleet"] | {"tasks": tasks}}, folder / "key")
+        text = (folder / "fleet" / MANIFEST).read_bytes()
+        (folder / "signatures" / hashlib.sha256(text).hexdigest()).write_bytes(sign(text, key))
+    no_sources = shutil.ignore_patterns("__pycache__", "native")
+    shutil.copytree(Path(spartanc.__file__).parent, folder / "product/spartanc", ignore=no_sources)
     shutil.copy(Path(__file__).with_name("board_writer.py"), folder)
     if not the_board.is_on:
         the_board.boot()

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from spartanc.compiler.artifact import write_manifest
-from spartanc.errors import UsageError
+from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key, read_public_key, sign, write_key_pair
@@ -214,3 +214,15 @@ def test_a_key_without_its_public_half_is_kept_and_the_error_says_how_to_get_tha
     subprocess.run(re.search("`(openssl .*)` writes", refused.stderr)[1].split(), check=True)
     assert (tmp_path / "new").read_bytes() == key
     assert (tmp_path / "new.pub").read_bytes() == public
+
+
+def test_a_cryptography_that_cannot_sign_the_same_way_twice_is_one_clear_error(key, monkeypatch):
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    class Old(ec.ECDSA):
+        def __init__(self, algorithm):
+            super().__init__(algorithm)
+
+    monkeypatch.setattr(ec, "ECDSA", Old)
+    with pytest.raises(MissingToolError, match="`cryptography` 43 or later"):
+        sign(b"manifest", read_private_key(key))
