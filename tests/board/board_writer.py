@@ -1,7 +1,6 @@
-"""Runs on the board: writes what a board's user writes, round after round, until the power is cut.
+"""Runs on the board: checks what the last cut left, then writes what a board's user writes until the power is cut.
 
-    python3 board_writer.py write HOME      one line of JSON when it starts, and then it writes
-    python3 board_writer.py check HOME      after the next start: every file is the old one or the new one
+    python3 board_writer.py HOME      one line of JSON when every file is the old one or the new one
 
 HOME/fleet is a signed fleet, HOME/pair.json and HOME/pair.safetensors its task `pair`, HOME/key the key, and
 HOME/signatures has the signatures of its manifests, by their digests. Each round takes that task out of the fleet or
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HOME = Path(sys.argv[2])
+HOME = Path(sys.argv[1])
 sys.path.insert(0, str(HOME / "product"))
 
 from spartanc.compiler.artifact import replaced_whole, whole_or_nothing, write_manifest  # noqa: E402
@@ -57,7 +56,6 @@ def change_task(manifest: dict[str, Any]) -> None:
 
 
 def write() -> None:
-    print(json.dumps({"tasks": list(opened(FLEET).manifest["fleet"]["tasks"])}), flush=True)
     for number in itertools.count():
         change_task(opened(FLEET).manifest)
         write_key_pair(HOME / f"new-{time.monotonic_ns()}")
@@ -96,7 +94,7 @@ def check() -> None:
     change_task(opened(FLEET).manifest)  # the next command works
     require_whole(FLEET)
     found["records"] = len(list((Path.home() / ".cache/spartanc/verified").glob("*")))
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
 
 
 def require_whole(bundle: Path) -> list[str]:
@@ -111,4 +109,5 @@ def require_whole(bundle: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    write() if sys.argv[1] == "write" else check()
+    check()
+    write()
