@@ -566,6 +566,11 @@ def list_command(fleet: Path, as_json: bool, require_signature: Path | None) -> 
     "--baseline", type=click.Path(path_type=Path), help="Another bundle to compare with, in alternating runs."
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Write a one-page report.")
+@click.option(
+    "--verification",
+    type=click.Path(path_type=Path),
+    help="What `verify --json` printed: --html shows it, with `--stages` the noise by stage too.",
+)
 @click.option("--seconds", type=float, default=20.0, show_default=True, help="Time limit of the measured runs.")
 @click.option("--lengths", callback=_numbers, help="More lengths to measure, for example `16,32,64`.")
 @click.option("--sweep-threads", callback=_numbers, help="More thread counts to measure, for example `1,2,4`.")
@@ -581,6 +586,7 @@ def bench(
     as_json: bool,
     baseline: Path | None,
     html: Path | None,
+    verification: Path | None,
     device: str,
     lengths: tuple[int, ...],
     sweep_threads: tuple[int, ...],
@@ -594,12 +600,21 @@ def bench(
     """
     from spartanc.base.progress import stage
     from spartanc.runtime_py.bench import BenchPlan, bench_bundle
-    from spartanc.runtime_py.report import text_summary
+    from spartanc.runtime_py.report import read_verification, text_summary
 
+    if verification is not None and html is None:
+        raise UsageError("--verification is shown by `--html FILE` alone")
+    verified = None if verification is None else read_verification(verification)
     plan = BenchPlan(lengths=lengths, thread_counts=sweep_threads, operators=operators or html is not None, **options)
     with stage(f"measure on {device}"):
         result = bench_bundle(
-            bundle, device=device, baseline=baseline, plan=plan, html=html, require_signature=require_signature
+            bundle,
+            device=device,
+            baseline=baseline,
+            plan=plan,
+            html=html,
+            verification=verified,
+            require_signature=require_signature,
         ).as_json()
     print_json(result) if as_json else click.echo(text_summary(result))
 

@@ -32,7 +32,7 @@ _WIDTH, _HEIGHT, _MARGIN = 640, 200, 46
 _MATRIX_CLASSES = 24  # beyond, a matrix of confusions is no longer readable
 
 _OWN_STYLE = """
-.wide { overflow-x: auto; } .wide td:first-child, .wide th:first-child { min-width: 5.5rem; }
+.wide td:first-child, .wide th:first-child { min-width: 5.5rem; }
 .matrix td { text-align: center; min-width: 2.4rem; border: 1px solid var(--line); }
 .matrix .name { text-align: left; } svg .second { stroke: var(--warn); }
 .load { display: flex; gap: 2px; height: 3rem; align-items: flex-end; border-bottom: 1px solid var(--line); }

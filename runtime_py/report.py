@@ -14,6 +14,9 @@ import numpy as np
 
 from spartanc.base.files import write_whole
 from spartanc.base.pages import STYLE, page
+from spartanc.errors import UsageError
+from spartanc.runtime_py.report_texts import stages_table, worst_texts
+from spartanc.runtime_py.strict_json import parse_object
 
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 40
@@ -23,6 +26,17 @@ _BAR_HEIGHT, _MOST_BARS, _MOST_BINS = 26, 14, 30
 def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any] | None = None) -> None:
     """Write the page for what `bench_bundle` returned; `verification` is the JSON of `spartanc verify`."""
     write_whole(path, render(result, verification))
+
+
+def read_verification(path: Path) -> dict[str, Any]:
+    """The JSON that `spartanc verify --json` printed into a file; UsageError for anything else."""
+    try:
+        found = parse_object(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"`{path}` is not what `spartanc verify --json` prints: {error}") from error
+    if not {"label_agreement", "max_abs_diff", "samples", "worst"} <= found.keys():
+        raise UsageError(f"`{path}` is not what `spartanc verify --json` prints: `worst` or another key is missing")
+    return found
 
 
 def text_summary(result: dict[str, Any]) -> str:
@@ -68,6 +82,8 @@ def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -
         _section("Time by operator", _operators(result["operators"])),
         _section("Size on disk", _sizes(result["size_on_disk"])),
         _section("Accuracy", _accuracy(result.get("parity"), verification)),
+        _section("Noise by stage", stages_table(verification)),
+        _section("Texts whose results moved most", worst_texts(verification)),
         _section("Modelled, not measured", _modelled(result.get("modelled"))),
         _section("Estimates, not measurements", _estimates(result.get("estimates"))),
         _section("How this was measured", _method(result)),

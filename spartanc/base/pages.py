@@ -31,6 +31,7 @@ svg .mark { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 4 3; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 td, th { text-align: right; padding: 4px 6px; border-bottom: 1px solid var(--line); }
 td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
 """
 
 

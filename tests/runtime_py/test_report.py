@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from spartanc.runtime_py.report import render, text_summary, write_report
+from spartanc.errors import UsageError
+from spartanc.runtime_py.report import read_verification, render, text_summary, write_report
 from spartanc.runtime_py.statistics import summary
 from support.browser import CHROMIUM, probe_page
 
@@ -114,6 +115,33 @@ def test_verification_replaces_the_parity_of_the_compile(result):
                            "max_abs_diff": 0.01, "samples": 200})  # fmt: skip
     assert "0.9050" in text
     assert "at compile time" not in text
+
+
+def test_stages_and_the_texts_that_moved_most_are_shown(result):
+    """The page of `bench --html`, given the JSON of `verify --stages`."""
+    layer = {"snr_db": 27.31, "parents_flipped": 1, "parents_chosen": 100}
+    stages = [
+        {"stage": "exact passes", "label_agreement": 1.0, "max_abs_diff": 0.0, "layers": [{**layer, "snr_db": None}]},
+        {"stage": "quantize_linears", "label_agreement": 0.995, "max_abs_diff": 0.31, "layers": [layer]},
+        {"stage": "on the device", "label_agreement": 0.99, "max_abs_diff": 0.33, "layers": None},
+    ]
+    worst = [
+        {"row": 7, "text": "a <b>bold</b> claim", "max_abs_diff": 0.33, "labels_agree": False, "labels": ["x", "y"]}
+    ]
+    verified = {"label_agreement": 0.99, "max_abs_diff": 0.33, "samples": 200, "stages": stages, "worst": worst}
+    text = render(result, verified)
+    assert "27.3" in text
+    assert "exact" in text
+    assert "x, now y" in text
+    assert "a &lt;b&gt;bold&lt;/b&gt; claim" in text
+    assert "Noise by stage" not in render(result)
+
+
+@pytest.mark.parametrize("content", ["no JSON", '{"samples": 3}'])
+def test_another_file_is_no_verification(tmp_path, content):
+    (tmp_path / "file").write_text(content)
+    with pytest.raises(UsageError, match="is not what `spartanc verify --json` prints"):
+        read_verification(tmp_path / "file")
 
 
 def test_one_value_many_times_still_draws(result):
