@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from spartanc.models.tokenizer_files import SENTENCEPIECE, TOKENIZER, VOCABULARI
 from spartanc.models.weights import listed, read_config, read_weights, weight_files
 
 # What an encoder's own state dict begins with when it was saved without a head.
-_BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "pooler")
+_BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "layers", "final_norm", "pooler")
 
 
 @dataclass
@@ -116,21 +117,30 @@ def _read(directory: Path, layers: int | None) -> Backbone:
         if not isinstance(count, int) or not 1 <= layers <= count:
             raise UsageError(f"cannot keep `{layers}` layers of an encoder that has `{count}`")
         config, cut = {**config, adapter.config_layers: layers}, layers < count
+        if isinstance(kinds := config.get("layer_types"), list):
+            config["layer_types"] = kinds[:layers]
     backbone = Backbone(directory, config, {}, tokenizer, layers_cut=cut)
     in_layer = re.compile(rf"{re.escape(adapter.layers)}\.(\d+)\.")
-    for stored, tensor in read_weights(directory).items():
-        # BERT's first checkpoints call a LayerNorm's parameters by TensorFlow's names.
-        name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    for stored, name, tensor in _renamed(read_weights(directory), adapter):
         if not name.startswith(f"{adapter.base}.") and name.split(".")[0] in _BASE_PARTS:
             name = f"{adapter.base}.{name}"
         layer = in_layer.match(name)
         if layer is not None and layers is not None and int(layer[1]) >= layers:
             continue
-        if name.startswith(f"{adapter.base}."):
+        if name.startswith(f"{adapter.base}.") or _is_of_pretrained_head(name, adapter):
             backbone.tensors[name], backbone.files[name] = tensor, stored
         else:
             backbone.ignored.append(stored)
     return backbone
+
+
+def _renamed(weights: dict[str, Tensor], adapter: EncoderAdapter) -> Iterator[tuple[str, str, Tensor]]:
+    """(name in the checkpoint, name in the model, tensor)."""
+    for stored, tensor in weights.items():
+        # BERT's first checkpoints call a LayerNorm's parameters by TensorFlow's names.
+        name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        for ours, part in [(name, tensor)] if adapter.unpack is None else adapter.unpack(name, tensor):
+            yield stored, ours, part
 
 
 def build_classifier(
@@ -196,13 +206,19 @@ def _placed(backbone: Backbone, module: SpartanClassifier) -> dict[str, tuple[st
     return given
 
 
+def _is_of_pretrained_head(name: str, adapter: EncoderAdapter) -> bool:
+    return adapter.pretrained_head is not None and name.startswith(adapter.pretrained_head)
+
+
 def has_trained_pooler(backbone: Backbone) -> bool:
     """Whether the checkpoint holds a pooler that was trained.
 
     A model's class makes one where a masked language model has none, and it is then saved with the encoder. It shows
     by its bias, which starts as zeros: training leaves none where it was. An encoder that is all zeros there was not
-    trained at all, and its pooler is as good as the rest.
+    trained at all, and its pooler is as good as the rest. A head that an encoder alone would not have is a trained one.
     """
+    if any(_is_of_pretrained_head(name, backbone.adapter) for name in backbone.tensors):
+        return True
     pooler = f"{backbone.adapter.base}.{backbone.adapter.stored_pooler}"
     bias = backbone.tensors.get(f"{pooler}.bias")
     if bias is None or f"{pooler}.weight" not in backbone.tensors:

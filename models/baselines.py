@@ -74,7 +74,7 @@ class BaselineClassifier(SpartanClassifier):
             "lora": (self.adapter.query, self.adapter.value),
         }.get(method, ())
         for layer in self.layers():
-            for name in names:
+            for name in dict.fromkeys(names):  # one linear makes query and value of ModernBERT
                 parent, _, last = name.rpartition(".")
                 owner, linear = layer.get_submodule(parent), layer.get_submodule(name)
                 added = LowRank(linear, size or 8) if method == "lora" else Bottleneck(linear, size or 48)

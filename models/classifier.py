@@ -58,6 +58,8 @@ class LayerWithMemory(nn.Module):
 
     owns: whether the layer's parameters are this module's; False for all but the first place of a layer that is applied
     several times, so that they are saved, moved and trained once.
+
+    What else an encoder asks of a layer (ModernBERT: `attention_type`) is answered by the layer inside.
     """
 
     layer: nn.Module
@@ -69,6 +71,15 @@ class LayerWithMemory(nn.Module):
         else:
             object.__setattr__(self, "layer", layer)  # torch would register it
         self.memory = memory
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            layer = self.__dict__.get("layer") or self.__dict__.get("_modules", {}).get("layer")
+            if layer is None:  # while torch or `copy` still makes this module
+                raise
+            return getattr(layer, name)
 
     def forward(self, *args, **kwargs):
         out = self.layer(*args, **kwargs)
@@ -111,7 +122,13 @@ class SpartanClassifier(nn.Module):
             self._put_memories(spartan)
 
     def _put_memories(self, spartan: SpartanConfig) -> None:
-        eps = getattr(self.config, "layer_norm_eps", 1e-12)
+        if spartan.layer_norm == "post" and self.adapter.norm_comes_first:
+            raise UnsupportedModelError(
+                f"a LayerNorm after each memory does not go with `{self.adapter.model_type}`: its layers add to one sum"
+                " that nothing may normalise on the way",
+                hint="leave out `--layer-norm post`",
+            )
+        eps = getattr(self.config, self.adapter.norm_eps, 1e-12)
         layers = self.layers()
         repeated = self.adapter.unroll is not None
         if self.adapter.unroll is not None:
@@ -245,6 +262,8 @@ def read_encoder_config(encoder_config: dict[str, Any]):
         config = config_class(**clean)
     except Exception as error:  # its validators raise their own classes, without a common base
         raise UsageError(f"the encoder's config is malformed: {error}") from error
+    if adapter.check is not None:
+        adapter.check(config)
     config._attn_implementation = "eager"  # exports without the masks' extra operators that sdpa brings
     return config
 

@@ -25,10 +25,17 @@ class EncoderAdapter:
     query, value: the attention's projections.
     feed_forward: a layer's linear whose outputs, after the activation, `layer_output` reads.
     config_feed_forward: the config's key for how many these are.
+    feed_forward_is_gated: whether they are multiplied by another linear's outputs, or by those of its other half.
     head: prefixes of the tensors that belong to the classifier, and so to the task.
     pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
     None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
     stored_pooler: the dense layer of the bare encoder's pooler, by its name there.
+    pretrained_head: prefix of the head's tensors that a masked language model's checkpoint holds too, and Hugging Face
+    loads into a classifier; None where there are none.
+    norm_eps: the config's key for the epsilon of LayerNorms.
+    norm_comes_first: whether LayerNorms stand before a layer's halves, so that layers hand on a sum that none has seen.
+    check: refuses a config whose values are not supported.
+    unpack: (name, tensor) of a checkpoint -> all the tensors that it stands for, by the names that the model has.
     unroll: of an architecture that applies one layer N times; changes a classifier so that it walks a list of N
     entries, which `SpartanClassifier` then fills. UnsupportedModelError for other ways of sharing.
     """
@@ -45,9 +52,15 @@ class EncoderAdapter:
     value: str = "attention.self.value"
     feed_forward: str = "intermediate.dense"
     config_feed_forward: str = "intermediate_size"
+    feed_forward_is_gated: bool = False
     head: tuple[str, ...] = ("classifier.",)
     config_layers: str = "num_hidden_layers"
     pooler: str | None = None
     pooler_is_frozen: bool = False
     stored_pooler: str = "pooler.dense"
+    pretrained_head: str | None = None
+    norm_eps: str = "layer_norm_eps"
+    norm_comes_first: bool = False
+    check: Callable[[Any], None] | None = None
+    unpack: Callable[[str, Any], list[tuple[str, Any]]] | None = None
     unroll: Callable[[Any], None] | None = None

@@ -12,13 +12,27 @@ from spartanc.models.encoders.camembert import CAMEMBERT
 from spartanc.models.encoders.distilbert import DISTILBERT
 from spartanc.models.encoders.electra import ELECTRA
 from spartanc.models.encoders.ernie import ERNIE
+from spartanc.models.encoders.modernbert import MODERNBERT
 from spartanc.models.encoders.mpnet import MPNET
+from spartanc.models.encoders.nomic_bert import NOMIC_BERT
 from spartanc.models.encoders.roberta import ROBERTA
 from spartanc.models.encoders.xlm_roberta import XLM_ROBERTA
 
 ADAPTERS = {
     adapter.model_type: adapter
-    for adapter in (ALBERT, BERT, CAMEMBERT, DISTILBERT, ELECTRA, ERNIE, MPNET, ROBERTA, XLM_ROBERTA)
+    for adapter in (
+        ALBERT,
+        BERT,
+        CAMEMBERT,
+        DISTILBERT,
+        ELECTRA,
+        ERNIE,
+        MODERNBERT,
+        MPNET,
+        NOMIC_BERT,
+        ROBERTA,
+        XLM_ROBERTA,
+    )
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spartanc.errors import UnsupportedModelError
 from spartanc.models.backbone import Backbone, build_classifier
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.encoders.feed_forward import FeedForward, feed_forwards
@@ -24,6 +25,11 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: Backbone):
         super().__init__()
+        if backbone.adapter.feed_forward_is_gated:
+            raise UnsupportedModelError(
+                f"encoders of `{backbone.adapter.model_type}` can't be slimmed: units of gated feed-forwards are pairs",
+                hint="train on the encoder as it is",
+            )
         self.classifier: SpartanClassifier = build_classifier(backbone, None, outputs=2, pairs=False, pooling="mean")
         self.classifier.eval()
         network: Any = self.classifier.network

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import load_model, save_model
+from spartanc.models.encoders.registry import ADAPTERS
 from spartanc.models.memory import SpartanConfig
 from spartanc.runtime_py.data import Example
 from support.models import ARCHITECTURES, tiny_model
@@ -59,7 +60,8 @@ def edit_tensors(directory, change):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_saved_model_loads_equal(architecture, tmp_path):
-    model = tiny_model(architecture, spartan=SpartanConfig(4, 8, 3, 0.7, "post"))
+    layer_norm = "none" if ADAPTERS[architecture].norm_comes_first else "post"
+    model = tiny_model(architecture, spartan=SpartanConfig(4, 8, 3, 0.7, layer_norm))
     model.eval_examples = (Example("where is my card", None, "a"), Example("a good film", "bad", "c"))
     model.training = {"epochs": 3}
     save_model(model, tmp_path / "model.pt")

@@ -25,7 +25,7 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import sentiment, write_encoder, write_examples
-from support.models import ARCHITECTURES, roberta_like, tiny_encoder_config, tiny_model, tiny_tokenizer
+from support.models import ARCHITECTURES, last_states, roberta_like, tiny_encoder_config, tiny_model, tiny_tokenizer
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 MASKED = {"distilbert": DistilBertForMaskedLM, "electra": ElectraForPreTraining, "roberta": RobertaForMaskedLM}
@@ -139,7 +139,7 @@ def test_pooled_logits_are_what_the_last_states_give(architecture, pooling):
     ids = torch.randint(4, 40, (3, 9), generator=generator)
     lengths = [9, 4, 1]
     mask = torch.tensor([[1] * length + [0] * (9 - length) for length in lengths])
-    states = model.module.trace(ids, mask).hidden_states[-1].double()
+    states = last_states(model.module, ids, mask).double()
     rows = [state[:length] for state, length in zip(states, lengths, strict=True)]
     pooled = torch.stack([row[0] if pooling == "cls" else row.mean(0) for row in rows])
     linear = model.module.network.classifier

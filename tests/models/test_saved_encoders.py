@@ -3,16 +3,18 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from spartanc.errors import SpartancError
 from spartanc.models.backbone import build_classifier, load_backbone
+from spartanc.models.choose_pooling import choose_pooling
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.memory import SpartanConfig
+from spartanc.models.pooling import pool
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import save_encoder, sentiment, write_examples
-from support.models import ARCHITECTURES, tiny_encoder_config, tiny_model
+from support.models import ARCHITECTURES, last_states, tiny_encoder_config, tiny_model
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 
@@ -31,7 +33,7 @@ def test_what_transformers_saved_is_loaded_and_computes_the_same_states(architec
         expected = AutoModel.from_pretrained(directory).eval()(ids, mask).last_hidden_state
         for memory in classifier.memories():
             memory.values.zero_()
-    got = classifier.trace(ids, mask).hidden_states[-1]
+    got = last_states(classifier, ids, mask)
     kept = mask.bool()
     assert expected[kept].std() > 0.1
     torch.testing.assert_close(got[kept], expected[kept], rtol=0, atol=2e-5)
@@ -86,3 +88,51 @@ def test_a_pooler_of_one_linear_that_was_never_trained_is_found_out(tmp_path):
     lines = []
     assert train(request, lines.append).pooling == "mean"
     assert "the checkpoint's pooler was never trained" in "\n".join(lines)
+
+
+def test_the_head_of_a_masked_language_model_is_loaded_where_hugging_face_loads_it(tmp_path):
+    directory = save_encoder(tmp_path / "encoder", "modernbert", masked=True)
+    backbone = load_backbone(directory)
+    assert choose_pooling(backbone, "auto").pooling == "pooler"
+    theirs = AutoModelForSequenceClassification.from_pretrained(directory).head.state_dict()
+    mine = build_classifier(backbone, MEMORY, 2, False).network.head.state_dict()
+    assert theirs["dense.weight"].std() > 0.1
+    assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items())
+    assert choose_pooling(load_backbone(directory, layers=1), "auto").pooling == "mean"
+    alone = load_backbone(save_encoder(tmp_path / "alone", "modernbert"))
+    assert choose_pooling(alone, "auto").pooling == "mean"
+    build_classifier(alone, MEMORY, 2, False)  # whose head is new
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_modernberts_own_head_pools_as_its_config_says(pooling):
+    config = tiny_encoder_config("modernbert") | {"classifier_pooling": pooling}
+    module = SpartanClassifier(config, MEMORY).eval()
+    ids, mask = torch.randint(4, 40, (2, 9)), torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    pooled = pool(last_states(module, ids, mask), mask, pooling)
+    expected = module.network.classifier(module.network.head(pooled))
+    torch.testing.assert_close(module(ids, mask), expected, rtol=0, atol=1e-5)
+
+
+def test_an_encoder_cut_to_fewer_layers_keeps_their_windows(tmp_path):
+    directory = save_encoder(tmp_path / "encoder", "modernbert", layers=4)
+    whole = build_classifier(load_backbone(directory), MEMORY, 2, False, "mean")
+    cut = build_classifier(load_backbone(directory, layers=2), MEMORY, 2, False, "mean")
+    kinds = [[layer.attention_type for layer in each.layers()] for each in (whole, cut)]
+    assert kinds[1] == kinds[0][:2] == ["full_attention", "sliding_attention"]
+
+
+def test_nothing_may_normalise_a_stream_of_residuals():
+    with pytest.raises(SpartancError, match="does not go with `modernbert`") as caught:
+        SpartanClassifier(tiny_encoder_config("modernbert"), SpartanConfig(4, 8, 2, layer_norm="post"))
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("architecture", ["modernbert", "nomic_bert"])
+def test_positions_that_depend_on_the_length_are_refused(architecture):
+    dynamic = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    by_layer = {"full_attention": dynamic, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    given = {"rope_parameters": by_layer if architecture == "modernbert" else dynamic}
+    with pytest.raises(SpartancError, match="`rope_type` `dynamic` are not supported") as caught:
+        SpartanClassifier(tiny_encoder_config(architecture) | given, MEMORY)
+    assert caught.value.exit_code == 3

@@ -16,12 +16,15 @@ from spartanc.models.memory import SpartanConfig
 ARCHITECTURES = tuple(ADAPTERS)
 # Of architectures that compute the same one is enough where a test takes seconds.
 UNLIKE_EACH_OTHER = tuple(each for each in ARCHITECTURES if each not in ("camembert", "xlm-roberta"))
+GATED = tuple(each for each, adapter in ADAPTERS.items() if adapter.feed_forward_is_gated)
 LONGEST = 40
 # What of a config is neither BERT's nor follows from the adapter.
 UNLIKE_BERT = {
     "albert": {"embedding_size": 16},
     "electra": {"embedding_size": 16},
     "ernie": {"use_task_id": True},
+    # Two layers are one of each kind, and a text is longer than the window.
+    "modernbert": {"local_attention": 12, "pad_token_id": 0},
     "roberta": {"type_vocab_size": 1},
     "xlm-roberta": {"type_vocab_size": 1},
 }
@@ -154,3 +157,11 @@ def tiny_model(
             if parameter.dim() == 2 and ".memory." not in name:
                 parameter.normal_(std=0.1)
     return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem, thresholds=thresholds)
+
+
+def last_states(module: SpartanClassifier, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The encoder's result [B, L, H]: the last memory's, through the LayerNorm that ModernBERT has behind it."""
+    states = module.trace(ids, mask).hidden_states[-1]
+    encoder = module.network.get_submodule(module.adapter.base)
+    with torch.no_grad():
+        return encoder.final_norm(states) if module.adapter.norm_comes_first else states

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from spartanc.base.targets.catalogue import find_target
-from spartanc.errors import Interrupted, UsageError
+from spartanc.errors import Interrupted, UnsupportedModelError, UsageError
 from spartanc.models.backbone import load_backbone
 from spartanc.models.slim import distil as distillation
 from spartanc.models.slim.encoder import Encoder
@@ -21,7 +21,7 @@ from spartanc.models.slim.texts import batches
 from spartanc.models.sparsifiers.catalogue import SPARSIFIERS, find_sparsifier
 from spartanc.models.sparsifiers.second_order import SECOND_ORDER
 from support.encoders import save_encoder, sentiment, write_encoder, write_examples
-from support.models import ARCHITECTURES
+from support.models import ARCHITECTURES, GATED
 
 UNITS = 128
 ROWS = [[2, 5 + index % 9, 6 + index % 7, 7 + index % 5, 3] for index in range(64)]
@@ -42,13 +42,19 @@ def request(encoder, texts, **changes):
     return SlimRequest(backbone=encoder, texts=(texts,), **(given | changes))
 
 
+@pytest.mark.parametrize("architecture", GATED)
+def test_gated_feed_forwards_are_refused(tmp_path, architecture):
+    with pytest.raises(UnsupportedModelError, match="units of gated feed-forwards are pairs"):
+        Encoder(load_backbone(save_encoder(tmp_path / "encoder", architecture)))
+
+
 def states(directory, rows):
     model = AutoModel.from_pretrained(directory).eval()
     with torch.no_grad():
         return model(torch.tensor(rows)).last_hidden_state
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [each for each in ARCHITECTURES if each not in GATED])
 def test_units_that_are_there_twice_leave_next_to_no_trace(tmp_path, architecture):
     """Every second unit repeats the one before it: half of them explains everything, but for the damping."""
     backbone = load_backbone(save_encoder(tmp_path / "encoder", architecture))
