@@ -5,6 +5,7 @@ whose pieces were all kept is cut into the same pieces as before, and so has the
 
     Unigram     the best path over all pieces is still there, and no path is new
     WordPiece   the longest piece that fits is still there, and no piece is new
+    WordLevel   words are whole, and so kept or not
     BPE         all merges that made a kept piece are kept with what they merge, in their order
 
 So that other words of the same letters need no unknown token, every piece of one character that the texts have is kept.
@@ -26,6 +27,7 @@ from spartanc.base.files import whole_folder
 from spartanc.base.results import Result
 from spartanc.errors import UsageError
 from spartanc.models.backbone import Backbone, load_backbone
+from spartanc.models.classifier import read_encoder_config
 from spartanc.models.slim.directory import check_output, copy_companions, write_tensors
 from spartanc.models.slim.texts import examples_of
 from spartanc.models.tokenizer_files import TOKENIZER
@@ -59,7 +61,7 @@ def cut_vocabulary(directory: Path, files: Sequence[Path], out: Path, overwrite:
     texts = {
         path: [text for each in examples_of(path) for text in (each.text, each.text_pair) if text] for path in files
     }
-    kept = kept_ids(backbone.tokenizer, [text for some in texts.values() for text in some])
+    kept = kept_ids(backbone.tokenizer, [text for some in texts.values() for text in some], _before_padding(backbone))
     tensors = read_weights(directory)
     rows = backbone.config["vocab_size"]
     tables = [_embedding_of(backbone)]
@@ -89,13 +91,20 @@ def _embedding_of(backbone: Backbone) -> str:
     return backbone.stored_name(f"{backbone.adapter.base}.{name}")
 
 
-def kept_ids(tokenizer: str, texts: Sequence[str]) -> list[int]:
-    """Ids of the pieces that stay, ascending: special and added ones, the texts' own, and what those are made of."""
+def _before_padding(backbone: Backbone) -> range:
+    """Ids that stay what they are: encoders like RoBERTa count positions from the number of the padding."""
+    config = read_encoder_config(backbone.config)  # which knows what a class takes where config.json is silent
+    pad = config.pad_token_id
+    return range(pad + 1) if pad is not None and pad < config.max_position_embeddings else range(0)
+
+
+def kept_ids(tokenizer: str, texts: Sequence[str], more: Iterable[int] = ()) -> list[int]:
+    """Ids of the pieces that stay, ascending: special and added ones, `more`, the texts', what those are made of."""
     content, encoder = json.loads(tokenizer), Tokenizer.from_str(tokenizer)
     encoder.no_truncation()
     encoder.no_padding()
     ids = _ids(content)
-    kept = {token["id"] for token in content["added_tokens"]}
+    kept = {token["id"] for token in content["added_tokens"]} | set(more)
     with errors_of_tokenizers("the tokenizer can't encode a text"):
         for first in range(0, len(texts), _AT_ONCE):
             for row in encoder.encode_batch(texts[first : first + _AT_ONCE]):
@@ -135,7 +144,7 @@ def _ids(tokenizer: dict[str, Any]) -> dict[str, int]:
     if model["type"] == "Unigram":
         return {piece: number for number, (piece, _) in enumerate(model["vocab"])}
     marked = model.get("end_of_word_suffix") or (model["type"] == "BPE" and model.get("continuing_subword_prefix"))
-    if model["type"] not in ("WordPiece", "BPE") or marked:
+    if model["type"] not in ("WordLevel", "WordPiece", "BPE") or marked:
         kind = f"{model['type']} tokenizer" + (" that marks parts of words" if marked else "")
         raise UsageError(f"the vocabulary of a {kind} can't be cut", hint="WordPiece, plain BPE and Unigram can be")
     return dict(model["vocab"])

@@ -10,10 +10,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModel, BertConfig, BertForMaskedLM
 
 from spartanc.errors import UsageError
-from spartanc.models.backbone import load_backbone
+from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.slim.vocabulary import cut_vocabulary, kept_ids, with_pieces
 from spartanc.models.tokenizer_files import read_tokenizer
 from support.cli import spartanc, spartanc_json
+from support.encoders import save_encoder
+from support.models import ARCHITECTURES
 
 SIZES, THINGS = ("small", "large", "green", "farthest"), ("house", "river", "mountain")
 TEXTS = [f"the {SIZES[i % 4]} {THINGS[i % 3]} is {i} miles from the old station" for i in range(48)]
@@ -131,6 +133,22 @@ def test_hidden_states_are_the_very_ones(encoder, texts, tmp_path):
         ids = Tokenizer.from_str((directory / "tokenizer.json").read_text()).encode(TEXTS[3]).ids
         with torch.inference_mode():
             states.append(AutoModel.from_pretrained(directory)(torch.tensor([ids])).last_hidden_state)
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["alone", "masked language model"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_table_of_every_architecture_is_found(architecture, masked, tmp_path):
+    save_encoder(tmp_path / "encoder", architecture, masked=masked)
+    (tmp_path / "texts.txt").write_text("where is the card\nwho was born in the city\n")
+    found = cut_vocabulary(tmp_path / "encoder", [tmp_path / "texts.txt"], tmp_path / "out")
+    assert found.pieces < found.pieces_before
+    states = []
+    for directory in (tmp_path / "encoder", tmp_path / "out"):
+        ids = torch.tensor([Tokenizer.from_file(str(directory / "tokenizer.json")).encode("where is the city").ids])
+        classifier = build_classifier(load_backbone(directory), None, 2, pairs=False, pooling="mean").eval()
+        with torch.inference_mode():
+            states.append(classifier.trace(ids, torch.ones_like(ids)).hidden_states[-1])
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
