@@ -29,6 +29,7 @@ class EncoderAdapter:
     pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
     None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
     stored_pooler: the dense layer of the bare encoder's pooler, by its name there.
+    frozen_norms: LayerNorms, by their names in the classifier, that belong to the backbone; every other is the task's.
     unroll: of an architecture that applies one layer N times; changes a classifier so that it walks a list of N
     entries, which `SpartanClassifier` then fills. UnsupportedModelError for other ways of sharing.
     """
@@ -50,4 +51,5 @@ class EncoderAdapter:
     pooler: str | None = None
     pooler_is_frozen: bool = False
     stored_pooler: str = "pooler.dense"
+    frozen_norms: tuple[str, ...] = ()
     unroll: Callable[[Any], None] | None = None

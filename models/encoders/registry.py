@@ -9,6 +9,7 @@ from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.albert import ALBERT
 from spartanc.models.encoders.bert import BERT
 from spartanc.models.encoders.camembert import CAMEMBERT
+from spartanc.models.encoders.deberta_v2 import DEBERTA_V2
 from spartanc.models.encoders.distilbert import DISTILBERT
 from spartanc.models.encoders.electra import ELECTRA
 from spartanc.models.encoders.ernie import ERNIE
@@ -18,7 +19,7 @@ from spartanc.models.encoders.xlm_roberta import XLM_ROBERTA
 
 ADAPTERS = {
     adapter.model_type: adapter
-    for adapter in (ALBERT, BERT, CAMEMBERT, DISTILBERT, ELECTRA, ERNIE, MPNET, ROBERTA, XLM_ROBERTA)
+    for adapter in (ALBERT, BERT, CAMEMBERT, DEBERTA_V2, DISTILBERT, ELECTRA, ERNIE, MPNET, ROBERTA, XLM_ROBERTA)
 }
 
 

@@ -62,7 +62,7 @@ def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "xlm-roberta"])
+@pytest.mark.parametrize("architecture", ["albert", "camembert", "deberta-v2", "ernie", "xlm-roberta"])
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
     model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)
     assert accuracy >= 0.95
