@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, GeluConfig, UnsqueezeCopyConfig
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import (
     EdgeCompileConfig,
     EdgeProgramManager,
@@ -21,6 +20,7 @@ from executorch.exir import (
 )
 from torch.export import ExportedProgram
 
+from spartanc.compiler.acyclic_partitions import AcyclicPartitioner
 from spartanc.compiler.compat.quick_lowering import quick_lowering
 from spartanc.compiler.in_place import InPlacePlanning
 from spartanc.errors import CompileError
@@ -44,10 +44,10 @@ class _ExactGelu(GeluConfig):
         return node.kwargs.get("approximate", "none") == "none" and super().check_constraints(node, ep)
 
 
-def xnnpack_partitioner() -> XnnpackPartitioner:
-    """XNNPACK's own, kept from what it would take and then fail on."""
+def xnnpack_partitioner() -> AcyclicPartitioner:
+    """XNNPACK's own, kept from what it would take and then fail on, and from pieces that need each other."""
     replaced = {UnsqueezeCopyConfig: _UnsqueezeOfOneDynamicSize, GeluConfig: _ExactGelu}
-    return XnnpackPartitioner(configs=[replaced.get(config, config) for config in ALL_PARTITIONER_CONFIGS])
+    return AcyclicPartitioner(configs=[replaced.get(config, config) for config in ALL_PARTITIONER_CONFIGS])
 
 
 @dataclass(frozen=True)
