@@ -94,8 +94,9 @@ def _macs(node: Node, length: int) -> float:
         cells = chosen * (keys[0] // parents[0])
         return prod(x[:-1]) * x[-1] * (parents[0] + 2 * cells)
     if name == "attention":
-        packed = shapes[-2] if node.args[2] is not None else shapes[-1]
-        return 2 * prod(out) * packed[1]
+        positions = _shape(node.args[1].meta["val"], length)[1]
+        tables = sum(isinstance(each, Node) for each in node.args[4:6])  # of distances: of each as many as positions
+        return (2 * prod(out) + tables * prod(out)) * positions
     if name == "linear":
         return prod(out) * shapes[0][-1]
     if name in ("mm", "bmm", "matmul"):

@@ -169,11 +169,12 @@ class SpartanClassifier(nn.Module):
         return self.adapter.max_length(self.config)
 
     def task_names(self) -> list[str]:
-        """Names of the parameters that a task owns: memories, classifier and all LayerNorms."""
+        """Names of the parameters that a task owns: memories, classifier and LayerNorms, but those of constants."""
+        frozen = {f"network.{name}" for name in self.adapter.frozen_norms}
         norms = {
             f"{name}.{parameter}"
             for name, module in self.named_modules()
-            if isinstance(module, nn.LayerNorm)
+            if isinstance(module, nn.LayerNorm) and name not in frozen
             for parameter, _ in module.named_parameters()
         }
         head = self.head_prefixes()

@@ -4,8 +4,8 @@ before:  x [1, L, H] -> q, k, v -> attention -> linear -> LayerNorm -> feed-forw
 after:   x [1, L, H] -> k, v;  x[:, 0:1] -> q -> attention -> linear -> LayerNorm -> .. -> memory -> select(1, 0)
 
 Worked out from the end: a node is needed in full, or at position 0 of one dimension only. Whatever treats positions
-apart (linears, LayerNorm, pointwise operators, softmax over another dimension, the rows of a product, the memory)
-passes the need on to its inputs; where an input is needed in full by someone else, it is sliced.
+apart (linears, LayerNorm, pointwise operators, softmax over another dimension, the rows of a product, queries, the
+memory) passes the need on to its inputs; where an input is needed in full by someone else, it is sliced.
 With one head, views between one position and its one head do nothing, and go.
 Left alone: pooling of another position than the first, or of all. Bit-exact, but for the order of sums in a product
 of fewer rows.
@@ -23,6 +23,7 @@ from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import POINTWISE, VIEWS, aten, call, same_place, shape_of, transposition
 
+_ATTENTION = torch.ops.spartan.attention.relative  # the other form of attention is made behind this pass
 _MEMORY = {torch.ops.spartan.memory_lookup.default, torch.ops.spartan.memory_lookup.packed}
 
 
@@ -135,6 +136,9 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
             wanted[source] = dim
     elif node.target in (aten.bmm.default, aten.matmul.default):
         if dim == rank - 2 and len(shape_of(source)) == rank and source is not node.args[1]:
+            wanted[source] = dim
+    elif node.target is _ATTENTION:
+        if dim == 1:
             wanted[source] = dim
     elif node.target in VIEWS:
         place = same_place(shape_of(source), shape_of(node), dim)

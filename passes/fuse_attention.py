@@ -11,6 +11,9 @@ after the last layer, whose queries are those of one position:
 in an encoder that applies one layer several times (ALBERT), that form for every application: they read the weights that
 the last one reads, so that a program holds them once.
 
+`spartan::attention.relative`, which `fuse_relative_attention` makes with queries apart, takes the first form too where
+its queries are of all positions.
+
 Left alone, with the reason: scores with more than a mask of columns added (relative positions), projections that
 something else reads, or whose weights are computed. Exact to the order of sums.
 """
@@ -67,7 +70,9 @@ class FuseAttention(GraphPass):
                 report.skipped.append(Skipped(node.name, str(unfit)))
         apart = {site.key.args[1] for site in sites if not site.of_one_input}
         merged = sum(_replace(program, site, site.of_one_input and site.key.args[1] not in apart) for site in sites)
-        report.changes = len(sites)
+        relative = [node for node in program.graph.nodes if _has_query_apart(node)]
+        merged += sum(_merge_query(program, node) for node in relative)
+        report.changes = len(sites) + len(relative)
         report.notes = {"products merged": merged}
         return finish(program), report
 
@@ -79,6 +84,8 @@ class FuseAttention(GraphPass):
                 except _Unfit:
                     continue
                 return f"`{node.name}` is attention that is not fused"
+            if _has_query_apart(node):
+                return f"`{node.name}` has a product of its own for queries of all positions"
         return None
 
 
@@ -179,6 +186,25 @@ def _replace(program: ExportedProgram, site: _Site, with_query: bool) -> int:
         fused = call(graph, torch.ops.spartan.attention.default, arguments)
     site.result.replace_all_uses_with(fused)
     return len(linears)
+
+
+def _has_query_apart(node: Node) -> bool:
+    """Whether it is attention with relative positions, all linears of which read one input."""
+    if node.target is not torch.ops.spartan.attention.relative or node.args[0] is None:
+        return False
+    query, packed = node.args[:2]
+    linears = all(each.target is aten.linear.default and len(each.users) == 1 for each in (query, packed))
+    return linears and query.args[0] is packed.args[0]
+
+
+def _merge_query(program: ExportedProgram, node: Node) -> int:
+    """Three products in one, in place; the number of them."""
+    linears = list(node.args[:2])
+    weight, bias = (_stacked(program, linears, index, what) for index, what in ((1, "weight"), (2, "bias")))
+    with program.graph.inserting_before(node):
+        packed = call(program.graph, aten.linear.default, (linears[0].args[0], weight, bias))
+    node.args = (None, packed, *node.args[2:])
+    return 3
 
 
 def _stacked(program: ExportedProgram, linears: list[Node], index: int, what: str) -> Node | None:

@@ -15,10 +15,12 @@ from spartanc.passes.drop_dead_tokens import DropDeadTokens
 from spartanc.passes.drop_noop_ops import DropNoopOps
 from spartanc.passes.expand_powers import ExpandPowers
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
+from spartanc.passes.fold_constants import FoldConstants
 from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.fuse_layer_norms import FuseLayerNorms
 from spartanc.passes.fuse_memories import FuseMemories
+from spartanc.passes.fuse_relative_attention import FuseRelativeAttention
 from spartanc.passes.lower_memory_portable import LowerMemoryPortable
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.protocol import GraphPass
@@ -36,6 +38,9 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
     return [
         FuseMemories(),  # first: it reads the memory as it was written
         DropNoopOps(),  # before the next: a clone between two products would hide the one from the other
+        FoldConstants(),  # before the next, which reads tables of positions where they are stored
+        # Before the mask becomes a row, and before dead tokens go: it knows both as they are written.
+        *([] if stock else [FuseRelativeAttention()]),
         DropBatchDimension(),  # before all that reads attention: it is written in three dimensions from here on
         FoldAttentionScale(),  # before dead tokens go, which takes the last layer's scores apart
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting

@@ -21,6 +21,8 @@ class Property(PassProperty):
 
     MEMORIES_FUSED = "memories_fused"
     NO_NOOPS = "no_noops"
+    CONSTANTS_FOLDED = "constants_folded"
+    RELATIVE_ATTENTION_FUSED = "relative_attention_fused"
     SMALL_POWERS_EXPANDED = "small_powers_expanded"
     ATTENTION_IN_THREE_DIMENSIONS = "attention_in_three_dimensions"
     ATTENTION_SCALE_FOLDED = "attention_scale_folded"

@@ -4,8 +4,9 @@ before:  y = linear(attention(None, linear(x, [Wq; Wk; Wv]), mask, 12), Wo, bo)
          of a head, every value is zero by its row of Wv or meets a zero column of Wo
 after:   y = linear(attention(None, linear(x, [Wq; Wk; Wv] of the other heads), mask, 11), Wo[:, kept], bo + ..)
 
-The same where queries come apart, linear(x[:, :1], Wq). A value whose row is zero is its bias for every token, and so
-is what attention makes of it, whose weights add up to 1: times its column of Wo it goes into bo.
+The same where queries come apart, linear(x[:, :1], Wq), and with tables of distances (`spartan::attention.relative`). A
+value whose row is zero is its bias for every token, and so is what attention makes of it, whose weights add up to 1:
+times its column of Wo it goes into bo.
 
 Left alone, with the reason: zeros in no whole head, since heads are of one size, and attention that is not fused.
 One head stays. Exact to the order of sums, and to the rounding of bo.
@@ -24,7 +25,7 @@ from spartanc.passes.program import copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call
 
-_ATTENTION = torch.ops.spartan.attention.default
+_ATTENTION = (torch.ops.spartan.attention.default, torch.ops.spartan.attention.relative)
 
 
 class RemoveZeroHeads(GraphPass):
@@ -35,7 +36,7 @@ class RemoveZeroHeads(GraphPass):
         program, report = copy_program(program), PassReport(self.name)
         narrowed, sites = Narrowed(program), []
         linears = set(stored_linears(program))
-        for node in [node for node in program.graph.nodes if node.target is _ATTENTION]:
+        for node in [node for node in program.graph.nodes if node.target in _ATTENTION]:
             if not _is_between_linears(node, linears):
                 continue
             gone_hd, constants_K = _values(program, node)
@@ -75,12 +76,13 @@ def _values(program: ExportedProgram, node: Node) -> tuple[Tensor, Tensor]:
 
 def _narrow(program: ExportedProgram, node: Node, kept: Tensor, constants_K: Tensor, narrowed: Narrowed) -> None:
     graph = program.graph
-    query, packed, mask, heads = node.args
+    query, packed, mask, heads, *others = node.args  # tables of distances, and how far they reach
     kept_K = kept.repeat_interleave(len(constants_K) // heads)
     with graph.inserting_before(node):
         values = _of_heads(program, packed, kept_K.repeat(3 if query is None else 2), narrowed)
         queries = None if query is None else _of_heads(program, query, kept_K, narrowed)
-        made = call(graph, _ATTENTION, (queries, values, mask, int(kept.sum())))
+        rest = (narrowed.rows(each, kept_K) if isinstance(each, Node) else each for each in others)
+        made = call(graph, node.target, (queries, values, mask, int(kept.sum()), *rest))
     for user in list(node.users):
         bias = narrowed.with_added(user, constant_part(stored_weights(program, user)[0], ~kept_K, constants_K))
         user.args = (made, narrowed.last(user.args[1], kept_K), bias)

@@ -36,6 +36,7 @@ class EncoderAdapter:
     norm_comes_first: whether LayerNorms stand before a layer's halves, so that layers hand on a sum that none has seen.
     check: refuses a config whose values are not supported.
     unpack: (name, tensor) of a checkpoint -> all the tensors that it stands for, by the names that the model has.
+    frozen_norms: LayerNorms, by their names in the classifier, that belong to the backbone; every other is the task's.
     unroll: of an architecture that applies one layer N times; changes a classifier so that it walks a list of N
     entries, which `SpartanClassifier` then fills. UnsupportedModelError for other ways of sharing.
     """
@@ -63,4 +64,5 @@ class EncoderAdapter:
     norm_comes_first: bool = False
     check: Callable[[Any], None] | None = None
     unpack: Callable[[str, Any], list[tuple[str, Any]]] | None = None
+    frozen_norms: tuple[str, ...] = ()
     unroll: Callable[[Any], None] | None = None

@@ -9,6 +9,7 @@ from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.albert import ALBERT
 from spartanc.models.encoders.bert import BERT
 from spartanc.models.encoders.camembert import CAMEMBERT
+from spartanc.models.encoders.deberta_v2 import DEBERTA_V2
 from spartanc.models.encoders.distilbert import DISTILBERT
 from spartanc.models.encoders.electra import ELECTRA
 from spartanc.models.encoders.ernie import ERNIE
@@ -24,6 +25,7 @@ ADAPTERS = {
         ALBERT,
         BERT,
         CAMEMBERT,
+        DEBERTA_V2,
         DISTILBERT,
         ELECTRA,
         ERNIE,

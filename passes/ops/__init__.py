@@ -8,7 +8,15 @@ from functools import cache
 @cache
 def register() -> None:
     """Make all of them known to torch; `spartanc.passes` does so before it imports a pass."""
-    from spartanc.passes.ops import attention, layer_norm, linear_int8, memory_lookup, mixed_linear, widen
+    from spartanc.passes.ops import (
+        attention,
+        layer_norm,
+        linear_int8,
+        memory_lookup,
+        mixed_linear,
+        relative_attention,
+        widen,
+    )
 
-    for module in (memory_lookup, attention, layer_norm, linear_int8, widen, mixed_linear):
+    for module in (memory_lookup, attention, relative_attention, layer_norm, linear_int8, widen, mixed_linear):
         module.register()

@@ -61,8 +61,8 @@ def test_1000_rows_take_the_same_memory_on_any_board(image, int8, tmp_path, monk
 def large_bundle(shape, folder):
     """int8, random weights and a vocabulary as large as BERT's."""
     layers, hidden = SHAPES[shape]
-    more = {"vocab_size": 30522, "intermediate_size": 4 * hidden}
-    save_model(tiny_model(layers=layers, hidden=hidden, heads=12, more=more), folder / "large.pt")
+    changes = {"vocab_size": 30522, "intermediate_size": 4 * hidden}
+    save_model(tiny_model(layers=layers, hidden=hidden, heads=12, changes=changes), folder / "large.pt")
     return compile_for_the_board(folder / "large.pt", None, "int8", folder)
 
 

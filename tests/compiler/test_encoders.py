@@ -47,8 +47,15 @@ def compiled(out: Path, *models: Path, texts: Path | None, **options):
     return compile_model(CompileRequest(models=models, out=out, **request))
 
 
-@pytest.mark.parametrize("architecture", ["albert", "xlm-roberta"])
-def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "attention"),
+    [
+        ("albert", "spartan::attention"),
+        ("deberta-v2", "spartan::attention.relative"),
+        ("xlm-roberta", "spartan::attention"),
+    ],
+)
+def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, attention, tmp_path):
     model, texts, _ = trained(tmp_path, architecture, of_every_length)
     result = compiled(tmp_path / "bundle", model, texts=texts, quantize="none")
     assert result.fused_memories == 2
@@ -58,11 +65,11 @@ def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
     # Outside our kernels and XNNPACK a layer leaves nothing: what is left belongs to ids, mask and pooling.
     outside = {name: count for name, count in result.fallback_ops.items() if not name.startswith("spartan::")}
     assert sum(outside.values()) < 20
-    assert result.fallback_ops["spartan::attention"] == 2
+    assert result.fallback_ops[attention] == 2
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "xlm-roberta"])
+@pytest.mark.parametrize("architecture", ["albert", "camembert", "deberta-v2", "ernie", "xlm-roberta"])
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
     model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)
     assert accuracy >= 0.95

@@ -25,6 +25,8 @@ from support.models import tiny_model
 EXACT = (
     "fuse_memories",
     "drop_noop_ops",
+    "fold_constants",
+    "fuse_relative_attention",
     "drop_batch_dimension",
     "fold_attention_scale",
     "simplify_attention_mask",
@@ -35,7 +37,8 @@ EXACT = (
     "remove_zero_heads",
     "remove_zero_units",
 )
-OF_STOCK_OPERATORS = tuple(name for name in EXACT if name not in ("fuse_attention", "remove_zero_heads"))
+OURS = ("fuse_relative_attention", "fuse_attention", "remove_zero_heads")
+OF_STOCK_OPERATORS = tuple(name for name in EXACT if name not in OURS)
 
 
 def test_names_are_the_stages_and_the_passes_in_their_order():

@@ -63,10 +63,11 @@ def test_task_and_backbone_share_no_tensor_and_miss_none(architecture):
     task, backbone = model.task_tensors(), model.backbone_tensors()
     assert not set(task) & set(backbone)
     assert set(task) | set(backbone) == set(dict(model.module.named_parameters()))
-    norms = [module for module in model.module.modules() if isinstance(module, torch.nn.LayerNorm)]
-    parameters = sum(len(list(module.parameters())) for module in norms)  # ModernBERT's have no biases
-    assert sum("norm" in name.lower() for name in task) == parameters >= len(norms) > 0
-    assert not any("norm" in name.lower() for name in backbone)
+    norms = {name for name, module in model.module.named_modules() if isinstance(module, torch.nn.LayerNorm)}
+    frozen = {f"network.{name}" for name in model.module.adapter.frozen_norms}
+    assert frozen <= norms
+    for tensors, expected in ((task, norms - frozen), (backbone, frozen)):
+        assert {name.rpartition(".")[0] for name in tensors if "norm" in name.lower()} == expected
     assert any("classifier" in name for name in task)
     assert not any("classifier" in name for name in backbone)
     assert sum(".memory." in name for name in task) == 2 * 3

@@ -14,7 +14,7 @@ from spartanc.models.pooling import pool
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import save_encoder, sentiment, write_examples
-from support.models import ARCHITECTURES, last_states, tiny_encoder_config, tiny_model
+from support.models import ARCHITECTURES, DEBERTA_LAYOUTS, last_states, tiny_encoder_config, tiny_model
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 
@@ -26,6 +26,11 @@ def test_what_transformers_saved_is_loaded_and_computes_the_same_states(architec
         pytest.skip("a generator, which is another encoder than the discriminator that is loaded")
     directory = save_encoder(tmp_path / "encoder", architecture, masked, shard)
     assert (len(list(directory.glob("*.safetensors"))) > 1) == (shard == "20KB")
+    check_states(directory)
+
+
+def check_states(directory):
+    """Of a text alone and of one that is padded, against transformers' encoder; memories that give nothing."""
     classifier = build_classifier(load_backbone(directory), MEMORY, 2, False, "mean").eval()
     ids = torch.randint(4, 40, (2, 9), generator=torch.Generator().manual_seed(1))
     mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
@@ -37,6 +42,12 @@ def test_what_transformers_saved_is_loaded_and_computes_the_same_states(architec
     kept = mask.bool()
     assert expected[kept].std() > 0.1
     torch.testing.assert_close(got[kept], expected[kept], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("layout", DEBERTA_LAYOUTS)
+def test_every_layout_of_deberta_is_loaded(layout, tmp_path):
+    directory = save_encoder(tmp_path / "encoder", "deberta-v2", masked=True, **DEBERTA_LAYOUTS[layout])
+    check_states(directory)
 
 
 def test_training_gives_every_application_of_a_layer_a_memory_and_leaves_its_weights(tmp_path):

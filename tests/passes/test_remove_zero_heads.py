@@ -14,12 +14,12 @@ from spartanc.passes.remove_zero_heads import RemoveZeroHeads
 from support.captured import MAX_LENGTH, assert_same_results, rows
 from support.models import tiny_model
 
-FUSED = torch.ops.spartan.attention.default
+FUSED = (torch.ops.spartan.attention.default, torch.ops.spartan.attention.relative)
 BEFORE = exact_passes()[:-2]  # up to the fused attention
 
 
 def heads(program) -> list[int]:
-    return [node.args[3] for node in program.graph.nodes if node.target is FUSED]
+    return [node.args[3] for node in program.graph.nodes if node.target in FUSED]
 
 
 def weights(program) -> int:
@@ -29,7 +29,7 @@ def weights(program) -> int:
 
 
 SCATTERED = "11 values of heads are zero, in no whole head: heads are of one size"
-VALUES, OUTPUTS = (".value", ".v_lin"), ("attention.output.dense", ".out_lin", "attention.dense")
+VALUES, OUTPUTS = (".value", ".v_lin", ".value_proj"), ("attention.output.dense", ".out_lin", "attention.dense")
 
 
 def named(model, ends: tuple[str, ...]) -> list[nn.Linear]:
@@ -55,7 +55,7 @@ def zero_first(values, outputs):
     values[-1].weight[24:], values[-1].bias[24:] = 0, 0.7
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "deberta-v2"])
 def test_zero_heads_go_with_their_queries_and_keys(architecture):
     program = fused(zero_first, architecture)
     result, report = RemoveZeroHeads().run(program)

@@ -34,10 +34,13 @@ def write_encoder(directory, model_class=BertModel, **changes):
     return directory
 
 
-def save_encoder(directory, architecture, masked=False, shard="1GB", layers=2):
-    """As transformers saves a small random encoder of `architecture`, alone or as a masked language model."""
+def save_encoder(directory, architecture, masked=False, shard="1GB", layers=2, **changes):
+    """As transformers saves a small random encoder of `architecture`, alone or as a masked language model.
+
+    changes: to its config.
+    """
     config = {name: value for name, value in tiny_encoder_config(architecture, layers).items() if name != "num_labels"}
-    made = AutoConfig.for_model(**config)
+    made = AutoConfig.for_model(**config | changes)
     made.architectures = None
     torch.manual_seed(0)
     model = (AutoModelForMaskedLM if masked else AutoModel).from_config(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
@@ -21,12 +20,31 @@ LONGEST = 40
 # What of a config is neither BERT's nor follows from the adapter.
 UNLIKE_BERT = {
     "albert": {"embedding_size": 16},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 8,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
     "electra": {"embedding_size": 16},
     "ernie": {"use_task_id": True},
     # Two layers are one of each kind, and a text is longer than the window.
     "modernbert": {"local_attention": 12, "pad_token_id": 0},
     "roberta": {"type_vocab_size": 1},
     "xlm-roberta": {"type_vocab_size": 1},
+}
+# DeBERTa's other layouts, as changes to the one above: those of v2 before its xlarge, and that one's convolution.
+DEBERTA_LAYOUTS = {
+    "own projections": {"share_att_key": False},
+    "to keys alone": {"pos_att_type": "c2p", "share_att_key": False},
+    "to queries alone": {"pos_att_type": ["p2c"], "share_att_key": False},
+    "no buckets": {"position_buckets": -1, "max_relative_positions": 12, "norm_rel_ebd": "none"},
+    "absolute positions": {"position_biased_input": True, "type_vocab_size": 2},
+    "no relative positions": {"relative_attention": False, "position_biased_input": True},
+    "convolution": {"conv_kernel_size": 3, "conv_act": "gelu"},
 }
 WORDS = [
     "where",
@@ -137,15 +155,15 @@ def tiny_model(
     spartan: SpartanConfig | None = None,
     seed: int = 0,
     pooling: str = "pooler",
-    more: Mapping[str, int] | None = None,
+    changes: dict | None = None,
 ) -> TrainedModel:
     """A model of `architecture` whose memories are large enough to change its logits visibly.
 
-    more: keys of its config.
+    changes: to the encoder's config.
     """
     spartan = spartan or SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
     labels = () if problem == "regression" else labels
-    config = tiny_encoder_config(architecture, layers, hidden, max(1, len(labels)), heads) | dict(more or {})
+    config = tiny_encoder_config(architecture, layers, hidden, max(1, len(labels)), heads) | (changes or {})
     tokenizer = tiny_tokenizer(roberta_like(architecture))
     torch.manual_seed(seed)
     module = SpartanClassifier(config, spartan, find_segment_separator(tokenizer, config), pooling).eval()

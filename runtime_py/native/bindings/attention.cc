@@ -14,6 +14,7 @@ namespace spartan {
 namespace {
 
 constexpr const char* kName = "spartan::attention.out";
+constexpr const char* kRelativeName = "spartan::attention.relative_out";
 // Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 18;
 
@@ -39,25 +40,61 @@ const char* broken_rule(const std::optional<Tensor>& q, const Tensor& packed, co
   return dense(out) ? nullptr : "out must be dense";
 }
 
+// The first rule that tables of distances break, or null.
+const char* broken_table_rule(const std::optional<Tensor>& table, const Tensor& out, std::int64_t reach) {
+  if (!table) return nullptr;
+  if (!dense(*table) || table->dim() != 2 || table->size(0) != out.size(2)) return "tables must be dense floats [H, S]";
+  return table->size(1) < relative_stride(reach) ? "S must be at least 2 * reach + 15" : nullptr;
+}
+
+void run(KernelRuntimeContext& context, const char* name, const std::optional<Tensor>& q, const Tensor& packed,
+         const std::optional<Tensor>& mask, std::int64_t heads, const RelativePositions* relative, Tensor& out) {
+  const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
+  const AttentionShape shape{out.size(1), packed.size(1), heads, hidden / heads};
+  const float* base = packed.const_data_ptr<float>();
+  const float* keys = q ? base : base + hidden;
+  const AttentionRows rows{q ? q->const_data_ptr<float>() : base, q ? hidden : width, keys, keys + hidden, width,
+                           mask ? mask->const_data_ptr<float>() : nullptr, relative};
+  float* output = out.mutable_data_ptr<float>();
+  const std::size_t scratch = attention_scratch_bytes(shape, relative != nullptr);
+  const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
+  run_on_threads(context, name, heads, kGrain / work, scratch,
+                 [&](std::int64_t begin, std::int64_t end, char* memory) {
+                   return attention_f32(shape, rows, begin, end, output, memory, scratch);
+                 });
+}
+
 Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
                       const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
   if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
     refuse(context, kName, rule);
     return out;
   }
-  const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
-  const AttentionShape shape{out.size(1), packed.size(1), heads, hidden / heads};
-  const float* base = packed.const_data_ptr<float>();
-  const float* keys = q ? base : base + hidden;
-  const AttentionRows rows{q ? q->const_data_ptr<float>() : base, q ? hidden : width, keys, keys + hidden, width,
-                           mask ? mask->const_data_ptr<float>() : nullptr};
-  float* output = out.mutable_data_ptr<float>();
-  const std::size_t scratch = attention_scratch_bytes(shape);
-  const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
-  run_on_threads(context, kName, heads, kGrain / work, scratch,
-                 [&](std::int64_t begin, std::int64_t end, char* memory) {
-                   return attention_f32(shape, rows, begin, end, output, memory, scratch);
-                 });
+  run(context, kName, q, packed, mask, heads, nullptr, out);
+  return out;
+}
+
+Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
+                               const std::optional<Tensor>& mask, std::int64_t heads,
+                               const std::optional<Tensor>& to_keys, const std::optional<Tensor>& to_queries,
+                               std::int64_t reach, Tensor& out) {
+  const char* rule = broken_rule(q, packed, mask, heads, out);
+  if (rule == nullptr && out.size(1) > packed.size(1)) rule = "Q must be at most L";
+  if (rule == nullptr && (reach < packed.size(1) || reach > kMaxPositions)) rule = "reach must be at least L";
+  if (rule == nullptr) rule = broken_table_rule(to_keys, out, reach);
+  if (rule == nullptr) rule = broken_table_rule(to_queries, out, reach);
+  if (rule == nullptr && to_keys && to_queries && to_keys->size(1) != to_queries->size(1)) {
+    rule = "both tables must have one shape";
+  }
+  if (rule != nullptr) {
+    refuse(context, kRelativeName, rule);
+    return out;
+  }
+  const RelativePositions relative{to_keys ? to_keys->const_data_ptr<float>() : nullptr,
+                                   to_queries ? to_queries->const_data_ptr<float>() : nullptr,
+                                   to_keys ? to_keys->size(1) : to_queries ? to_queries->size(1) : relative_stride(reach),
+                                   reach};
+  run(context, kRelativeName, q, packed, mask, heads, &relative, out);
   return out;
 }
 
@@ -65,3 +102,4 @@ Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>
 }  // namespace spartan
 
 EXECUTORCH_LIBRARY(spartan, "attention.out", spartan::attention_out);
+EXECUTORCH_LIBRARY(spartan, "attention.relative_out", spartan::attention_relative_out);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/f32_kernels.h"
+#include "attention/relative.h"
 #include "cpu/dispatch.h"
 
 namespace spartan {
@@ -13,9 +14,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-std::size_t padded(std::int64_t count) {
-  return (static_cast<std::size_t>(count) + kAttentionPad - 1) / kAttentionPad * kAttentionPad;
-}
+std::size_t padded(std::int64_t count) { return padded_columns(static_cast<std::size_t>(count)); }
 
 constexpr Implementation<const AttentionKernels*> kKernels[] = {
 #define SPARTAN_ATTENTION(isa, suffix) {Isa::isa, &kAttentionF32_##suffix},
@@ -25,7 +24,7 @@ constexpr Implementation<const AttentionKernels*> kKernels[] = {
 
 // One head's keys and values as the products read them, and rows of scores; all counts are multiples of 16.
 struct Scratch {
-  float *mask, *keys, *values, *scores, *sums;
+  float *mask, *keys, *values, *scores, *sums, *relative;
   std::size_t length, width;
 
   Scratch(const AttentionShape& shape, void* memory) : length(padded(shape.positions)), width(padded(shape.head_size)) {
@@ -35,6 +34,7 @@ struct Scratch {
     values = keys + static_cast<std::size_t>(shape.head_size) * length;              // [positions, width]
     scores = values + static_cast<std::size_t>(shape.positions) * width;             // [kAttentionRows, length]
     sums = scores + kAttentionRows * length;                                         // [kAttentionRows, width]
+    relative = sums + kAttentionRows * width;
   }
 };
 
@@ -62,11 +62,12 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
 const char* describe(AttentionStatus status) {
   switch (status) {
     case AttentionStatus::kOk: return "ok";
-    case AttentionStatus::kBadQueries: return "the number of queries must not be negative";
+    case AttentionStatus::kBadQueries: return "the number of queries must not be negative, nor above the positions where distances count";
     case AttentionStatus::kBadPositions: return "the number of positions must be within 1 and 1048576";
     case AttentionStatus::kBadHeads: return "the number of heads must be within 1 and 65536";
     case AttentionStatus::kBadHeadSize: return "the size of a head must be within 1 and 1024";
     case AttentionStatus::kBadRange: return "the range of heads must be 0 <= begin <= end, within what there is";
+    case AttentionStatus::kBadReach: return "tables of distances must reach as far as the positions, and past their end";
     case AttentionStatus::kNullPointer: return "a tensor or the scratch is missing";
     case AttentionStatus::kScratchTooSmall: return "the scratch is smaller than attention_scratch_bytes() says";
     case AttentionStatus::kNoSuchKernel: return "this machine does not have the instruction set asked for";
@@ -84,11 +85,12 @@ AttentionStatus check(const AttentionShape& shape) {
 
 Isa best_isa_attention() { return best_isa(kKernels); }
 
-std::size_t attention_scratch_bytes(const AttentionShape& shape) {
+std::size_t attention_scratch_bytes(const AttentionShape& shape, bool relative) {
   if (check(shape) != AttentionStatus::kOk) return 0;
   const std::size_t length = padded(shape.positions), width = padded(shape.head_size);
   const std::size_t count = length + static_cast<std::size_t>(shape.head_size) * length +
-                            static_cast<std::size_t>(shape.positions) * width + kAttentionRows * (length + width);
+                            static_cast<std::size_t>(shape.positions) * width + kAttentionRows * (length + width) +
+                            (relative ? relative_scratch(shape) : 0);
   return count * sizeof(float) + kAlignment;
 }
 
@@ -100,7 +102,15 @@ AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& 
   if (rows.q == nullptr || rows.k == nullptr || rows.v == nullptr || out == nullptr || memory == nullptr) {
     return AttentionStatus::kNullPointer;
   }
-  if (scratch_size < attention_scratch_bytes(shape)) return AttentionStatus::kScratchTooSmall;
+  const RelativePositions* relative = rows.relative;
+  if (relative != nullptr) {
+    if (shape.queries > shape.positions) return AttentionStatus::kBadQueries;
+    if (relative->reach < shape.positions || relative->reach > kMaxPositions ||
+        relative->stride < relative_stride(relative->reach)) {
+      return AttentionStatus::kBadReach;
+    }
+  }
+  if (scratch_size < attention_scratch_bytes(shape, relative != nullptr)) return AttentionStatus::kScratchTooSmall;
   const AttentionKernels* kernels = find_kernels(kKernels, isa);
   if (kernels == nullptr) return AttentionStatus::kNoSuchKernel;
 
@@ -115,10 +125,14 @@ AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& 
   for (auto head = static_cast<std::size_t>(begin_head); head < static_cast<std::size_t>(end_head); ++head) {
     const std::size_t first = head * size;
     pack_head(shape, rows, first, scratch);
+    if (relative != nullptr) key_scores(*kernels, shape, rows, first, scratch.relative);
     for (std::size_t i = 0; i < queries; i += kAttentionRows) {
       const std::size_t count = std::min(kAttentionRows, queries - i);
       kernels->product(rows.q + i * q_stride + first, q_stride, count, scratch.keys, scratch.length, size,
                        scratch.length, scratch.scores, scratch.length);
+      if (relative != nullptr) {
+        add_distances(*kernels, shape, rows, first, i, count, scratch.relative, scratch.scores, scratch.length);
+      }
       float total[kAttentionRows];
       for (std::size_t r = 0; r < count; ++r) {
         total[r] = kernels->exponentials(scratch.scores + r * scratch.length, scratch.mask, scratch.length);

@@ -9,6 +9,9 @@ namespace spartan {
 
 constexpr std::size_t kAttentionPad = 16;  // scratch rows are multiples of this, so that no loop has a tail
 constexpr std::size_t kAttentionRows = 12;  // queries at work at a time
+constexpr std::size_t padded_columns(std::size_t count) {
+  return (count + kAttentionPad - 1) / kAttentionPad * kAttentionPad;
+}
 
 struct AttentionKernels {
   // c[r][n] = sum over i < depth of a[r * a_stride + i] * b[i * b_stride + n], r < rows <= kAttentionRows and

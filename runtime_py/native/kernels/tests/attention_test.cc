@@ -1,4 +1,5 @@
-// Attention: every instruction set of this machine against float64, over shapes, splits, masks and hostile values.
+// Attention: every instruction set of this machine against float64, over shapes, splits, masks, distances and
+// hostile values.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -11,6 +12,7 @@ namespace {
 
 using spartan::AttentionRows;
 using spartan::AttentionShape;
+using spartan::RelativePositions;
 using spartan::Isa;
 using Status = spartan::AttentionStatus;
 using test::Guarded;
@@ -20,11 +22,15 @@ constexpr double kRounding = std::numeric_limits<float>::epsilon() / 2;
 std::size_t compared = 0;
 
 enum class Mask { kNone, kPadded, kAll };
+enum class Distances { kNone, kToKeys, kToQueries, kBoth, kNoTable };
 
 struct Case {
-  Case(Random& random, std::size_t queries_, std::size_t positions_, std::size_t heads_, std::size_t size_, Mask masked)
+  Case(Random& random, std::size_t queries_, std::size_t positions_, std::size_t heads_, std::size_t size_, Mask masked,
+       Distances distances = Distances::kNone)
       : queries(queries_), positions(positions_), heads(heads_), size(size_), hidden(heads_ * size_),
-        packed(positions_ * 3 * hidden), mask(positions_), out(queries_ * hidden) {
+        reach(positions_ + test::pick(random, 0, 20)), stride_of_tables(2 * reach + 15 + test::pick(random, 0, 3)),
+        packed(positions_ * 3 * hidden), mask(positions_), out(queries_ * hidden),
+        to_keys(hidden * stride_of_tables), to_queries(hidden * stride_of_tables) {
     test::fill_normal(random, packed.data(), packed.size(), 1.0);
     const std::size_t kept = masked == Mask::kAll ? 0 : masked == Mask::kPadded ? test::pick(random, 1, positions) : positions;
     for (std::size_t j = 0; j < positions; ++j) mask[j] = j < kept ? 0.0f : std::numeric_limits<float>::lowest();
@@ -35,29 +41,55 @@ struct Case {
     rows.k = packed.data() + hidden;
     rows.v = packed.data() + 2 * hidden;
     rows.q_stride = rows.kv_stride = stride;
+    test::fill_normal(random, to_keys.data(), to_keys.size(), 1.0);
+    test::fill_normal(random, to_queries.data(), to_queries.size(), 1.0);
+    const bool keys = distances == Distances::kToKeys || distances == Distances::kBoth;
+    const bool queried = distances == Distances::kToQueries || distances == Distances::kBoth;
+    relative = {keys ? to_keys.data() : nullptr, queried ? to_queries.data() : nullptr,
+                static_cast<std::int64_t>(stride_of_tables), static_cast<std::int64_t>(reach)};
+    if (distances != Distances::kNone) rows.relative = &relative;
     shape = {static_cast<std::int64_t>(queries), static_cast<std::int64_t>(positions),
              static_cast<std::int64_t>(heads), static_cast<std::int64_t>(size)};
   }
 
   Status run(std::size_t begin, std::size_t end, float* target, Isa isa) {
-    Guarded<char> scratch(attention_scratch_bytes(shape));
+    Guarded<char> scratch(attention_scratch_bytes(shape, rows.relative != nullptr));
     return attention_f32(shape, rows, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), target,
                          scratch.data(), scratch.size(), isa);
   }
 
-  std::size_t queries, positions, heads, size, hidden;
-  Guarded<float> packed, mask, out;
+  std::size_t queries, positions, heads, size, hidden, reach, stride_of_tables;
+  Guarded<float> packed, mask, out, to_keys, to_queries;
+  RelativePositions relative{};
   AttentionRows rows{};
   AttentionShape shape{};
 };
 
-// A score is off by D + 2 roundings of its products' sizes; a weight by twice the largest of these (its own and the
+// What distances add to the score of (i, j), and the sizes of its products.
+double said_by_distances(const Case& c, std::size_t i, std::size_t j, std::size_t first, double& sizes) {
+  double score = 0;
+  const auto add = [&](const float* table, const float* row, std::size_t column) {
+    for (std::size_t n = 0; table != nullptr && n < c.size; ++n) {
+      const double product = static_cast<double>(row[first + n]) * table[(first + n) * c.stride_of_tables + column];
+      score += product;
+      sizes += std::fabs(product);
+    }
+  };
+  const std::size_t stride = 3 * c.hidden;
+  add(c.relative.to_keys, c.rows.q + i * stride, c.reach - 1 + j - i);
+  add(c.relative.to_queries, c.rows.k + j * stride, c.reach - 1 + i - j);
+  return score;
+}
+
+// A score is off by D + 2 roundings of its products' sizes, and 2 more where distances add to it; a weight by twice the largest of these (its own and the
 // sum's), 4 ulp of the exponential and the roundings of the sum; the result by that share of the weighted values, and
 // the roundings of its own sum.
 void compare_row(const Case& c, std::size_t i, std::size_t head) {
   const std::size_t stride = 3 * c.hidden, first = head * c.size;
   std::vector<double> weights(c.positions);
   double largest = -std::numeric_limits<double>::infinity(), score_off = 0;
+  const double roundings = static_cast<double>(c.size) + (c.rows.relative != nullptr ? 4 : 2);
+  const bool alike = c.rows.relative != nullptr && c.rows.mask != nullptr && c.rows.mask[i] != 0;  // a masked query
   for (std::size_t j = 0; j < c.positions; ++j) {
     double score = 0, sizes = 0;
     for (std::size_t n = 0; n < c.size; ++n) {
@@ -65,10 +97,11 @@ void compare_row(const Case& c, std::size_t i, std::size_t head) {
       score += product;
       sizes += std::fabs(product);
     }
+    if (c.rows.relative != nullptr) score += said_by_distances(c, i, j, first, sizes);
     // What is masked is the lowest float, whatever the score: in float32 the one absorbs the other.
     const bool masked = c.rows.mask != nullptr && c.rows.mask[j] != 0;
-    weights[j] = masked ? static_cast<double>(c.rows.mask[j]) : score;
-    if (!masked) score_off = std::fmax(score_off, (static_cast<double>(c.size) + 2) * kRounding * sizes);
+    weights[j] = alike ? 0 : masked ? static_cast<double>(c.rows.mask[j]) : score;
+    if (!masked && !alike) score_off = std::fmax(score_off, roundings * kRounding * sizes);
     largest = std::fmax(largest, weights[j]);
   }
   double total = 0;
@@ -94,12 +127,12 @@ void compare_row(const Case& c, std::size_t i, std::size_t head) {
 }
 
 void compare(Random& random, std::size_t queries, std::size_t positions, std::size_t heads, std::size_t size, Mask mask,
-             Isa isa) {
-  char text[140];
-  std::snprintf(text, sizeof text, "%s queries=%zu positions=%zu heads=%zu D=%zu mask=%d", isa_name(isa), queries,
-                positions, heads, size, static_cast<int>(mask));
+             Distances distances, Isa isa) {
+  char text[160];
+  std::snprintf(text, sizeof text, "%s queries=%zu positions=%zu heads=%zu D=%zu mask=%d distances=%d", isa_name(isa),
+                queries, positions, heads, size, static_cast<int>(mask), static_cast<int>(distances));
   test::context = text;
-  Case c(random, queries, positions, heads, size, mask);
+  Case c(random, queries, positions, heads, size, mask, distances);
   CHECK(c.run(0, heads, c.out.data(), isa) == Status::kOk);
   for (std::size_t i = 0; i < queries; i += queries > 40 ? 7 : 1) {
     for (std::size_t head = 0; head < heads; ++head) compare_row(c, i, head);
@@ -142,6 +175,13 @@ void refusals(Random& random) {
   CHECK(status({2, 2, 1, 0}, c.rows, 0, 1, c.out.data()) == Status::kBadHeadSize);
   CHECK(status({2, 2, 1, spartan::kMaxHeadSize + 1}, c.rows, 0, 1, c.out.data()) == Status::kBadHeadSize);
   CHECK(spartan::attention_scratch_bytes({2, 2, 1, 0}) == 0);
+  Case d(random, 2, 2, 1, 4, Mask::kNone, Distances::kBoth);
+  CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kScratchTooSmall);
+  CHECK(status({3, 2, 1, 4}, d.rows, 0, 1, d.out.data()) == Status::kBadQueries);
+  d.relative.reach = 1;
+  CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kBadReach);
+  d.relative.reach = static_cast<std::int64_t>(d.stride_of_tables);
+  CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kBadReach);
   CHECK(status(c.shape, c.rows, 0, 0, nullptr) == Status::kOk);
 }
 
@@ -163,7 +203,9 @@ int main(int argc, char** argv) {
         if (number++ % test::share != 0) continue;
         const auto mask = static_cast<Mask>(random() % 3);
         const std::size_t queries = random() % 4 == 0 ? 1 : positions;
-        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, isa);
+        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, Distances::kNone, isa);
+        const auto distances = static_cast<Distances>(1 + random() % 4);
+        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, distances, isa);
       }
     }
   });

@@ -8,6 +8,13 @@
 // in elements. Nothing is read or written outside the sizes stated; tensors need the alignment of their element only.
 // No square of scores is ever stored: a few rows of them live in scratch, of which each thread brings its own.
 // Every call works on the heads [begin, end) alone, and results do not depend on how heads are split.
+//
+// Relative positions (DeBERTa) add to every score what a query says of the key's distance, and a key of the query's:
+//
+//     s[i][j] += sum_c q[i][c] * to_keys[c][N - 1 + j - i] + k[j][c] * to_queries[c][N - 1 + i - j]
+//
+// with tables that hold every distance below N in its own column, so that the columns of neighbours are neighbours. A
+// query that the mask takes out then looks at all positions alike. Here a square of scores of one head is in scratch.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +35,7 @@ enum class AttentionStatus : std::int32_t {
   kBadHeads,
   kBadHeadSize,
   kBadRange,
+  kBadReach,
   kNullPointer,
   kScratchTooSmall,
   kNoSuchKernel,
@@ -42,6 +50,15 @@ struct AttentionShape {
 };
 AttentionStatus check(const AttentionShape& shape);
 
+// Tables of distances, either of which may be null: rows of `stride` floats, row h * D + c for number c of head h.
+struct RelativePositions {
+  const float* to_keys;
+  const float* to_queries;
+  std::int64_t stride;  // at least relative_stride(reach): products read past the last distance, and drop what they get
+  std::int64_t reach;   // N: at least the positions of a shape
+};
+constexpr std::int64_t relative_stride(std::int64_t reach) { return 2 * reach + 15; }
+
 struct AttentionRows {
   const float* q;
   std::int64_t q_stride;
@@ -49,10 +66,11 @@ struct AttentionRows {
   const float* v;
   std::int64_t kv_stride;
   const float* mask;  // [positions], or null
+  const RelativePositions* relative = nullptr;  // with it, queries are the first of the positions
 };
 
 // Bytes of scratch that one thread needs, of any alignment; 0 for a shape that is not valid.
-std::size_t attention_scratch_bytes(const AttentionShape& shape);
+std::size_t attention_scratch_bytes(const AttentionShape& shape, bool relative = false);
 
 // out is [queries, heads * D], dense, and overlaps no input.
 AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
