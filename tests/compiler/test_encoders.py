@@ -47,22 +47,24 @@ def compiled(out: Path, *models: Path, texts: Path | None, **options):
     return compile_model(CompileRequest(models=models, out=out, **request))
 
 
-@pytest.mark.parametrize("architecture", ["albert", "xlm-roberta"])
-def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "most_outside"), [("albert", 20), ("modernbert", 60), ("nomic_bert", 30), ("xlm-roberta", 20)]
+)
+def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, most_outside, tmp_path):
     model, texts, _ = trained(tmp_path, architecture, of_every_length)
     result = compiled(tmp_path / "bundle", model, texts=texts, quantize="none")
     assert result.fused_memories == 2
     assert result.parity["samples"] >= 200
     assert result.parity["label_agreement"] == 1.0
     assert result.parity["max_abs_diff"] <= 1e-4
-    # Outside our kernels and XNNPACK a layer leaves nothing: what is left belongs to ids, mask and pooling.
+    # What is left outside our kernels and XNNPACK belongs to ids, mask, pooling, tables of rotations and windows.
     outside = {name: count for name, count in result.fallback_ops.items() if not name.startswith("spartan::")}
-    assert sum(outside.values()) < 20
+    assert sum(outside.values()) < most_outside
     assert result.fallback_ops["spartan::attention"] == 2
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "xlm-roberta"])
+@pytest.mark.parametrize("architecture", ["albert", "camembert", "ernie", "modernbert", "nomic_bert", "xlm-roberta"])
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
     model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)
     assert accuracy >= 0.95

@@ -25,6 +25,8 @@ from support.models import tiny_model
 EXACT = (
     "fuse_memories",
     "drop_noop_ops",
+    "split_linears",
+    "fold_rotary_positions",
     "drop_batch_dimension",
     "fold_attention_scale",
     "simplify_attention_mask",
