@@ -134,6 +134,9 @@ def _passed_on(node: Node, dim: int) -> dict[Node, int | str]:
     elif node.target is aten.softmax.int:
         if node.args[1] % rank != dim:
             wanted[source] = dim
+    elif node.target is aten.matmul.default and len(shape_of(node.args[1])) == 2:
+        if dim < rank - 1:
+            wanted[source] = dim
     elif node.target in (aten.bmm.default, aten.matmul.default):
         if dim == rank - 2 and len(shape_of(source)) == rank and source is not node.args[1]:
             wanted[source] = dim

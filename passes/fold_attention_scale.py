@@ -3,6 +3,8 @@
 before:  q = view(linear(x, weight, bias)) ...permute;   bmm(q, k) * s      (or / s)
 after:   q = view(linear(x, weight * s, bias * s)) ...permute;   bmm(q, k)
 
+A rotation of the queries by their positions may stand between: it turns what it gets, of whatever length.
+
 Left alone, with the reason: a scale that isn't a number, queries that something else reads, weights that are computed.
 Exact to the rounding of one product where s is no power of two; bit-exact where it is.
 """
@@ -16,7 +18,8 @@ from torch.fx import Node
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.rewrite import VIEWS, aten, transposition
+from spartanc.passes.rewrite import VIEWS, aten, shape_of, transposition
+from spartanc.passes.rotation import rotation
 
 _PRODUCTS = (aten.bmm.default, aten.matmul.default)
 _SCALES = (aten.mul.Tensor, aten.div.Tensor)
@@ -49,7 +52,9 @@ class FoldAttentionScale(GraphPass):
 
 def _is_scaled_product(node: Node) -> bool:
     source = node.args[0] if node.args else None
-    return node.target in _SCALES and isinstance(source, Node) and source.target in _PRODUCTS
+    if node.target not in _SCALES or not isinstance(source, Node) or source.target not in _PRODUCTS:
+        return False
+    return len(shape_of(source.args[1])) > 2  # a product by one matrix gives no scores
 
 
 def _site(program: ExportedProgram, node: Node) -> tuple[float, Node | None, str]:
@@ -60,8 +65,8 @@ def _site(program: ExportedProgram, node: Node) -> tuple[float, Node | None, str
     scale = float(number) if node.target is aten.mul.Tensor else 1 / number
     product = node.args[0]
     found, reader = product.args[0], product
-    while list(found.users) == [reader] and (found.target in VIEWS or transposition(found) is not None):
-        found, reader = found.args[0], found
+    while list(found.users) == [reader] and (turned := _step(found)) is not None:
+        found, reader = turned
     if found.op == "placeholder" or not (found.target in (aten.linear.default, *VIEWS) or transposition(found)):
         return scale, None, f"queries come from `{found.target}`, not from a linear"
     if len(product.users) > 1 or list(found.users) != [reader]:
@@ -69,6 +74,16 @@ def _site(program: ExportedProgram, node: Node) -> tuple[float, Node | None, str
     if any(constant_tensor(program, each) is None for each in found.args[1:] if each is not None):
         return scale, None, "the query's weights are computed, not stored"
     return scale, found, ""
+
+
+def _step(node: Node) -> tuple[Node, Node] | None:
+    """What queries are before `node`, and which node reads that; None if `node` does more than place or turn them."""
+    if node.target in VIEWS or transposition(node) is not None:
+        return node.args[0], node
+    turned = rotation(node)
+    if turned is None or len(turned.x.users) != 2 or turned.x.target not in VIEWS:
+        return None
+    return turned.x.args[0], turned.x
 
 
 def _scale_linear(program: ExportedProgram, linear: Node, scale: float) -> None:

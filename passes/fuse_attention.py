@@ -8,6 +8,9 @@ after:   y = spartan::attention(None, linear(x, [Wq; Wk; Wv]), mask, heads)     
 after the last layer, whose queries are those of one position:
          y = spartan::attention(linear(x[:, :1], Wq), linear(x, [Wk; Wv]), mask, heads)
 
+where queries and keys are rotated by their positions (`rotation`), products stay apart:
+         y = spartan::attention(None, cat(rotated linear(x, Wq), rotated linear(x, Wk), linear(x, Wv)), mask, heads)
+
 in an encoder that applies one layer several times (ALBERT), that form for every application: they read the weights that
 the last one reads, so that a program holds them once.
 
@@ -30,14 +33,19 @@ from torch.fx import Node
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.rewrite import VIEWS, aten, call, shape_of, size_key, transposition
+from spartanc.passes.rewrite import VIEWS, aten, call, inferable, shape_of, size_key, transposition
+from spartanc.passes.rotation import Rotation, rotation
 
 
 @dataclass(frozen=True)
 class _Site:
+    """query, key, value: linears; queries, keys: what rotates theirs [1, L, heads, d], None if nothing does."""
+
     query: Node
     key: Node
     value: Node
+    queries: Node | None
+    keys: Node | None
     mask: Node | None
     heads: int
     result: Node
@@ -103,14 +111,16 @@ def _site(program: ExportedProgram, product: Node) -> _Site:
     _only_reader(scores)
     if scores.target is not aten.bmm.default:
         raise _Unfit(f"scores come from `{scores.target}`, not from a product")
-    query, heads = _projection(program, scores.args[0], [1, 0, 2])
-    key, key_heads = _projection(program, scores.args[1], [1, 2, 0])
-    value, value_count = _projection(program, value_heads, [1, 0, 2])
+    query, queries, heads = _projection(program, scores.args[0], [1, 0, 2])
+    key, keys, key_heads = _projection(program, scores.args[1], [1, 2, 0])
+    value, values, value_count = _projection(program, value_heads, [1, 0, 2])
+    if values is not None or (queries is None) != (keys is None):
+        raise _Unfit("not queries and keys alone are rotated")
     if not heads == key_heads == value_count or key.args[0] is not value.args[0]:
         raise _Unfit("keys and values aren't made of one input")
     if mask is not None and size_key(shape_of(mask)) != (1, 1, size_key(shape_of(key))[1]):
         raise _Unfit("what is added to the scores is no mask of columns")
-    return _Site(query, key, value, mask, heads, _joined(product))
+    return _Site(query, key, value, queries, keys, mask, heads, _joined(product))
 
 
 def _without_mask(scores: Node) -> tuple[Node, Node | None]:
@@ -125,11 +135,22 @@ def _without_mask(scores: Node) -> tuple[Node, Node | None]:
     raise _Unfit("more than a mask is added to the scores")
 
 
-def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tuple[Node, int]:
-    """The linear [1, L, H] behind `heads`, which are its result split and permuted by `order`; and their number."""
+def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tuple[Node, Node | None, int]:
+    """The linear [1, L, H] behind `heads`, which are its result split and permuted by `order`; and their number.
+
+    Between them, what rotates it, if anything does.
+    """
     if transposition(heads) != order:
         raise _Unfit("heads aren't split by a view and a permute")
-    view = heads.args[0]
+    view, rotated = heads.args[0], None
+    turned = rotation(view.args[0] if view.target in VIEWS else view)
+    if turned is not None:
+        rotated = view.args[0] if view.target in VIEWS else view
+        _only_reader(heads)
+        if rotated is not view:
+            _only_reader(view)
+        _only_reader(rotated)
+        return _rotated_projection(program, rotated, turned)
     # One head of one position is [1, 1, H] without a view.
     linear = view.args[0] if view.target in VIEWS or size_key(shape_of(view))[:2] != (1, 1) else view
     if linear is not view and view.target not in VIEWS:
@@ -143,7 +164,18 @@ def _projection(program: ExportedProgram, heads: Node, order: list[int]) -> tupl
         raise _Unfit("the view does more than to split heads")
     if any(constant_tensor(program, each) is None for each in linear.args[1:] if each is not None):
         raise _Unfit("the weights of a projection are computed, not stored")
-    return linear, split[1]
+    return linear, None, split[1]
+
+
+def _rotated_projection(program: ExportedProgram, rotated: Node, turned: Rotation) -> tuple[Node, Node, int]:
+    view, shape = turned.x, size_key(shape_of(turned.x))
+    if len(view.users) != 2 or view.target not in VIEWS or len(shape) != 4:
+        raise _Unfit("what is rotated isn't a projection split by a view")
+    linear = view.args[0]
+    _only_reader(linear)
+    if linear.target is not aten.linear.default or size_key(shape_of(linear))[:2] != shape[:2]:
+        raise _Unfit(f"heads come from `{linear.target}`, not from a linear")
+    return linear, rotated, shape[2]
 
 
 def _joined(product: Node) -> Node:
@@ -174,8 +206,10 @@ def _only_reader(node: Node) -> None:
 def _replace(program: ExportedProgram, site: _Site, with_query: bool) -> int:
     """One operator in the site's place; the number of products that were merged into one.
 
-    with_query: whether the query's is among them.
+    with_query: whether the query's is among them. Rotated queries and keys come as they are, side by side with values.
     """
+    if site.keys is not None:
+        return _replace_rotated(program, site, with_query)
     linears = [site.query, site.key, site.value] if with_query else [site.key, site.value]
     graph = program.graph
     weight = _stacked(program, linears, 1, "weight")
@@ -205,6 +239,25 @@ def _merge_query(program: ExportedProgram, node: Node) -> int:
         packed = call(program.graph, aten.linear.default, (linears[0].args[0], weight, bias))
     node.args = (None, packed, *node.args[2:])
     return 3
+
+
+def _replace_rotated(program: ExportedProgram, site: _Site, with_query: bool) -> int:
+    assert site.keys is not None and site.queries is not None
+    graph = program.graph
+
+    def whole(rotated: Node, linear: Node) -> Node:
+        shape = inferable(shape_of(linear))
+        assert shape is not None
+        return call(graph, aten.view.default, (rotated, shape))
+
+    with graph.inserting_before(site.result):
+        query, keys = whole(site.queries, site.query), whole(site.keys, site.key)
+        parts = [query, keys, site.value] if with_query else [keys, site.value]
+        packed = call(graph, aten.cat.default, (parts, -1))
+        arguments = (None if with_query else query, packed, site.mask, site.heads)
+        fused = call(graph, torch.ops.spartan.attention.default, arguments)
+    site.result.replace_all_uses_with(fused)
+    return 0
 
 
 def _stacked(program: ExportedProgram, linears: list[Node], index: int, what: str) -> Node | None:

@@ -17,6 +17,7 @@ from spartanc.passes.expand_powers import ExpandPowers
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
 from spartanc.passes.fold_constants import FoldConstants
 from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
+from spartanc.passes.fold_rotary_positions import FoldRotaryPositions
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.fuse_layer_norms import FuseLayerNorms
 from spartanc.passes.fuse_memories import FuseMemories
@@ -29,6 +30,7 @@ from spartanc.passes.remove_zero_units import RemoveZeroUnits
 from spartanc.passes.schemes.none import NONE
 from spartanc.passes.schemes.scheme_passes import SchemePasses
 from spartanc.passes.simplify_attention_mask import SimplifyAttentionMask
+from spartanc.passes.split_linears import SplitLinears
 
 ONE_FORM = FormChoice(float("inf"))  # for memories of every shape, which one shared program takes
 
@@ -41,6 +43,8 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldConstants(),  # before the next, which reads tables of positions where they are stored
         # Before the mask becomes a row, and before dead tokens go: it knows both as they are written.
         *([] if stock else [FuseRelativeAttention()]),
+        SplitLinears(),  # before the next two: they know heads as a view of a linear of their own
+        FoldRotaryPositions(),  # before the batch goes: it turns heads while a position's stand side by side
         DropBatchDimension(),  # before all that reads attention: it is written in three dimensions from here on
         FoldAttentionScale(),  # before dead tokens go, which takes the last layer's scores apart
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting

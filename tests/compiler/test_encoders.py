@@ -48,28 +48,32 @@ def compiled(out: Path, *models: Path, texts: Path | None, **options):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "attention"),
+    ("architecture", "attention", "most_outside"),
     [
-        ("albert", "spartan::attention"),
-        ("deberta-v2", "spartan::attention.relative"),
-        ("xlm-roberta", "spartan::attention"),
+        ("albert", "spartan::attention", 20),
+        ("deberta-v2", "spartan::attention.relative", 20),
+        ("modernbert", "spartan::attention", 60),
+        ("nomic_bert", "spartan::attention", 30),
+        ("xlm-roberta", "spartan::attention", 20),
     ],
 )
-def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, attention, tmp_path):
+def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, attention, most_outside, tmp_path):
     model, texts, _ = trained(tmp_path, architecture, of_every_length)
     result = compiled(tmp_path / "bundle", model, texts=texts, quantize="none")
     assert result.fused_memories == 2
     assert result.parity["samples"] >= 200
     assert result.parity["label_agreement"] == 1.0
     assert result.parity["max_abs_diff"] <= 1e-4
-    # Outside our kernels and XNNPACK a layer leaves nothing: what is left belongs to ids, mask and pooling.
+    # What is left outside our kernels and XNNPACK belongs to ids, mask, pooling, tables of rotations and windows.
     outside = {name: count for name, count in result.fallback_ops.items() if not name.startswith("spartan::")}
-    assert sum(outside.values()) < 20
+    assert sum(outside.values()) < most_outside
     assert result.fallback_ops[attention] == 2
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["albert", "camembert", "deberta-v2", "ernie", "xlm-roberta"])
+@pytest.mark.parametrize(
+    "architecture", ["albert", "camembert", "deberta-v2", "ernie", "modernbert", "nomic_bert", "xlm-roberta"]
+)
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
     model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)
     assert accuracy >= 0.95

@@ -27,6 +27,8 @@ EXACT = (
     "drop_noop_ops",
     "fold_constants",
     "fuse_relative_attention",
+    "split_linears",
+    "fold_rotary_positions",
     "drop_batch_dimension",
     "fold_attention_scale",
     "simplify_attention_mask",

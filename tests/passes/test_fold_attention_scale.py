@@ -10,7 +10,9 @@ from torch.export import export
 from spartanc.passes.drop_batch_dimension import DropBatchDimension
 from spartanc.passes.drop_noop_ops import DropNoopOps
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
+from spartanc.passes.fold_rotary_positions import FoldRotaryPositions
 from spartanc.passes.manager import run_passes
+from spartanc.passes.split_linears import SplitLinears
 from support.captured import assert_same_results, captured, rows
 
 aten = torch.ops.aten
@@ -23,9 +25,12 @@ def scaled(program) -> int:
     )
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "mpnet"])
+@pytest.mark.parametrize(
+    "architecture", ["bert", "roberta", "distilbert", "electra", "mpnet", "modernbert", "nomic_bert"]
+)
 def test_the_scale_of_every_encoder_goes_into_its_queries(architecture):
-    program, _ = run_passes(captured(architecture), [DropNoopOps(), DropBatchDimension()], rows())
+    before = [DropNoopOps(), SplitLinears(), FoldRotaryPositions(), DropBatchDimension()]
+    program, _ = run_passes(captured(architecture), before, rows())
     assert scaled(program) == 2
     result, report = FoldAttentionScale().run(program)
     assert (scaled(result), report.changes, report.skipped) == (0, 2, [])

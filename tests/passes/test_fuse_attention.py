@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.export import Dim, export
 
+from spartanc.compiler.capture import capture
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.manager import run_passes
 from spartanc.passes.pipelines import exact_passes
 from spartanc.passes.program import constant_tensor
 from support.captured import assert_same_results, captured, rows
+from support.models import tiny_model
 
 aten = torch.ops.aten
 FUSED = torch.ops.spartan.attention.default
@@ -43,6 +45,28 @@ def test_a_layer_that_is_applied_again_keeps_one_copy_of_its_weights():
     assert len(linears) == 2 * 5 + 3
     assert len({weight.detach().numpy().tobytes() for weight in weights}) == 5 + 3
     assert_same_results(program, captured("albert"), 1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["modernbert", "nomic_bert"])
+def test_queries_and_keys_that_are_rotated_come_side_by_side_with_values(architecture):
+    program, _ = run_passes(captured(architecture), exact_passes(stock=True), rows())
+    assert count(program, aten.bmm.default) == 4
+    result, report = FuseAttention().run(program)
+    assert (report.changes, report.skipped, count(result, FUSED), count(result, aten.bmm.default)) == (2, [], 2, 0)
+    assert count(result, aten.cat.default) == 2
+    assert_same_results(result, program, 1e-5)
+
+
+def test_a_window_narrower_than_the_text_is_left_alone_with_the_reason():
+    """The last layer reads one row of it, which is a mask of columns."""
+    module = tiny_model("modernbert", layers=3).module
+    for length, fused in ((30, 2), (7, 3)):
+        program, _ = run_passes(capture(module, length), exact_passes(stock=True), [])
+        result, report = FuseAttention().run(program)
+        assert count(result, FUSED) == report.changes == fused
+        assert [each.reason for each in report.skipped] == ["what is added to the scores is no mask of columns"] * (
+            3 - fused
+        )
 
 
 def test_relative_positions_are_left_alone_with_the_reason():
