@@ -16,6 +16,7 @@ from spartanc.passes.drop_noop_ops import DropNoopOps
 from spartanc.passes.expand_powers import ExpandPowers
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
 from spartanc.passes.fold_constants import FoldConstants
+from spartanc.passes.fold_distances import FoldDistances
 from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
 from spartanc.passes.fuse_attention import FuseAttention
 from spartanc.passes.fuse_layer_norms import FuseLayerNorms
@@ -41,6 +42,7 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldConstants(),  # before the next, which reads tables of positions where they are stored
         # Before the mask becomes a row, and before dead tokens go: it knows both as they are written.
         *([] if stock else [FuseRelativeAttention()]),
+        FoldDistances(),  # behind it: what is fused gathers nothing
         DropBatchDimension(),  # before all that reads attention: it is written in three dimensions from here on
         FoldAttentionScale(),  # before dead tokens go, which takes the last layer's scores apart
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting

@@ -27,6 +27,7 @@ EXACT = (
     "drop_noop_ops",
     "fold_constants",
     "fuse_relative_attention",
+    "fold_distances",
     "drop_batch_dimension",
     "fold_attention_scale",
     "simplify_attention_mask",
