@@ -16,6 +16,7 @@ from spartanc.passes.drop_noop_ops import DropNoopOps
 from spartanc.passes.expand_powers import ExpandPowers
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
 from spartanc.passes.fold_constants import FoldConstants
+from spartanc.passes.fold_distances import FoldDistances
 from spartanc.passes.fold_position_embeddings import FoldPositionEmbeddings
 from spartanc.passes.fold_rotary_positions import FoldRotaryPositions
 from spartanc.passes.fuse_attention import FuseAttention
@@ -43,6 +44,7 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         FoldConstants(),  # before the next, which reads tables of positions where they are stored
         # Before the mask becomes a row, and before dead tokens go: it knows both as they are written.
         *([] if stock else [FuseRelativeAttention()]),
+        FoldDistances(),  # behind it: what is fused gathers nothing
         SplitLinears(),  # before the next two: they know heads as a view of a linear of their own
         FoldRotaryPositions(),  # before the batch goes: it turns heads while a position's stand side by side
         DropBatchDimension(),  # before all that reads attention: it is written in three dimensions from here on

@@ -27,6 +27,7 @@ EXACT = (
     "drop_noop_ops",
     "fold_constants",
     "fuse_relative_attention",
+    "fold_distances",
     "split_linears",
     "fold_rotary_positions",
     "drop_batch_dimension",
