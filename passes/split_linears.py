@@ -83,9 +83,10 @@ def _split(program: ExportedProgram, node: Node, linear: Node) -> None:
         for place, what in ((1, "weight"), (2, "bias")):
             if len(linear.args) > place and linear.args[place] is not None:
                 # XNNPACK's serialiser writes a tensor from the start of its storage, wherever in it the tensor begins.
-                part = constant_tensor(program, linear.args[place]).detach()[rows].clone()
+                whole = constant_tensor(program, linear.args[place])
+                assert whole is not None
                 name = f"{linear.name}_{what}_{index}"
-                made.append(add_constant(program, name, part, InputKind.CONSTANT_TENSOR))
+                made.append(add_constant(program, name, whole.detach()[rows].clone(), InputKind.CONSTANT_TENSOR))
         with graph.inserting_before(reader):
             part = call(graph, _LINEAR, (linear.args[0], *made))
             if node.target is aten.unbind.int:
