@@ -25,6 +25,7 @@ from spartanc.runtime_py.bundle import MANIFEST, Bundle
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
 
 Row = tuple[np.ndarray, np.ndarray]  # ids int64 [1, L], mask int64 [1, L]
+OUT_OF_MEMORY_HINT = "`dmesg` there says what it ended; docs/on-a-pi.md says what a bundle needs"
 _COMMAND_REFUSED = 2
 
 
@@ -180,7 +181,7 @@ class Device(ABC):
                 # Nobody else sends it there as a rule: a kernel without memory kills the program that holds the most.
                 raise DeviceError(
                     f"on `{self.name}` the program was killed (SIGKILL), as by a system out of memory: {message}",
-                    hint="`dmesg` there says so if it was; docs/on-a-pi.md says what a bundle needs",
+                    hint=OUT_OF_MEMORY_HINT,
                 )
             raise DeviceError(f"on `{self.name}` the program was ended by {_signal_name(number)}: {message}")
         raise DeviceError(f"on `{self.name}` the program failed (exit {done.code}): {message}")

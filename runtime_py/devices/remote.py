@@ -23,7 +23,7 @@ from pathlib import Path
 from spartanc.errors import SpartancError
 from spartanc.runtime_py.architecture import elf_machine, machine_name
 from spartanc.runtime_py.build import COMMAND, board_runtime_files
-from spartanc.runtime_py.devices.device import Device, DeviceError, Finished, Place, device_errors
+from spartanc.runtime_py.devices.device import OUT_OF_MEMORY_HINT, Device, DeviceError, Finished, Place, device_errors
 from spartanc.runtime_py.devices.store import Store
 from spartanc.runtime_py.devices.wire import Wire
 
@@ -36,6 +36,7 @@ class RemotePlace(Place):
         self._store = Store(wire)
         self.job = f"{wire.base}/jobs/{secrets.token_hex(8)}"
         self.prefix: list[str] = []
+        self._ended_by_kernel: int | None = None
 
     def open(self) -> str:
         """Make the job's folder; returns the device's architecture."""
@@ -45,6 +46,7 @@ class RemotePlace(Place):
             f' && find "{jobs}" -mindepth 1 -maxdepth 1 -mtime +{_JOB_DAYS} -exec rm -rf {{}} +'
         )
         self._store.look()
+        self._ended_by_kernel = self._count_ended()
         return machine_name(done.stdout.strip())
 
     def close(self, failed: bool) -> None:
@@ -68,7 +70,24 @@ class RemotePlace(Place):
 
     def execute(self, arguments: Sequence[str]) -> Finished:
         words = " ".join(_quoted(word) for word in [*self.prefix, f"{self.job}/runtime/{COMMAND}", *arguments])
-        return self._wire.run(words)
+        try:
+            return self._wire.run(words)
+        except DeviceError as lost:
+            # A device without memory may answer nobody until its kernel has ended something: our connection, say.
+            before, after = self._ended_by_kernel, None
+            with suppress(DeviceError):
+                after = self._count_ended()
+            if before is None or after is None or after <= before:
+                raise
+            raise DeviceError(
+                f"device `{self._wire.name}` ran out of memory: its kernel ended a program, and the connection went",
+                hint=OUT_OF_MEMORY_HINT,
+            ) from lost
+
+    def _count_ended(self) -> int | None:
+        """How many programs the device's kernel has ended for want of memory; None where it does not say."""
+        said = self._wire.shell("grep -w oom_kill /proc/vmstat 2>/dev/null").stdout.split()
+        return int(said[1]) if len(said) == 2 and said[1].isdigit() else None
 
 
 class RemoteDevice(Device):

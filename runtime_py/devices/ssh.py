@@ -29,7 +29,7 @@ _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "10",
     "ServerAliveInterval": "5",
-    "ServerAliveCountMax": "3",
+    "ServerAliveCountMax": "6",  # 30 s: a board that runs out of memory takes a while to end something
     "ControlMaster": "auto",
     "ControlPersist": "30",
 }

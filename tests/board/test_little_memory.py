@@ -66,12 +66,12 @@ def large_bundle(shape, folder):
 
 
 def test_out_of_memory_is_an_error_by_its_name_and_loses_nothing(image, int8, tmp_path, monkeypatch, sent):
-    """A real shortage on a board of 256 MB, whose kernel ends the program."""
+    """A real shortage on a board of 256 MB, whose kernel ends the program, and perhaps the connection before."""
     board, text = small_board(image, tmp_path, monkeypatch, 256), "where is the card"
     row = (np.ones((1, 1), np.int64), np.ones((1, 1), np.int64))
     try:
         expected = run_bundle(int8, text=text, device=board.device)
-        with pytest.raises(DeviceError, match=r"killed \(SIGKILL\), as by a system out of memory"):
+        with pytest.raises(DeviceError, match=r"system out of memory|ran out of memory"):
             find_device(board.device, "rpi4").run(int8, open_bundle(int8).program, [row] * MANY_ROWS)
         assert "Out of memory: Killed process" in board.run("dmesg")
         sent.clear()

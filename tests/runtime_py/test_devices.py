@@ -10,6 +10,8 @@ from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
+from spartanc.runtime_py.devices.remote import RemotePlace
+from spartanc.runtime_py.devices.wire import Wire
 from spartanc.runtime_py.setup_target import is_ready
 from support.programs import VOCABULARY, eager_logits, tiny_rows
 
@@ -93,3 +95,43 @@ def test_missing_qemu_names_the_package(tiny, monkeypatch):
     with pytest.raises(MissingToolError) as error:
         QemuDevice("rpi4").run(tiny[0].parent, tiny[0], tiny_rows(1))
     assert "qemu-user-static" in error.value.hint
+
+
+class LosingWire(Wire):
+    """A device whose connection ends while the program runs, and that has ended `ended` programs by then."""
+
+    name, base = "board", "$HOME/base"
+
+    def __init__(self, ended):
+        self._ended = iter(ended)
+
+    def shell(self, script):
+        if "oom_kill" not in script:
+            return Finished(0, "aarch64\n", "")
+        count = next(self._ended)
+        if count is None:
+            raise DeviceError("device `board` can't be reached")
+        return Finished(0, count, "")
+
+    def run(self, script):
+        raise DeviceError("device `board`: the connection was lost")
+
+    def send(self, files, folder): ...
+
+    def fetch(self, remote, local): ...
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (["oom_kill 2\n", "oom_kill 3\n"], "ran out of memory"),
+        (["oom_kill 2\n", "oom_kill 2\n"], "connection was lost"),
+        (["oom_kill 2\n", None], "connection was lost"),
+        (["", ""], "connection was lost"),
+    ],
+)
+def test_a_connection_that_goes_as_the_memory_does_is_an_error_that_says_so(ended, said):
+    place = RemotePlace(LosingWire(ended))
+    assert place.open() == "aarch64"
+    with pytest.raises(DeviceError, match=said):
+        place.execute(["info", "bundle"])
