@@ -4,15 +4,16 @@ Loss: mean over layers of |slim - dense|^2 over real tokens, in units of that la
 `LAST_LAYER` times, since tasks read it; half as much of the texts' mean vectors again, which heads read. Everything in
 the layers is trained, embeddings are not: a task's memories start from hidden states as the dense encoder has them.
 
-A run is its number of steps; a time limit is turned into steps by the first of them. Beside the output it keeps a
-checkpoint every half minute, from which an interrupted run goes on. Under `accelerate launch` batches are spread over
-processes.
+A run is its number of steps; a time limit is turned into steps as it goes, by how long the last ones took. Beside the
+output it keeps a checkpoint every half minute, from which an interrupted run goes on. Under `accelerate launch` batches
+are spread over processes.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from spartanc.models.sparsifiers.masking import Masking
 
 LEARNING_RATE = 4e-4
 WARM_UP = 20  # steps
-TIMED = 10  # steps that a time limit is turned into steps by
+TIMED = 10  # steps between two looks at how many more fit into the time
+WINDOW = 50  # the last steps, by which that is told
 LAST_LAYER = 3.0
 MEAN_VECTORS = 0.5
 CHECKPOINT_EVERY = 30.0  # seconds
@@ -142,9 +144,8 @@ def distil(
             if not math.isfinite(value):
                 raise GateError(f"the distillation diverged in step {course.step}: its loss is `{value}`")
             course.done(value)
-            if course.total is None and course.step >= TIMED:
-                share = [course.steps_in_time()]
-                course.total = broadcast_object_list(share)[0]
+            if settings.steps is None and course.step % TIMED == 0:
+                course.total = broadcast_object_list([course.steps_in_time()])[0]
             bar.update(task, completed=course.step, total=course.total, loss=f"{value:.4f}")
             if course.is_told():
                 say(f"step {course.step:,} of {course.total:,}: loss {value:.4f}")
@@ -169,25 +170,34 @@ class _Course:
         self._recent: list[float] = []
         self._before = 0.0  # seconds of runs that this one goes on from
         self._start = self._saved = time.monotonic()
+        self._ends: deque[float] = deque([self._start], maxlen=WINDOW + 1)  # of the last steps
+        self._share = 0.0
+        self._told = 0
 
     def seconds(self) -> float:
         return self._before + time.monotonic() - self._start
 
     def progress(self) -> float:
-        return 0.0 if self.total is None else self.step / self.total
+        """Share of the run that is over: it never falls, though the number of steps that fit may grow."""
+        if self.total is not None:
+            self._share = max(self._share, min(1.0, self.step / self.total))
+        return self._share
 
     def rate(self) -> float:
         """Share of the learning rate: up over the first steps, then half a cosine down to nothing."""
         if self.total is None or self.step < WARM_UP:
             return min(1.0, (self.step + 1) / WARM_UP)
-        return 0.5 * (1 + math.cos(math.pi * (self.step - WARM_UP) / max(self.total - WARM_UP, 1)))
+        first = WARM_UP / max(self.total, WARM_UP + 1)
+        return 0.5 * (1 + math.cos(math.pi * max(0.0, self.progress() - first) / (1 - first)))
 
     def steps_in_time(self) -> int:
-        each = self.seconds() / self.step
-        return max(self.step, int(self.settings.seconds / each))
+        """Steps of the whole run that fit into its time, by the last ones; those that were done where it is over."""
+        each = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+        return self.step + max(0, int((self.settings.seconds - self.seconds()) / each))
 
     def done(self, loss: float) -> None:
         self.step += 1
+        self._ends.append(time.monotonic())
         self._recent.append(loss)
         if len(self._recent) == 50 or self.step == self.total:
             self.losses.append((self.step, sum(self._recent) / len(self._recent)))
@@ -195,7 +205,8 @@ class _Course:
 
     def is_told(self) -> bool:
         """Whether the last step is one of the `TOLD` that a reader hears of."""
-        return self.total is not None and self.step * TOLD // self.total > (self.step - 1) * TOLD // self.total
+        before, self._told = self._told, int(self.progress() * TOLD)
+        return self._told > before
 
     def result(self) -> Distilled:
         return Distilled(self.step, self.seconds(), tuple(self.losses))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -142,6 +143,26 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(encoder,
     slim(request(encoder, texts, resume=True), lines.append)
     assert "going on from the checkpoint" in lines
     assert (encoder.parent / "slim" / "model.safetensors").read_bytes() == wanted
+
+
+@pytest.mark.parametrize("later", [0.05, 0.002])
+def test_a_time_limit_holds_where_steps_become_slower_or_faster(encoder, monkeypatch, later):
+    """By a clock of its own: 0.01 s for each of the first 30 steps, then `later`."""
+    clock, steps, original = [0.0], [0], distillation.distance
+
+    def step(*given):
+        steps[0] += 1
+        clock[0] += 0.01 if steps[0] <= 30 else later
+        return original(*given)
+
+    monkeypatch.setattr(distillation, "distance", step)
+    monkeypatch.setattr(distillation, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    dense, mine = (Encoder(load_backbone(encoder)) for _ in range(2))
+    lines = []
+    found = distillation.distil(mine, dense, ROWS, distillation.DistilSettings(1.0), say=lines.append)
+    assert found.seconds == pytest.approx(1.0, abs=11 * max(0.01, later))
+    assert found.steps == steps[0]
+    assert len(lines) >= 5
 
 
 def test_a_slim_encoder_is_not_slimmed_again(encoder, texts):
