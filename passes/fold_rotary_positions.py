@@ -22,7 +22,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from spartanc.passes.evaluate import Dependencies, evaluate, token_inputs
-from spartanc.passes.program import add_constant, copy_program, finish
+from spartanc.passes.program import PLAIN, add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import aten, call, shape_of, transposition
 from spartanc.passes.rotation import turning
@@ -59,7 +59,9 @@ class FoldRotaryPositions(GraphPass):
                 continue
             size = shape_of(site.heads)[-1]
             if size not in turn:
-                turn[size] = add_constant(program, f"turn_{size}", turning(size))  # XNNPACK's product wants a buffer
+                turn[size] = add_constant(
+                    program, f"{PLAIN}turn_{size}", turning(size)
+                )  # XNNPACK multiplies by buffers alone
             _rotate(program, site, cos, sin, turn[size])
             report.changes += 1
         report.notes = {"tables": sum(each is not None for each in tables.values())}

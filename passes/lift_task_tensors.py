@@ -36,7 +36,7 @@ from torch.fx.node import map_arg
 from spartanc.errors import CompileError, UnsupportedModelError
 from spartanc.passes.open_memory import open_memory, open_tensors
 from spartanc.passes.ops.define import NAMESPACE
-from spartanc.passes.program import constant_tensor
+from spartanc.passes.program import PLAIN, constant_tensor
 from spartanc.passes.quantize_head import DERIVED as DERIVED_HEAD
 
 _BLOCKS = frozenset({"logit_weights", "values", "key_cells", "value_cells"})
@@ -209,9 +209,9 @@ def _task_name(node: Node, target: str, task_names: set[str], memories: dict[Nod
 
 
 def _is_plain_constant(program: ExportedProgram, node: Node) -> bool:
-    """A tensor that was written out in the model's code, like a mask's least value."""
+    """A tensor that was written out in the model's code, like a mask's least value, or by a pass that says so."""
     return any(
-        spec.kind is InputKind.CONSTANT_TENSOR
+        spec.kind is InputKind.CONSTANT_TENSOR or (spec.target or "").startswith(PLAIN)
         for spec in program.graph_signature.input_specs
         if getattr(spec.arg, "name", None) == node.name
     )

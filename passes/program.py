@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind
 from torch.fx import Graph, GraphModule, Node
 
+PLAIN = "plain_"  # begins the names of buffers that come from no tensor of the model
 _CONSTANT_KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
@@ -58,7 +59,8 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind
     """A new constant of `program` holding `tensor`, as a placeholder before its first one.
 
     A pass that works the backbone's own constants into others makes them of kind CONSTANT_TENSOR: in a shared program
-    these are the backbone's by their bytes, where others are by their names.
+    these are the backbone's by their bytes, where others are by their names. Where XNNPACK takes a buffer alone, a name
+    that begins with PLAIN says the same.
     """
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     with program.graph.inserting_before(placeholders[0]):

@@ -13,6 +13,7 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import of_all_lengths, save_encoder, sentiment, write_examples
+from support.fleets import save_tasks, tiny_tasks
 
 Rows = Callable[[int, int], Iterable[dict]]  # (count, seed)
 LONGEST = 40
@@ -68,6 +69,14 @@ def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, attention,
     outside = {name: count for name, count in result.fallback_ops.items() if not name.startswith("spartan::")}
     assert sum(outside.values()) < most_outside
     assert result.fallback_ops[attention] == 2
+
+
+@pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "nomic_bert"])
+def test_tables_that_passes_make_are_shared_by_the_tasks_of_a_fleet(architecture, tmp_path):
+    tasks = save_tasks(tiny_tasks(architecture), tmp_path)
+    result = compiled(tmp_path / "fleet", *tasks.values(), texts=None, quantize="none", shared_backbone=True)
+    assert result.parity["label_agreement"] == 1.0
+    assert result.parity["max_abs_diff"] <= 1e-4
 
 
 @pytest.mark.long
