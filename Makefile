@@ -60,7 +60,7 @@ lint: setup
 test: lint
 	@$(MAKE) --no-print-directory system SYSTEM="$(TESTS)"
 	$(BIN)/spartanc setup rpi4
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long" tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long" tests
 
 #: make test-long   the tests that take minutes each
 test-long: setup

@@ -21,7 +21,6 @@ from support.cli import spartanc, spartanc_json
 from support.models import tiny_model
 
 TEXTS = [("where is the card", "a"), ("a good film", "b"), ("why does it rain in that city", "c"), ("who", "a")]
-pytestmark = pytest.mark.xdist_group("stages")  # on one worker: walked once
 
 EXACT = ["captured", *(each.name for each in exact_passes()), "lowered"]
 

@@ -6,11 +6,8 @@ import subprocess
 from pathlib import Path
 
 import cmake
-import pytest
 
 from support.kernels import CPUS, needs_arm, needs_compiler
-
-pytestmark = pytest.mark.xdist_group("kernels")  # on one worker: built once
 
 
 def run_tests(directory: Path, *options: str) -> str:

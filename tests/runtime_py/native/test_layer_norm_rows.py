@@ -20,7 +20,6 @@ from support.operators import run_program
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 100, 127, 129, 255, 312, 384, 768, 1024)
 ROWS = 400  # of each width and kind: 10,000 of each kind
 EPS = 1e-12
-pytestmark = pytest.mark.xdist_group("kernels")
 KINDS = ("level", "nearly level", "large mean", "outlier")
 
 

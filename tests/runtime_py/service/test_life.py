@@ -16,8 +16,6 @@ from support.models import tiny_tokenizer
 from support.programs import eager_logits, tiny_rows
 from support.service import Client, Served, command, line_of, require_same, served
 
-pytestmark = pytest.mark.xdist_group("service")  # on one worker: compiled once
-
 DOCS = Path(__file__).parents[3] / "docs"
 
 

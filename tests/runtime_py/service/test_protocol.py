@@ -10,8 +10,6 @@ import pytest
 from support.compiled import MAX_LENGTH
 from support.service import TASKS, Client, line_of, load, require_same
 
-pytestmark = pytest.mark.xdist_group("service")  # on one worker: compiled once
-
 
 def test_ids_are_answered_as_eager_does(client, questions):
     for number, (request, expected) in enumerate(questions[:10]):
