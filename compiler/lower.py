@@ -82,7 +82,7 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
     try:
         with quick_lowering():
             edge = to_edge_transform_and_lower(
-                copy_program(program),  # lowering takes constants out of the program that it is given
+                _with_own_storage(copy_program(program)),  # lowering takes constants out of what it is given
                 partitioner=[xnnpack_partitioner()] if partitioners is None else partitioners,
                 # Our operators are not core ATen; ExecuTorch checks that each has an out variant when it emits.
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
@@ -99,6 +99,17 @@ def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_
         return Lowered(emitted.buffer, delegated, delegates, fallback, operators=operators, backends=backends)
     except Exception as error:
         raise CompileError(f"ExecuTorch could not lower the program: {error}") from error
+
+
+def _with_own_storage(program: ExportedProgram) -> ExportedProgram:
+    """`program` itself, with no constant in the middle of another's storage, whose beginning XNNPACK would write down
+    (findings/xnnpack-buffer-in-the-middle.sh).
+    """
+    for store in (program.state_dict, program.constants):
+        for name, value in store.items():
+            if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter) and value.storage_offset():
+                store[name] = value.detach().clone()
+    return program
 
 
 def _census(edge: EdgeProgramManager) -> tuple[int, int, dict[str, int]]:
