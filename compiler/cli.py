@@ -602,8 +602,6 @@ def bench(
     from spartanc.runtime_py.bench import BenchPlan, bench_bundle
     from spartanc.runtime_py.report import read_verification, text_summary
 
-    if verification is not None and html is None:
-        raise UsageError("--verification is shown by `--html FILE` alone")
     verified = None if verification is None else read_verification(verification)
     plan = BenchPlan(lengths=lengths, thread_counts=sweep_threads, operators=operators or html is not None, **options)
     with stage(f"measure on {device}"):

@@ -80,6 +80,8 @@ def bench_bundle(
     `html` is where the report goes, with the accuracy of `verification` (the JSON of `spartanc verify`) if given.
     """
     plan = plan or BenchPlan()
+    if verification is not None and html is None:
+        raise UsageError("a verification is shown on a page alone", hint="say where it goes: `--html FILE`")
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"`{html}` can't be written: it is a directory, or its folder does not exist")
     bundle = open_bundle(path, require_signature=require_signature)

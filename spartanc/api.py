@@ -169,6 +169,7 @@ def bench(
     operators: bool = False,
     weight_cache: bool = False,
     html: StrPath | None = None,
+    verification: VerifyResult | None = None,
     require_signature: StrPath | None = None,
     progress: bool = True,
 ) -> BenchResult:
@@ -181,7 +182,8 @@ def bench(
     lengths, sweep_threads: further lengths and thread counts to measure.
     operators: also measure every operator; `html` does.
     weight_cache: switch XNNPACK's weight cache on.
-    html: where to write a report of one page.
+    html: where to write a report of one page; verification: what `verify` returned, to be shown there, with
+    `stages=True` the noise by stage too.
     threads, require_signature, progress: as for `verify`.
 
     Raises UsageError for wrong input or an altered bundle, MissingToolError if the device can't be reached.
@@ -206,6 +208,7 @@ def bench(
                 baseline=_path(baseline),
                 plan=plan,
                 html=_path(html),
+                verification=None if verification is None else verification.as_json(),
                 require_signature=_path(require_signature),
             )
 
