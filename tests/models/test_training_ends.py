@@ -144,7 +144,13 @@ def test_an_interruption_says_what_is_there(files, tmp_path):
 def test_ctrl_c_gives_the_command_to_go_on(files, tmp_path):
     command = [sys.executable, "-m", "spartanc", "train", "--backbone", files[0], "--data", files[1]]
     command += ["--eval", files[2], "--epochs", "400", "--out", tmp_path / "model.pt"]
-    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore SIGINT, and so would what these tests start there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     said = ""
     for line in process.stderr:
         said += line
