@@ -59,9 +59,8 @@ class FoldRotaryPositions(GraphPass):
                 continue
             size = shape_of(site.heads)[-1]
             if size not in turn:
-                turn[size] = add_constant(
-                    program, f"{PLAIN}turn_{size}", turning(size)
-                )  # XNNPACK multiplies by buffers alone
+                # A buffer: XNNPACK multiplies by no other kind of constant.
+                turn[size] = add_constant(program, f"{PLAIN}turn_{size}", turning(size))
             _rotate(program, site, cos, sin, turn[size])
             report.changes += 1
         report.notes = {"tables": sum(each is not None for each in tables.values())}
