@@ -28,6 +28,7 @@ from spartanc.runtime_py.devices.store import Store
 from spartanc.runtime_py.devices.wire import Wire
 
 _JOB_DAYS = 1
+_ENDED = "{ grep -w oom_kill /proc/vmstat 2>/dev/null || true; }"  # a script, for _count
 
 
 class RemotePlace(Place):
@@ -42,12 +43,13 @@ class RemotePlace(Place):
         """Make the job's folder; returns the device's architecture."""
         jobs = f"{self._wire.base}/jobs"
         done = self._wire.must(
-            f'mkdir -p "{jobs}" && mkdir "{self.job}" && uname -m'
+            f'mkdir -p "{jobs}" && mkdir "{self.job}" && uname -m && {_ENDED}'
             f' && find "{jobs}" -mindepth 1 -maxdepth 1 -mtime +{_JOB_DAYS} -exec rm -rf {{}} +'
         )
         self._store.look()
-        self._ended_by_kernel = self._count_ended()
-        return machine_name(done.stdout.strip())
+        machine, *counted = done.stdout.splitlines()
+        self._ended_by_kernel = _count("\n".join(counted))
+        return machine_name(machine.strip())
 
     def close(self, failed: bool) -> None:
         """Remove the job's folder. Where it failed, a damaged file may be why: the next visit hashes what is stored."""
@@ -76,18 +78,13 @@ class RemotePlace(Place):
             # A device without memory may answer nobody until its kernel has ended something: our connection, say.
             before, after = self._ended_by_kernel, None
             with suppress(DeviceError):
-                after = self._count_ended()
+                after = _count(self._wire.shell(_ENDED).stdout)
             if before is None or after is None or after <= before:
                 raise
             raise DeviceError(
                 f"device `{self._wire.name}` ran out of memory: its kernel ended a program, and the connection went",
                 hint=OUT_OF_MEMORY_HINT,
             ) from lost
-
-    def _count_ended(self) -> int | None:
-        """How many programs the device's kernel has ended for want of memory; None where it does not say."""
-        said = self._wire.shell("grep -w oom_kill /proc/vmstat 2>/dev/null").stdout.split()
-        return int(said[1]) if len(said) == 2 and said[1].isdigit() else None
 
 
 class RemoteDevice(Device):
@@ -136,6 +133,12 @@ def _runtime_files(bundle: Path, machine: str, device: str) -> dict[str, Path]:
     if machine == machine_name(platform.machine()):
         return board_runtime_files("host")
     raise DeviceError(f"device `{device}` is {machine}: spartanc builds no runtime for it")
+
+
+def _count(said: str) -> int | None:
+    """How many programs a device's kernel has ended for want of memory; None where it does not say."""
+    words = said.split()
+    return int(words[1]) if len(words) == 2 and words[1].isdigit() else None
 
 
 def _quoted(word: str) -> str:

@@ -111,7 +111,7 @@ class LosingWire(Wire):
         count = next(self._ended)
         if count is None:
             raise DeviceError("device `board` can't be reached")
-        return Finished(0, count, "")
+        return Finished(0, "aarch64\n" * ("uname" in script) + count, "")
 
     def run(self, script):
         raise DeviceError("device `board`: the connection was lost")
