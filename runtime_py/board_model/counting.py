@@ -13,7 +13,7 @@ from pathlib import Path
 from spartanc.base.cache import cache_directory
 from spartanc.base.files import whole_path
 from spartanc.errors import CompileError
-from spartanc.runtime_py.board_model.blocks import Counts, difference, read_counts
+from spartanc.runtime_py.board_model.blocks import Counts, difference, joined, read_counts
 from spartanc.runtime_py.board_model.tools import EMULATOR, fixed_addresses, missing_to_count, require
 from spartanc.runtime_py.devices.device import Row, without_checks, write_rows
 from spartanc.runtime_py.setup_target import require_compiler
@@ -45,6 +45,9 @@ class Emulation:
         The program gets `environment` and nothing else, and the same addresses each time: both move its stack, and with
         it what the caches hold. Raises MissingToolError, and CompileError where the program fails.
         """
+        return joined(self._count(command, marks, environment))
+
+    def _count(self, command: Sequence[str | Path], marks: bool, environment: dict[str, str] | None) -> Counts:
         require(missing_to_count(), "counting instructions")
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch:
             out = Path(scratch) / "counts"
@@ -75,8 +78,9 @@ class Emulation:
             ids, bare = Path(scratch) / "ids.safetensors", without_checks(program, Path(scratch))
             for rows in (1, 2):
                 write_rows(ids, [row] * rows)
-                counts.append(self.run([command, "run", bare, "--ids", ids, "--threads", "1", *more]))
-        return difference(counts[1], counts[0])
+                words = [command, "run", bare, "--ids", ids, "--threads", "1", *more]
+                counts.append(self._count(words, marks=False, environment=None))
+        return joined(difference(counts[1], counts[0]))
 
 
 def blocks_plugin() -> Path:

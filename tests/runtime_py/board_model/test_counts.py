@@ -15,6 +15,7 @@ from spartanc.runtime_py.board_model.blocks import (
     difference,
     executed_instructions,
     hottest,
+    joined,
     read_counts,
 )
 from spartanc.runtime_py.board_model.counting import CacheLevel, Emulation
@@ -109,6 +110,26 @@ def test_a_difference_leaves_what_the_second_run_did_more():
     less = {loop: Work(10, (5, 1, 0)), start: Work(3)}
     more = {loop: Work(25, (7, 1, 0)), start: Work(3), Place("b", 0, RET): Work(1)}
     assert difference(more, less) == {loop: Work(15, (2, 0, 0)), Place("b", 0, RET): Work(1)}
+
+
+def test_a_run_that_a_page_of_code_cuts_is_one_piece():
+    # A loop from 0xff8 to 0x1004: its first turn comes from a block that begins before it.
+    start, loop, rest = Place("a", 0xFF0, NOP * 4), Place("a", 0xFF8, NOP * 2), Place("a", 0x1000, NOP + RET)
+    counts = {start: Work(2, (2, 0, 0)), loop: Work(18), rest: Work(20, (10, 0, 0)), Place("b", 0xFF8, NOP): Work(7)}
+    whole = joined(counts)
+    assert whole == {
+        Place("a", 0xFF0, NOP * 5 + RET): Work(2, (3, 0, 0)),
+        Place("a", 0xFF8, NOP * 3 + RET): Work(18, (9, 0, 0)),
+        Place("b", 0xFF8, NOP): Work(7),
+    }
+    assert executed_instructions(whole) == executed_instructions(counts)
+    assert sum(work.misses[0] for work in whole.values()) == 12
+
+
+@pytest.mark.parametrize("branch", ["14000002", "97fffffe", "54ffffc1", "b5ffffc0", "36000040", RET])
+def test_what_branches_at_the_end_of_a_page_ends_there(branch):
+    counts = {Place("a", 0xFFC, branch): Work(5), Place("a", 0x1000, NOP + RET): Work(5)}
+    assert joined(counts) == counts
 
 
 def test_hottest_is_by_instructions_not_by_executions():
