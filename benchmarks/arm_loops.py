@@ -9,6 +9,7 @@ product keeps its sums in registers, so a store is a sum that had no room there.
     f32_neon           cortex-a72    one 128-bit fmla a cycle: 4 multiply-adds
     quantized_neon     cortex-a72    one smull or smlal a cycle: 8 multiply-adds
     quantized_neondot  neoverse-n1   two sdot a cycle: 32 multiply-adds
+    half_neonhalf      neoverse-n1   two fmla of eight a cycle: 16 multiply-adds
 
 llvm's model of the Cortex-A72 is the Cortex-A57's; up to llvm 18 so is that of the Neoverse N1 (a Cortex-A76), which
 decodes three instructions a cycle where the core decodes four: from llvm 19 on the model is its own. Loads are taken
@@ -50,6 +51,7 @@ class Core:
 CORES = {  # by the end of a kernel's name, the longest that fits
     "neon": Core("cortex-a72", r"\b(fmla|sm(ul|la)l2?)\b", 1),
     "neondot": Core("neoverse-n1", r"\bsdot\b", 2),
+    "neonhalf": Core("neoverse-n1", r"\b(sdot|fmla\s+v\d+\.8h)\b", 2),
 }
 
 
@@ -100,7 +102,7 @@ def innermost_loops(assembly: str) -> list[tuple[str, list[str]]]:
             start, owner = labels.get(branch[1], (i, ""))
             body = lines[start + 1 : i + 1]
             if owner == function and body and not any(b.startswith(".L") for b in body):
-                loops.append((function, [b for b in body if not b.strip().startswith(".")]))
+                loops.append((function, [b for b in body if not b.strip().startswith((".", "#"))]))
     return loops
 
 
@@ -125,6 +127,14 @@ def products_of(source: Source) -> list[tuple[str, list[str], int]]:
     return [each for each in counted if each[2] >= MAIN_TILE]
 
 
+def short_name(function: str) -> str:
+    """The last word of a function's name, without its arguments and those of templates."""
+    bare = function.replace("(anonymous namespace)", "")
+    while (inner := re.sub(r"<[^<>]*>", "", bare)) != bare:
+        bare = inner
+    return re.findall(r"(\w+)\s*\(", bare)[0]
+
+
 def stores(body: list[str]) -> int:
     """Instructions that store vectors."""
     return sum(bool(_STORE.match(line)) for line in body)
@@ -134,7 +144,7 @@ def loops_of(source: Source) -> list[dict[str, str | int | float]]:
     rows = []
     for function, body, multiplies in products_of(source):
         plain = subprocess.run(["c++filt", function], capture_output=True, text=True, check=True).stdout
-        name = re.findall(r"(\w+)(?:<[^>]*>)?\(", plain.replace("(anonymous namespace)", ""))[0]
+        name = short_name(plain)
         spent = cycles(body, source.core.cpu)
         share = multiplies / spent / source.core.peak
         rows.append(

@@ -93,7 +93,7 @@ def _macs(node: Node, length: int) -> float:
         chosen = next(argument for argument in node.args if isinstance(argument, int))
         cells = chosen * (keys[0] // parents[0])
         return prod(x[:-1]) * x[-1] * (parents[0] + 2 * cells)
-    if name == "attention":
+    if name in ("attention", "attention_half"):
         positions = _shape(node.args[1].meta["val"], length)[1]
         tables = sum(isinstance(each, Node) for each in node.args[4:6])  # of distances: of each as many as positions
         return (2 * prod(out) + tables * prod(out)) * positions

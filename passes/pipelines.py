@@ -93,8 +93,9 @@ def task_passes(scheme: SchemePasses, task_names: Collection[str], *, stock: boo
 
 
 def rest_passes(scheme: SchemePasses, *, stock: bool = False, linears: Sequence[GraphPass] = ()) -> list[GraphPass]:
-    """The backbone's tables, and its linears where a pass quantises them."""
+    """The backbone's attention, its tables, and its linears where a pass quantises them."""
     return [
+        *scheme.attention(stock),
         *scheme.embeddings(stock),  # after linears that PT2E quantises: capturing again would take tables for fp32
         *linears,  # last: the operator's definition is slow, and every pass behind it would be checked through it
     ]

@@ -4,6 +4,8 @@
     s_hij = q_hi · k_hj + mask_j                 for each of the heads, which divide H
     out   = softmax(s) v                         [1, Q, H], Q = L without a q of its own
 
+`spartan::attention_half` is the same for programs of rounded linears: kernels may compute it in half precision.
+
 mask has L numbers, or is absent; the scale of the scores is folded into q. XNNPACK would copy queries, keys and values
 apart, transpose each, and store a square of scores a head; the kernel reads them where the product left them.
 The eager reference below is the definition; kernels are tested against float64.
@@ -47,3 +49,4 @@ def result_shape(q, packed, mask, heads):
 
 def register() -> None:
     define_operator("attention", _ARGUMENTS, attention, result_shape)
+    define_operator("attention_half", _ARGUMENTS, attention, result_shape)

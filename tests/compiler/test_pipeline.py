@@ -51,7 +51,7 @@ def test_names_are_the_stages_and_the_passes_in_their_order():
     )
     assert build_pipeline(XNNPACK, INT8, 24).names() == (
         *("capture", *EXACT, "costs", "lift", "fit linears", "quantise linears to int8"),
-        *("quantize_memories", "fuse_layer_norms", "quantize_embeddings", "lower"),
+        *("quantize_memories", "fuse_layer_norms", "relax_attention", "quantize_embeddings", "lower"),
     )
     assert build_pipeline(SPARTAN_KERNELS, INT8, 24).names()[-3:] == (
         "quantize_embeddings",
@@ -70,7 +70,7 @@ def test_a_shared_program_has_the_same_stages_and_lifts_its_task():
     assert names == (
         *("capture", *EXACT, "quantize_memories", "fuse_layer_norms", "quantize_head"),
         *("lift", "capture with task tensors as inputs", "fit linears", "quantise linears to int8"),
-        *("quantize_embeddings", "lower"),
+        *("relax_attention", "quantize_embeddings", "lower"),
     )
 
 

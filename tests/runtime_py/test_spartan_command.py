@@ -91,7 +91,14 @@ def test_info_tells_the_bounds(tiny, spartan):
 
 
 def test_the_kernels_that_this_processor_gets_are_named(tiny, spartan, ids, monkeypatch):
-    families = {"memory_lookup_f32", "memory_lookup_quantized", "attention_f32", "layer_norm_f32", "linear_int8"}
+    families = {
+        "memory_lookup_f32",
+        "memory_lookup_quantized",
+        "attention_f32",
+        "attention_half",
+        "layer_norm_f32",
+        "linear_int8",
+    }
     info = json.loads(spartan("info", tiny[0]).stdout)["kernels"]
     assert families <= set(info)
     assert all(info.values())

@@ -14,6 +14,7 @@ namespace spartan {
 namespace {
 
 constexpr const char* kName = "spartan::attention.out";
+constexpr const char* kHalfName = "spartan::attention_half.out";
 constexpr const char* kRelativeName = "spartan::attention.relative_out";
 // Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 18;
@@ -47,8 +48,11 @@ const char* broken_table_rule(const std::optional<Tensor>& table, const Tensor& 
   return table->size(1) < relative_stride(reach) ? "S must be at least 2 * reach + 15" : nullptr;
 }
 
+enum class Precision { kFloat, kHalf };
+
 void run(KernelRuntimeContext& context, const char* name, const std::optional<Tensor>& q, const Tensor& packed,
-         const std::optional<Tensor>& mask, std::int64_t heads, const RelativePositions* relative, Tensor& out) {
+         const std::optional<Tensor>& mask, std::int64_t heads, const RelativePositions* relative, Precision precision,
+         Tensor& out) {
   const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
   const AttentionShape shape{out.size(1), packed.size(1), heads, hidden / heads};
   const float* base = packed.const_data_ptr<float>();
@@ -56,11 +60,13 @@ void run(KernelRuntimeContext& context, const char* name, const std::optional<Te
   const AttentionRows rows{q ? q->const_data_ptr<float>() : base, q ? hidden : width, keys, keys + hidden, width,
                            mask ? mask->const_data_ptr<float>() : nullptr, relative};
   float* output = out.mutable_data_ptr<float>();
-  const std::size_t scratch = attention_scratch_bytes(shape, relative != nullptr);
+  const bool half = precision == Precision::kHalf;
+  const std::size_t scratch = half ? attention_half_scratch_bytes(shape) : attention_scratch_bytes(shape, relative != nullptr);
   const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
   run_on_threads(context, name, heads, kGrain / work, scratch,
                  [&](std::int64_t begin, std::int64_t end, char* memory) {
-                   return attention_f32(shape, rows, begin, end, output, memory, scratch);
+                   return half ? attention_half(shape, rows, begin, end, output, memory, scratch)
+                               : attention_f32(shape, rows, begin, end, output, memory, scratch);
                  });
 }
 
@@ -70,7 +76,17 @@ Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>
     refuse(context, kName, rule);
     return out;
   }
-  run(context, kName, q, packed, mask, heads, nullptr, out);
+  run(context, kName, q, packed, mask, heads, nullptr, Precision::kFloat, out);
+  return out;
+}
+
+Tensor& attention_half_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
+                           const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
+  if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
+    refuse(context, kHalfName, rule);
+    return out;
+  }
+  run(context, kHalfName, q, packed, mask, heads, nullptr, Precision::kHalf, out);
   return out;
 }
 
@@ -94,7 +110,7 @@ Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optiona
                                    to_queries ? to_queries->const_data_ptr<float>() : nullptr,
                                    to_keys ? to_keys->size(1) : to_queries ? to_queries->size(1) : relative_stride(reach),
                                    reach};
-  run(context, kRelativeName, q, packed, mask, heads, &relative, out);
+  run(context, kRelativeName, q, packed, mask, heads, &relative, Precision::kFloat, out);
   return out;
 }
 
@@ -102,4 +118,5 @@ Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optiona
 }  // namespace spartan
 
 EXECUTORCH_LIBRARY(spartan, "attention.out", spartan::attention_out);
+EXECUTORCH_LIBRARY(spartan, "attention_half.out", spartan::attention_half_out);
 EXECUTORCH_LIBRARY(spartan, "attention.relative_out", spartan::attention_relative_out);

@@ -17,6 +17,7 @@ constexpr Family kFamilies[] = {
     {"memory_lookup_f32", [] { return isa_name(best_isa_f32()); }},
     {"memory_lookup_quantized", [] { return isa_name(best_isa_quantized()); }},
     {"attention_f32", [] { return isa_name(best_isa_attention()); }},
+    {"attention_half", [] { return isa_name(best_isa_attention_half()); }},
     {"layer_norm_f32", [] { return isa_name(best_isa_layer_norm()); }},
     {"linear_int8", [] { return chosen_linear_kernel_name(); }},
 };

@@ -8,11 +8,15 @@ import torch
 from spartanc.passes.ops.attention import attention
 
 OPERATOR = torch.ops.spartan.attention.default
+HALF = (
+    torch.ops.spartan.attention_half.default
+)  # the reference is the same: what may be rounded is the kernels' concern
 
 
+@pytest.mark.parametrize("operator", [OPERATOR, HALF])
 @pytest.mark.parametrize("own_query", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
-def test_it_is_the_attention_of_torch(own_query, masked):
+def test_it_is_the_attention_of_torch(operator, own_query, masked):
     torch.manual_seed(0)
     q, k, v = torch.randn(1, 2 if own_query else 5, 6), torch.randn(1, 5, 6), torch.randn(1, 5, 6)
     mask = torch.tensor([[[0.0, 0, -3.4e38, 0.5, 0]]]) if masked else None
@@ -21,17 +25,21 @@ def test_it_is_the_attention_of_torch(own_query, masked):
     expected = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=additive, scale=1.0)
     expected = expected.transpose(1, 2).reshape(1, -1, 6).float()
     packed = torch.cat([k, v] if own_query else [q, k, v], -1)
-    got = OPERATOR(q if own_query else None, packed, mask, 2)
+    got = operator(q if own_query else None, packed, mask, 2)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("operator", "out_variant"),
+    [(OPERATOR, torch.ops.spartan.attention.out), (HALF, torch.ops.spartan.attention_half.out)],
+)
 @pytest.mark.parametrize("own_query", [True, False])
-def test_schema_shape_and_out_variant_agree(own_query):
+def test_schema_shape_and_out_variant_agree(operator, out_variant, own_query):
     arguments = (torch.randn(1, 2, 8), torch.randn(1, 5, 16)) if own_query else (None, torch.randn(1, 5, 24))
     arguments += (torch.randn(1, 1, 5), 4)
-    torch.library.opcheck(OPERATOR, arguments, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
     out = torch.empty(1, 2 if own_query else 5, 8)
-    torch.ops.spartan.attention.out(*arguments, out=out)
+    out_variant(*arguments, out=out)
     torch.testing.assert_close(out, attention(*arguments))
 
 

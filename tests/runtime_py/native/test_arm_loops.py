@@ -27,7 +27,8 @@ def test_no_product_stores_its_sums_at_every_step():
     products = {source.name: products_of(source) for source in found}
     for name in ("attention/f32_neon", "memory_lookup/f32_neon", "memory_lookup/quantized_neon"):
         assert products[name], f"no product was found in {name}"
-    assert products["memory_lookup/quantized_neondot"]
+    for name in ("memory_lookup/quantized_neondot", "linear_int8/neonhalf", "attention/half_neonhalf"):
+        assert products[name], f"no product was found in {name}"
     wrong = [
         f"{name}, {re.sub('^_ZN7spartan', '', function)}: {stores(body)} stores for {multiplies} products"
         for name, loops in products.items()

@@ -41,5 +41,7 @@ def test_kernels_agree_with_float64_on_arm_processors(arm_kernels):
     assert output.count("f32_neon: tested") == len(CPUS)
     assert output.count("layer_norm, neon: tested") == len(CPUS)
     assert output.count("attention, neon: tested") == len(CPUS)
+    assert output.count("attention, half: tested") == 1  # of the three, Cortex-A76 computes in half precision
+    assert output.count("linear_int8 neonhalf: tested") == 1
     assert output.count("quantised, neon: tested") == len(CPUS)
     assert output.count("quantised, neondot: tested") == 1  # of the three, Cortex-A76 has dot products

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/f32_kernels.h"
+#include "attention/half_kernels.h"
 #include "attention/relative.h"
 #include "cpu/dispatch.h"
 
@@ -21,6 +22,13 @@ constexpr Implementation<const AttentionKernels*> kKernels[] = {
 #include "attention/f32_kernels.inc"
 #undef SPARTAN_ATTENTION
 };
+
+#if defined(__aarch64__)
+constexpr Implementation<const HalfAttention*> kHalf[] = {{Isa::kNeonHalf, &kHalfAttention_neonhalf}};
+const HalfAttention* half_attention() { return find_kernels(kHalf, Isa::kBest); }
+#else
+const HalfAttention* half_attention() { return nullptr; }
+#endif
 
 // One head's keys and values as the products read them, and rows of scores; all counts are multiples of 16.
 struct Scratch {
@@ -57,6 +65,75 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
   }
 }
 
+// One head in float; `scratch` has the mask.
+void attend(const AttentionKernels& kernels, const AttentionShape& shape, const AttentionRows& rows, std::size_t first,
+            Scratch& scratch, float* out, std::size_t out_stride) {
+  const auto positions = static_cast<std::size_t>(shape.positions), queries = static_cast<std::size_t>(shape.queries);
+  const auto size = static_cast<std::size_t>(shape.head_size);
+  const auto q_stride = static_cast<std::size_t>(rows.q_stride);
+  pack_head(shape, rows, first, scratch);
+  if (rows.relative != nullptr) key_scores(kernels, shape, rows, first, scratch.relative);
+  for (std::size_t i = 0; i < queries; i += kAttentionRows) {
+    const std::size_t count = std::min(kAttentionRows, queries - i);
+    kernels.product(rows.q + i * q_stride + first, q_stride, count, scratch.keys, scratch.length, size, scratch.length,
+                    scratch.scores, scratch.length);
+    if (rows.relative != nullptr) {
+      add_distances(kernels, shape, rows, first, i, count, scratch.relative, scratch.scores, scratch.length);
+    }
+    float total[kAttentionRows];
+    for (std::size_t r = 0; r < count; ++r) {
+      total[r] = kernels.exponentials(scratch.scores + r * scratch.length, scratch.mask, scratch.length);
+    }
+    kernels.product(scratch.scores, scratch.length, count, scratch.values, scratch.width, positions, scratch.width,
+                    scratch.sums, scratch.width);
+    for (std::size_t r = 0; r < count; ++r) {
+      const float share = 1.0f / total[r];
+      float* target = out + (i + r) * out_stride + first;
+      for (std::size_t c = 0; c < size; ++c) target[c] = scratch.sums[r * scratch.width + c] * share;
+    }
+  }
+}
+
+AttentionStatus check(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                      std::int64_t end_head, const float* out, const void* memory) {
+  if (const AttentionStatus status = check(shape); status != AttentionStatus::kOk) return status;
+  if (begin_head < 0 || end_head < begin_head || end_head > shape.heads) return AttentionStatus::kBadRange;
+  if (shape.queries == 0 || begin_head == end_head) return AttentionStatus::kOk;
+  if (rows.q == nullptr || rows.k == nullptr || rows.v == nullptr || out == nullptr || memory == nullptr) {
+    return AttentionStatus::kNullPointer;
+  }
+  const RelativePositions* relative = rows.relative;
+  if (relative != nullptr) {
+    if (shape.queries > shape.positions) return AttentionStatus::kBadQueries;
+    if (relative->reach < shape.positions || relative->reach > kMaxPositions ||
+        relative->stride < relative_stride(relative->reach)) {
+      return AttentionStatus::kBadReach;
+    }
+  }
+  return AttentionStatus::kOk;
+}
+
+// Every head, by `half` where there is one and it takes the head's numbers.
+AttentionStatus attend_all(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                           std::int64_t end_head, float* out, void* memory, const AttentionKernels* kernels,
+                           const HalfAttention* half) {
+  if (kernels == nullptr) return AttentionStatus::kNoSuchKernel;
+  Scratch scratch(shape, memory);
+  const auto positions = static_cast<std::size_t>(shape.positions), size = static_cast<std::size_t>(shape.head_size);
+  const std::size_t out_stride = static_cast<std::size_t>(shape.heads) * size;
+  for (std::size_t j = 0; j < scratch.length; ++j) {
+    scratch.mask[j] = j >= positions ? -std::numeric_limits<float>::infinity() : rows.mask != nullptr ? rows.mask[j] : 0.0f;
+  }
+  for (auto head = static_cast<std::size_t>(begin_head); head < static_cast<std::size_t>(end_head); ++head) {
+    // What half precision works in lies behind the mask, where float's own tensors are.
+    if (half != nullptr && half->head(shape, rows, head * size, scratch.mask, scratch.length, scratch.keys, out, out_stride)) {
+      continue;
+    }
+    attend(*kernels, shape, rows, head * size, scratch, out, out_stride);
+  }
+  return AttentionStatus::kOk;
+}
+
 }  // namespace
 
 const char* describe(AttentionStatus status) {
@@ -85,6 +162,8 @@ AttentionStatus check(const AttentionShape& shape) {
 
 Isa best_isa_attention() { return best_isa(kKernels); }
 
+Isa best_isa_attention_half() { return half_attention() != nullptr ? Isa::kNeonHalf : best_isa_attention(); }
+
 std::size_t attention_scratch_bytes(const AttentionShape& shape, bool relative) {
   if (check(shape) != AttentionStatus::kOk) return 0;
   const std::size_t length = padded(shape.positions), width = padded(shape.head_size);
@@ -94,59 +173,30 @@ std::size_t attention_scratch_bytes(const AttentionShape& shape, bool relative) 
   return count * sizeof(float) + kAlignment;
 }
 
+std::size_t attention_half_scratch_bytes(const AttentionShape& shape, bool relative) {
+  const std::size_t bytes = attention_scratch_bytes(shape, relative);
+  const HalfAttention* half = half_attention();
+  if (bytes == 0 || half == nullptr) return bytes;
+  return std::max(bytes, padded(shape.positions) * sizeof(float) + half->scratch_bytes(shape) + kAlignment);
+}
+
 AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
                               std::int64_t end_head, float* out, void* memory, std::size_t scratch_size, Isa isa) {
-  if (const AttentionStatus status = check(shape); status != AttentionStatus::kOk) return status;
-  if (begin_head < 0 || end_head < begin_head || end_head > shape.heads) return AttentionStatus::kBadRange;
-  if (shape.queries == 0 || begin_head == end_head) return AttentionStatus::kOk;
-  if (rows.q == nullptr || rows.k == nullptr || rows.v == nullptr || out == nullptr || memory == nullptr) {
-    return AttentionStatus::kNullPointer;
-  }
-  const RelativePositions* relative = rows.relative;
-  if (relative != nullptr) {
-    if (shape.queries > shape.positions) return AttentionStatus::kBadQueries;
-    if (relative->reach < shape.positions || relative->reach > kMaxPositions ||
-        relative->stride < relative_stride(relative->reach)) {
-      return AttentionStatus::kBadReach;
-    }
-  }
-  if (scratch_size < attention_scratch_bytes(shape, relative != nullptr)) return AttentionStatus::kScratchTooSmall;
-  const AttentionKernels* kernels = find_kernels(kKernels, isa);
-  if (kernels == nullptr) return AttentionStatus::kNoSuchKernel;
+  const AttentionStatus status = check(shape, rows, begin_head, end_head, out, memory);
+  if (status != AttentionStatus::kOk || shape.queries == 0 || begin_head == end_head) return status;
+  if (scratch_size < attention_scratch_bytes(shape, rows.relative != nullptr)) return AttentionStatus::kScratchTooSmall;
+  return attend_all(shape, rows, begin_head, end_head, out, memory, find_kernels(kKernels, isa), nullptr);
+}
 
-  Scratch scratch(shape, memory);
-  const auto positions = static_cast<std::size_t>(shape.positions), queries = static_cast<std::size_t>(shape.queries);
-  const auto size = static_cast<std::size_t>(shape.head_size);
-  const auto q_stride = static_cast<std::size_t>(rows.q_stride);
-  const std::size_t out_stride = static_cast<std::size_t>(shape.heads) * size;
-  for (std::size_t j = 0; j < scratch.length; ++j) {
-    scratch.mask[j] = j >= positions ? -std::numeric_limits<float>::infinity() : rows.mask != nullptr ? rows.mask[j] : 0.0f;
+AttentionStatus attention_half(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                               std::int64_t end_head, float* out, void* memory, std::size_t scratch_size) {
+  const AttentionStatus status = check(shape, rows, begin_head, end_head, out, memory);
+  if (status != AttentionStatus::kOk || shape.queries == 0 || begin_head == end_head) return status;
+  if (scratch_size < attention_half_scratch_bytes(shape, rows.relative != nullptr)) {
+    return AttentionStatus::kScratchTooSmall;
   }
-  for (auto head = static_cast<std::size_t>(begin_head); head < static_cast<std::size_t>(end_head); ++head) {
-    const std::size_t first = head * size;
-    pack_head(shape, rows, first, scratch);
-    if (relative != nullptr) key_scores(*kernels, shape, rows, first, scratch.relative);
-    for (std::size_t i = 0; i < queries; i += kAttentionRows) {
-      const std::size_t count = std::min(kAttentionRows, queries - i);
-      kernels->product(rows.q + i * q_stride + first, q_stride, count, scratch.keys, scratch.length, size,
-                       scratch.length, scratch.scores, scratch.length);
-      if (relative != nullptr) {
-        add_distances(*kernels, shape, rows, first, i, count, scratch.relative, scratch.scores, scratch.length);
-      }
-      float total[kAttentionRows];
-      for (std::size_t r = 0; r < count; ++r) {
-        total[r] = kernels->exponentials(scratch.scores + r * scratch.length, scratch.mask, scratch.length);
-      }
-      kernels->product(scratch.scores, scratch.length, count, scratch.values, scratch.width, positions, scratch.width,
-                       scratch.sums, scratch.width);
-      for (std::size_t r = 0; r < count; ++r) {
-        const float share = 1.0f / total[r];
-        float* target = out + (i + r) * out_stride + first;
-        for (std::size_t c = 0; c < size; ++c) target[c] = scratch.sums[r * scratch.width + c] * share;
-      }
-    }
-  }
-  return AttentionStatus::kOk;
+  const HalfAttention* half = rows.relative == nullptr ? half_attention() : nullptr;
+  return attend_all(shape, rows, begin_head, end_head, out, memory, find_kernels(kKernels, Isa::kBest), half);
 }
 
 }  // namespace spartan

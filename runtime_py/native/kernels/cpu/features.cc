@@ -39,9 +39,10 @@ std::uint32_t detect() {
 #elif defined(__aarch64__)
   features |= kCpuNeon;  // part of every ARMv8-A application processor
 #if defined(__linux__)
-  // A bit of the Linux arm64 ABI (asm/hwcap.h), spelled out so that an old C library's headers do.
-  constexpr unsigned long kHwcapAsimdDp = 1ul << 20;
+  // Bits of the Linux arm64 ABI (asm/hwcap.h), spelled out so that an old C library's headers do.
+  constexpr unsigned long kHwcapAsimdHp = 1ul << 10, kHwcapAsimdDp = 1ul << 20;
   if (getauxval(AT_HWCAP) & kHwcapAsimdDp) features |= kCpuNeonDot;
+  if (getauxval(AT_HWCAP) & kHwcapAsimdHp) features |= kCpuNeonHalf;
 #endif
 #endif
   return features;

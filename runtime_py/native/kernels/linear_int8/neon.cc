@@ -15,7 +15,7 @@ inline int8x16_t quad_of(const std::int8_t* x) {
 
 struct Strip {
   template <bool kGelu, std::size_t kRows>
-  static void strip(const LinearJob& job, const BlockResults& results, std::size_t row, std::size_t block) {
+  static void strip(const LinearJob& job, const BlockResults<ExactGelu>& results, std::size_t row, std::size_t block) {
     const std::size_t bytes = job.input_blocks * kTileBytes;
     const std::int8_t* x = row_bytes(job, row);
     const std::int8_t* w = job.weights.blocks + block * bytes;
@@ -58,16 +58,16 @@ struct Strip {
     }
 #pragma GCC unroll 2
     for (std::size_t r = 0; r < kRows; ++r) {
-      int32x4_t dots[kVectors];
+      int32x4_t dots[1][kVectors];
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v) dots[v] = vpaddq_s32(sums[r][2 * v], sums[r][2 * v + 1]);
+      for (std::size_t v = 0; v < kVectors; ++v) dots[0][v] = vpaddq_s32(sums[r][2 * v], sums[r][2 * v + 1]);
       results.store<kGelu>(row + r, dots);
     }
   }
 
   template <bool kGelu>
   static void rows(const LinearJob& job, const LinearUnit& unit, std::size_t block) {
-    const BlockResults results(job, block);
+    const BlockResults<ExactGelu> results(job, block);
     std::size_t r = 0;
     for (; r + 2 <= unit.row_count; r += 2) strip<kGelu, 2>(job, results, unit.row + r, block);
     if (r < unit.row_count) strip<kGelu, 1>(job, results, unit.row + r, block);

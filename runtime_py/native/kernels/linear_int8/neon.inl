@@ -73,47 +73,52 @@ void quantize(const float* row, std::size_t inputs, float inverse_step, std::int
 // tail(a) = exp(-a^2 / 2) * m(t), t = 1 / (1 + a / 4): m is a polynomial of degree 7, fitted for the least relative
 // error on [0, 6.4] (5.4e-8), and exp a power of two times a polynomial of degree 5 (7.5e-8). Neither side of zero
 // cancels. Beyond 6.4 a counts as 6.4, where a * tail(a) is 5e-10. A NaN stays.
-template <std::size_t kCount>
-inline void gelu(float32x4_t (&x)[kCount]) {
-  constexpr float kLimit = 6.4f;
-  constexpr float kHalfLog2E = 0.7213475204444817f;
-  constexpr float kTail[] = {0.00026705518f, 0.09534126453f, 0.13049453289f, -0.02616240681f,
-                             0.36297093239f, -0.34312779455f, 0.37983848467f, -0.09962209515f};
-  constexpr float kExp2[] = {1.00000007f, 0.69314697f, 0.2402212f, 0.05550713f, 0.00967554f, 0.00132765f};
-  // Step by step for all vectors, since one vector's steps wait for each other.
-  float32x4_t a[kCount], t[kCount], f[kCount], m[kCount], p[kCount];
-  int32x4_t whole[kCount];
-  const auto each = [](auto step) {
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kCount; ++i) step(i);
-  };
-  each([&](std::size_t i) { a[i] = vminq_f32(vabsq_f32(x[i]), vdupq_n_f32(kLimit)); });
-  each([&](std::size_t i) { f[i] = vmulq_f32(vmulq_n_f32(a[i], -kHalfLog2E), a[i]); });
-  each([&](std::size_t i) { m[i] = vfmaq_n_f32(vdupq_n_f32(1.0f), a[i], 0.25f); });
-  // The estimate's 8 bits become 24: 1 / d = r / (1 - e) = r (1 + e + e^2 + ...), e = 1 - d r.
-  each([&](std::size_t i) { t[i] = vrecpeq_f32(m[i]); });
-  each([&](std::size_t i) { whole[i] = vcvtnq_s32_f32(f[i]); });
-  each([&](std::size_t i) { m[i] = vfmsq_f32(vdupq_n_f32(1.0f), m[i], t[i]); });
-  each([&](std::size_t i) { f[i] = vsubq_f32(f[i], vcvtq_f32_s32(whole[i])); });
-  each([&](std::size_t i) { m[i] = vfmaq_f32(m[i], m[i], m[i]); });
-  each([&](std::size_t i) { p[i] = vfmaq_n_f32(vdupq_n_f32(kExp2[4]), f[i], kExp2[5]); });
-  each([&](std::size_t i) { t[i] = vfmaq_f32(t[i], t[i], m[i]); });
-  each([&](std::size_t i) { m[i] = vfmaq_n_f32(vdupq_n_f32(kTail[6]), t[i], kTail[7]); });
-#pragma GCC unroll 4
-  for (int power = 3; power >= 0; --power) {
-    each([&](std::size_t i) { m[i] = vfmaq_f32(vdupq_n_f32(kTail[power + 2]), m[i], t[i]); });
-    each([&](std::size_t i) { p[i] = vfmaq_f32(vdupq_n_f32(kExp2[power]), p[i], f[i]); });
-  }
-#pragma GCC unroll 2
-  for (int power = 1; power >= 0; --power) {
-    each([&](std::size_t i) { m[i] = vfmaq_f32(vdupq_n_f32(kTail[power]), m[i], t[i]); });
-  }
-  each([&](std::size_t i) { m[i] = vmulq_f32(m[i], p[i]); });
-  each([&](std::size_t i) { m[i] = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(m[i]), vshlq_n_s32(whole[i], 23))); });
-  each([&](std::size_t i) { x[i] = vfmsq_f32(vmaxq_f32(x[i], vdupq_n_f32(0)), a[i], m[i]); });
-}
+struct ExactGelu {
+  static constexpr std::size_t kRows = 1;  // of a block at a time
 
-// From sums to results for one block of 16 outputs, row after row.
+  template <std::size_t kCount>
+  static void apply(float32x4_t (&x)[kCount]) {
+    constexpr float kLimit = 6.4f;
+    constexpr float kHalfLog2E = 0.7213475204444817f;
+    constexpr float kTail[] = {0.00026705518f, 0.09534126453f, 0.13049453289f, -0.02616240681f,
+                               0.36297093239f, -0.34312779455f, 0.37983848467f, -0.09962209515f};
+    constexpr float kExp2[] = {1.00000007f, 0.69314697f, 0.2402212f, 0.05550713f, 0.00967554f, 0.00132765f};
+    // Step by step for all vectors, since one vector's steps wait for each other.
+    float32x4_t a[kCount], t[kCount], f[kCount], m[kCount], p[kCount];
+    int32x4_t whole[kCount];
+    const auto each = [](auto step) {
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < kCount; ++i) step(i);
+    };
+    each([&](std::size_t i) { a[i] = vminq_f32(vabsq_f32(x[i]), vdupq_n_f32(kLimit)); });
+    each([&](std::size_t i) { f[i] = vmulq_f32(vmulq_n_f32(a[i], -kHalfLog2E), a[i]); });
+    each([&](std::size_t i) { m[i] = vfmaq_n_f32(vdupq_n_f32(1.0f), a[i], 0.25f); });
+    // The estimate's 8 bits become 24: 1 / d = r / (1 - e) = r (1 + e + e^2 + ...), e = 1 - d r.
+    each([&](std::size_t i) { t[i] = vrecpeq_f32(m[i]); });
+    each([&](std::size_t i) { whole[i] = vcvtnq_s32_f32(f[i]); });
+    each([&](std::size_t i) { m[i] = vfmsq_f32(vdupq_n_f32(1.0f), m[i], t[i]); });
+    each([&](std::size_t i) { f[i] = vsubq_f32(f[i], vcvtq_f32_s32(whole[i])); });
+    each([&](std::size_t i) { m[i] = vfmaq_f32(m[i], m[i], m[i]); });
+    each([&](std::size_t i) { p[i] = vfmaq_n_f32(vdupq_n_f32(kExp2[4]), f[i], kExp2[5]); });
+    each([&](std::size_t i) { t[i] = vfmaq_f32(t[i], t[i], m[i]); });
+    each([&](std::size_t i) { m[i] = vfmaq_n_f32(vdupq_n_f32(kTail[6]), t[i], kTail[7]); });
+#pragma GCC unroll 4
+    for (int power = 3; power >= 0; --power) {
+      each([&](std::size_t i) { m[i] = vfmaq_f32(vdupq_n_f32(kTail[power + 2]), m[i], t[i]); });
+      each([&](std::size_t i) { p[i] = vfmaq_f32(vdupq_n_f32(kExp2[power]), p[i], f[i]); });
+    }
+#pragma GCC unroll 2
+    for (int power = 1; power >= 0; --power) {
+      each([&](std::size_t i) { m[i] = vfmaq_f32(vdupq_n_f32(kTail[power]), m[i], t[i]); });
+    }
+    each([&](std::size_t i) { m[i] = vmulq_f32(m[i], p[i]); });
+    each([&](std::size_t i) { m[i] = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(m[i]), vshlq_n_s32(whole[i], 23))); });
+    each([&](std::size_t i) { x[i] = vfmsq_f32(vmaxq_f32(x[i], vdupq_n_f32(0)), a[i], m[i]); });
+  }
+};
+
+// From sums to results for one block of 16 outputs, as many rows together as its GELU takes.
+template <class Gelu>
 class BlockResults {
  public:
   BlockResults(const LinearJob& job, std::size_t block)
@@ -128,17 +133,33 @@ class BlockResults {
     }
   }
 
-  template <bool kGelu>
-  void store(std::size_t row, const int32x4_t (&dots)[kVectors]) const {
+  // `dots`: of the rows from `row` on.
+  template <bool kGelu, std::size_t kRows>
+  void store(std::size_t row, const int32x4_t (&dots)[kRows][kVectors]) const {
+    constexpr std::size_t kTogether = kRows % Gelu::kRows == 0 ? Gelu::kRows : 1;
+#pragma GCC unroll 4
+    for (std::size_t first = 0; first < kRows; first += kTogether) {
+      float32x4_t y[kTogether * kVectors];
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < kTogether; ++r) scale(row + first + r, dots[first + r], y + r * kVectors);
+      if constexpr (kGelu) Gelu::apply(y);
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < kTogether; ++r) write(row + first + r, y + r * kVectors);
+    }
+  }
+
+ private:
+  void scale(std::size_t row, const int32x4_t* dots, float32x4_t* y) const {
     const std::int32_t zero = job_.row_zeros[row] - kSignedZero;
     const float step = job_.row_steps[row];
-    float32x4_t y[kVectors];
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kVectors; ++v) {
       const int32x4_t sums = vmlsq_n_s32(dots[v], sums_[v], zero);
       y[v] = vaddq_f32(vmulq_f32(vcvtq_f32_s32(sums), vmulq_n_f32(scales_[v], step)), bias_[v]);
     }
-    if constexpr (kGelu) gelu(y);
+  }
+
+  void write(std::size_t row, const float32x4_t* y) const {
     float* to = job_.out + row * job_.outputs + first_;
     if (count_ == kLinearBlockOutputs) {
 #pragma GCC unroll 4
@@ -150,7 +171,6 @@ class BlockResults {
     for (std::size_t n = 0; n < count_; ++n) to[n] = all[n];
   }
 
- private:
   const LinearJob& job_;
   std::size_t first_, count_;
   float32x4_t scales_[kVectors], bias_[kVectors];

@@ -1,63 +1,8 @@
-// The int8 linear on Arm processors with dot products of bytes (from Cortex-A55 and A75 on): 4 rows by 16 outputs.
-#include "linear_int8/neon.inl"
+// The int8 linear on Arm processors with dot products of bytes (from Cortex-A55 and A75 on).
+#include "linear_int8/neondot.inl"
 
 namespace spartan {
-namespace {
-namespace dotprod {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
-struct Strip {
-  template <bool kGelu, std::size_t kRows>
-  static void strip(const LinearJob& job, const BlockResults& results, std::size_t row, std::size_t block) {
-    const std::size_t bytes = job.input_blocks * kTileBytes;
-    const std::int8_t* x = row_bytes(job, row);
-    const std::int8_t* w = job.weights.blocks + block * bytes;
-    int32x4_t sums[kRows][kVectors];
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = vdupq_n_s32(0);
-    }
-    for (const std::int8_t* end = w + bytes; w != end; x += kTileBytes) {
-#pragma GCC unroll 1
-      for (std::size_t quads = 0; quads < kTileInputs; quads += 16, w += 256) {
-        int8x16_t inputs[kRows];
-#pragma GCC unroll 4
-        for (std::size_t r = 0; r < kRows; ++r) inputs[r] = vld1q_s8(x + r * kTileInputs + quads);
-#pragma GCC unroll 4
-        for (std::size_t v = 0; v < kVectors; ++v) {
-          const int8x16_t first = vld1q_s8(w + v * 16), second = vld1q_s8(w + 64 + v * 16);
-          const int8x16_t third = vld1q_s8(w + 128 + v * 16), fourth = vld1q_s8(w + 192 + v * 16);
-#pragma GCC unroll 4
-          for (std::size_t r = 0; r < kRows; ++r) sums[r][v] = vdotq_laneq_s32(sums[r][v], first, inputs[r], 0);
-#pragma GCC unroll 4
-          for (std::size_t r = 0; r < kRows; ++r) sums[r][v] = vdotq_laneq_s32(sums[r][v], second, inputs[r], 1);
-#pragma GCC unroll 4
-          for (std::size_t r = 0; r < kRows; ++r) sums[r][v] = vdotq_laneq_s32(sums[r][v], third, inputs[r], 2);
-#pragma GCC unroll 4
-          for (std::size_t r = 0; r < kRows; ++r) sums[r][v] = vdotq_laneq_s32(sums[r][v], fourth, inputs[r], 3);
-        }
-      }
-    }
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < kRows; ++r) results.store<kGelu>(row + r, sums[r]);
-  }
-
-  template <bool kGelu>
-  static void rows(const LinearJob& job, const LinearUnit& unit, std::size_t block) {
-    const BlockResults results(job, block);
-    std::size_t r = 0;
-    for (; r + 4 <= unit.row_count; r += 4) strip<kGelu, 4>(job, results, unit.row + r, block);
-    switch (unit.row_count - r) {
-      case 3: strip<kGelu, 3>(job, results, unit.row + r, block); break;
-      case 2: strip<kGelu, 2>(job, results, unit.row + r, block); break;
-      case 1: strip<kGelu, 1>(job, results, unit.row + r, block); break;
-    }
-  }
-};
-
-}  // namespace dotprod
-}  // namespace
-
-const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<dotprod::Strip>, kByteOfZero};
+const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<DotStrip<ExactGelu>>, kByteOfZero};
 
 }  // namespace spartan

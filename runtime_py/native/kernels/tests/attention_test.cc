@@ -1,5 +1,5 @@
-// Attention: every instruction set of this machine against float64, over shapes, splits, masks, distances and
-// hostile values.
+// Attention: every instruction set of this machine, and half precision, against float64, over shapes, splits, masks,
+// distances and hostile values.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -56,6 +56,12 @@ struct Case {
     Guarded<char> scratch(attention_scratch_bytes(shape, rows.relative != nullptr));
     return attention_f32(shape, rows, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), target,
                          scratch.data(), scratch.size(), isa);
+  }
+
+  Status run_half(std::size_t begin, std::size_t end, float* target) {
+    Guarded<char> scratch(attention_half_scratch_bytes(shape, rows.relative != nullptr));
+    return attention_half(shape, rows, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), target,
+                          scratch.data(), scratch.size());
   }
 
   std::size_t queries, positions, heads, size, hidden, reach, stride_of_tables;
@@ -158,6 +164,119 @@ void hostile(Random& random, Isa isa) {
   }
 }
 
+// Half precision, whose unit is 2^-11. A score is off by the roundings of its factors and of every partial sum, in powers
+// of two; what is taken from it to a weight, by one of at most 22; 2^f by 5.7e-4; a weight below 2^-13 of what a sum of 64
+// still holds is dropped; the weighted values are off by the roundings of their own factors and of every partial sum.
+constexpr double kHalf = 0x1p-11;
+double half_error = 0, half_size = 0;
+
+void compare_half_row(const Case& c, std::size_t i, std::size_t head) {
+  const std::size_t stride = 3 * c.hidden, first = head * c.size;
+  std::vector<double> weights(c.positions), off(c.positions);
+  double largest = -std::numeric_limits<double>::infinity(), largest_value = 0, total = 0, total_off = 0;
+  for (std::size_t j = 0; j < c.positions; ++j) {
+    double score = 0, roundings = 0;
+    for (std::size_t n = 0; n < c.size; ++n) {
+      const double product = static_cast<double>(c.rows.q[i * stride + first + n]) * c.rows.k[j * stride + first + n];
+      score += product;
+      roundings += 3 * std::fabs(product) + std::fabs(score);
+      largest_value = std::fmax(largest_value, std::fabs(c.rows.v[j * stride + first + n]));
+    }
+    const bool masked = c.rows.mask != nullptr && c.rows.mask[j] != 0;
+    weights[j] = masked ? static_cast<double>(c.rows.mask[j]) : score;
+    off[j] = kHalf * (roundings + std::fabs(score) + 22 * std::log(2.0)) * 1.05 + 5.7e-4;
+    largest = std::fmax(largest, weights[j]);
+  }
+  for (std::size_t j = 0; j < c.positions; ++j) {
+    total += weights[j] = std::exp(weights[j] - largest);
+    off[j] = weights[j] * std::expm1(off[j]);
+    total_off += off[j];
+  }
+  const double dropped = std::exp2(-13) / std::fmax(1.0, std::exp2(std::floor(std::log2(512 / largest_value))));
+  for (std::size_t n = 0; n < c.size; ++n) {
+    double expected = 0, allowed = 0, sum = 0;
+    for (std::size_t j = 0; j < c.positions; ++j) {
+      const double value = c.rows.v[j * stride + first + n];
+      expected += weights[j] / total * value;
+      sum = j % 64 == 0 ? 0 : sum;
+      sum += weights[j] / total * value;
+      allowed += std::fabs(value) / total * (off[j] + 2 * kHalf * weights[j] + 2 * dropped) + kHalf * (std::fabs(sum) + std::fabs(expected));
+    }
+    allowed += std::fabs(expected) * (total_off / total + kHalf);
+    const double got = c.out.data()[i * c.hidden + first + n];
+    ++compared;
+    half_error += (got - expected) * (got - expected);
+    half_size += expected * expected;
+    if (!(std::fabs(got - expected) <= allowed)) {
+      test::fail("query %zu, head %zu, %zu: got %.9g, expected %.9g, off by %.3g, allowed %.3g", i, head, n, got, expected,
+                 std::fabs(got - expected), allowed);
+      return;
+    }
+  }
+}
+
+// Whether both give the same bits.
+bool half_is_float(Case& c) {
+  Guarded<float> other(c.out.size());
+  CHECK(c.run(0, c.heads, c.out.data(), Isa::kBest) == Status::kOk);
+  CHECK(c.run_half(0, c.heads, other.data()) == Status::kOk);
+  return std::memcmp(other.data(), c.out.data(), other.size() * sizeof(float)) == 0;
+}
+
+void half_precision(Random& random) {
+  const bool here = spartan::best_isa_attention_half() == Isa::kNeonHalf;
+  std::uint64_t number = 0;
+  for (const std::size_t positions : {1, 2, 3, 7, 8, 9, 13, 16, 17, 33, 64, 65, 128, 200}) {
+    for (const std::size_t size : {1, 4, 8, 15, 16, 17, 32, 33, 64, 65}) {
+      if (number++ % test::share != 0) continue;
+      const auto mask = static_cast<Mask>(random() % 3);
+      const std::size_t queries = random() % 4 == 0 ? 1 : positions;
+      char text[160];
+      std::snprintf(text, sizeof text, "half queries=%zu positions=%zu D=%zu mask=%d", queries, positions, size,
+                    static_cast<int>(mask));
+      test::context = text;
+      Case c(random, queries, positions, 2, size, mask);
+      if (!here || size > 64 || mask == Mask::kAll) {
+        CHECK(half_is_float(c));
+        continue;
+      }
+      CHECK(c.run_half(0, 2, c.out.data()) == Status::kOk);
+      for (std::size_t i = 0; i < queries; i += queries > 40 ? 7 : 1) {
+        for (std::size_t head = 0; head < 2; ++head) compare_half_row(c, i, head);
+      }
+      Guarded<float> again(c.out.size());
+      CHECK(c.run_half(1, 2, again.data()) == Status::kOk);
+      CHECK(c.run_half(0, 1, again.data()) == Status::kOk);
+      CHECK(std::memcmp(again.data(), c.out.data(), again.size() * sizeof(float)) == 0);
+    }
+  }
+  if (here) {
+    test::context = "half, all numbers";  // scores of a standard deviation of up to 8, whose last bit shows in a weight
+    const double relative = std::sqrt(half_error / half_size);
+    std::printf("attention, half: tested, off by %.2g of the results' size\n", relative);
+    CHECK(relative > 0 && relative < 6e-3);
+  }
+  // What half precision has no room for is computed in float.
+  const float hostile[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e30f, 600.0f};
+  for (const float value : hostile) {
+    for (const std::size_t part : {0, 1, 2}) {  // a query, a key, a value of the one head
+      Case c(random, 9, 9, 1, 64, Mask::kNone);
+      c.packed[3 * 3 * c.hidden + part * c.hidden + 5] = value;
+      test::context = "half, a number of " + std::to_string(value) + " in part " + std::to_string(part);
+      CHECK(half_is_float(c));
+    }
+  }
+  for (const double scale : {1e-12, 40.0, 1e4}) {  // values too small, scores too large, sums too large
+    Case c(random, 20, 20, 1, 64, Mask::kNone);
+    for (std::size_t n = 0; n < c.packed.size(); ++n) c.packed[n] *= static_cast<float>(scale);
+    test::context = "half, all numbers times " + std::to_string(scale);
+    CHECK(half_is_float(c));
+  }
+  test::context = "half, distances";
+  Case c(random, 5, 9, 2, 8, Mask::kPadded, Distances::kBoth);
+  CHECK(half_is_float(c));
+}
+
 void refusals(Random& random) {
   test::context = "refusals";
   Case c(random, 2, 2, 1, 4, Mask::kNone);
@@ -209,6 +328,7 @@ int main(int argc, char** argv) {
       }
     }
   });
+  half_precision(random);
   refusals(random);
   CHECK(compared > 1000);
   std::printf("%zu numbers compared, %d failures\n", compared, test::failures);

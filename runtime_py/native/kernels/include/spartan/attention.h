@@ -79,4 +79,14 @@ AttentionStatus attention_f32(const AttentionShape& shape, const AttentionRows& 
 // What kBest stands for on this machine.
 Isa best_isa_attention();
 
+// The same for programs that are rounded to 8 bits anyway: in half precision, sums of at most 64 products at a time, where
+// this processor computes in it and a head's numbers are within its reach; everything else is attention_f32. Relative
+// positions are computed in float.
+AttentionStatus attention_half(const AttentionShape& shape, const AttentionRows& rows, std::int64_t begin_head,
+                               std::int64_t end_head, float* out, void* scratch, std::size_t scratch_size);
+// Bytes of scratch that one thread needs for it, of any alignment; 0 for a shape that is not valid.
+std::size_t attention_half_scratch_bytes(const AttentionShape& shape, bool relative = false);
+// kNeonHalf, or what attention_f32 takes where this processor has no half precision.
+Isa best_isa_attention_half();
+
 }  // namespace spartan

@@ -6,7 +6,9 @@
 namespace spartan {
 
 // kBest stands for the best one of this machine that a family has kernels for.
-enum class Isa : std::int32_t { kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot };
+enum class Isa : std::int32_t {
+  kBest = 0, kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot, kNeonHalf
+};
 
 const char* isa_name(Isa isa);
 // The instruction set called `name`; kBest if there is none.
