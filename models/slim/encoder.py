@@ -25,10 +25,11 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: Backbone):
         super().__init__()
-        if backbone.adapter.feed_forward_is_gated:
+        adapter = backbone.adapter
+        if adapter.feed_forward_is_gated or adapter.feed_forwards_are_stacked:
+            why = "units of gated feed-forwards are pairs" if adapter.feed_forward_is_gated else "layers stack feed-forwards"
             raise UnsupportedModelError(
-                f"encoders of `{backbone.adapter.model_type}` can't be slimmed: units of gated feed-forwards are pairs",
-                hint="train on the encoder as it is",
+                f"encoders of `{adapter.model_type}` can't be slimmed: {why}", hint="train on the encoder as it is"
             )
         self.classifier: SpartanClassifier = build_classifier(backbone, None, outputs=2, pairs=False, pooling="mean")
         self.classifier.eval()

@@ -16,6 +16,7 @@ ARCHITECTURES = tuple(ADAPTERS)
 # Of architectures that compute the same one is enough where a test takes seconds.
 UNLIKE_EACH_OTHER = tuple(each for each in ARCHITECTURES if each not in ("camembert", "xlm-roberta"))
 GATED = tuple(each for each, adapter in ADAPTERS.items() if adapter.feed_forward_is_gated)
+STACKED = tuple(each for each, adapter in ADAPTERS.items() if adapter.feed_forwards_are_stacked)
 LONGEST = 40
 # What of a config is neither BERT's nor follows from the adapter.
 UNLIKE_BERT = {
@@ -31,6 +32,7 @@ UNLIKE_BERT = {
     },
     "electra": {"embedding_size": 16},
     "ernie": {"use_task_id": True},
+    "mobilebert": {"embedding_size": 16, "intra_bottleneck_size": 16},
     # Two layers are one of each kind, and a text is longer than the window.
     "modernbert": {"local_attention": 12, "pad_token_id": 0},
     "roberta": {"type_vocab_size": 1},
