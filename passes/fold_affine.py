@@ -1,4 +1,4 @@
-"""A factor and an addend for each output of a linear go into its weights, as MobileBERT has them in place of LayerNorms.
+"""A factor and an addend behind a linear, as MobileBERT has them in place of LayerNorms, go into its weights.
 
 before:  linear(x, W, b) * f + a                                  f, a [out], stored
 after:   linear(x, f W, f b + a)
@@ -8,7 +8,8 @@ before:  (linear(x, W, b) + linear(z, V, c)) * f + a              (linear(x, W, 
 after:   linear(x, f W, f b + a) + linear(z, f V, f c)            linear(x, f W, f b + a) + r * f
 
 Left alone: a factor of a sum of which more than one addend would have to be scaled. With the reason: a linear that
-something else reads too, weights that are computed or that another linear reads. Exact to the rounding of one product for each weight; the scales of int8 rows take it up whole.
+something else reads too, weights that are computed or that another linear reads. Exact to the rounding of one product
+for each weight; the scales of int8 rows take the factors up whole.
 """
 
 from __future__ import annotations

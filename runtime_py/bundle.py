@@ -263,17 +263,14 @@ def _parse_manifest(path: Path, data: bytes) -> dict[str, Any]:
             hint="compile the model again with this version of spartanc",
         )
     if version != format_version(manifest):
-        raise _altered(path, f"`{MANIFEST}` has format_version `{version}`, and {_of_min_length(manifest)} `min_length`")
+        has = "a" if "min_length" in manifest else "no"
+        raise _altered(path, f"`{MANIFEST}` has format_version `{version}`, and {has} `min_length`")
     return manifest
 
 
 def format_version(manifest: Mapping[str, Any]) -> int:
     """The one that a manifest of these fields has."""
     return WITH_MIN_LENGTH if "min_length" in manifest else PLAIN
-
-
-def _of_min_length(manifest: Mapping[str, Any]) -> str:
-    return "a" if "min_length" in manifest else "no"
 
 
 def manifest_digest_line(digest: str) -> str:

@@ -208,9 +208,9 @@ class Session:
     ) -> np.ndarray:
         """Logits float32 [1, C] of ids and mask int64 [1, L]; `more` are the inputs that follow, or all of them bound.
 
-        Rows that are shorter than the manifest's `min_length` are padded. Raises UsageError where an input's type or any
-        dimension is outside what the program takes, or an id outside the vocabulary that the manifest states;
-        SessionError where the program fails.
+        Rows that are shorter than the manifest's `min_length` are padded up to it. Raises UsageError where an input's
+        type or any dimension is outside what the program takes, or an id outside the vocabulary that the manifest
+        states; SessionError where the program fails.
         """
         if not keep_padding and attention_mask.ndim == 2 and attention_mask.shape == input_ids.shape:
             input_ids, attention_mask = trim(input_ids, attention_mask)
@@ -232,11 +232,11 @@ class Session:
             self.inputs = self._describe("input")
 
     def narrow_inputs(self, manifest: Mapping[str, Any]) -> None:
-        """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks; pad to `min_length`.
+        """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks.
 
         A program states upper bounds only, a manifest knows that a batch is exactly 1 and a hidden size exactly 384.
-        Sizes that tasks may differ in are checked where a task is. Raises UsageError where manifest and program
-        contradict each other.
+        Sizes that tasks may differ in are checked where a task is. Rows that are shorter than its `min_length` are
+        padded from then on. Raises UsageError where manifest and program contradict each other.
         """
         ids_and_mask = manifest.get("inputs", ({"shape": ()},) * 2)  # undescribed: as the program says
         described = [*ids_and_mask, *manifest.get("fleet", {}).get("inputs", ())]

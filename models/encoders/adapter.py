@@ -22,8 +22,8 @@ class EncoderAdapter:
     max_length: the longest input, in tokens, that a config's position table allows.
     min_length: the shortest input that torch.export lets a program take; shorter ones are padded up to it.
     token_types: whether the encoder embeds segment (token type) ids.
-    embeds_neighbours: whether a token's embedding is made of its neighbours' rows too, so that rows of padding have to be
-    zeros: there is no mask yet.
+    embeds_neighbours: whether a token's embedding is made of its neighbours' rows too, before any mask is read, so that
+    rows of padding have to be zeros.
     attention_output, layer_output: a layer's two linears that end its halves, before the residual's LayerNorm.
     query, value: the attention's projections.
     feed_forward: a layer's linear whose outputs, after the activation, `layer_output` reads.
@@ -34,6 +34,7 @@ class EncoderAdapter:
     pooler: the dense layer over the first position which a checkpoint's pooler fits, by its name in the classifier;
     None where the architecture has no pooler. pooler_is_frozen: whether that stands in the encoder, not in the head.
     stored_pooler: the dense layer of the bare encoder's pooler, by its name there.
+    has_pooler: whether an encoder of a config.json's content has that layer; one without hands on the first position.
     pretrained_head: prefix of the head's tensors that a masked language model's checkpoint holds too, and Hugging Face
     loads into a classifier; None where there are none.
     norm_eps: the config's key for the epsilon of LayerNorms.
@@ -66,6 +67,7 @@ class EncoderAdapter:
     pooler: str | None = None
     pooler_is_frozen: bool = False
     stored_pooler: str = "pooler.dense"
+    has_pooler: Callable[[dict[str, Any]], bool] = lambda config: True
     pretrained_head: str | None = None
     norm_eps: str = "layer_norm_eps"
     norm_comes_first: bool = False

@@ -1,9 +1,9 @@
-"""MobileBERT: BERT's layer between bottlenecks, with several feed-forwards, and a factor and an addend for each LayerNorm.
+"""MobileBERT: BERT's layer between bottlenecks, with several feed-forwards.
 
 Its embeddings mix every token's row with its neighbours', before any mask is read: padding has to be zeros there.
 
-The published checkpoint has no LayerNorm at all (`no_norm`): what stands in their place computes no statistics, is the
-backbone's as the linear before it is, and a task then consists of memories and head.
+The published checkpoint has no LayerNorm (`no_norm`): the factor and the addend in the place of each are the backbone's,
+as the linear before them is, and a task consists of memories and head.
 """
 
 from __future__ import annotations
@@ -44,5 +44,6 @@ MOBILEBERT = EncoderAdapter(
     feed_forwards_are_stacked=True,
     pooler="mobilebert.pooler.dense",
     pooler_is_frozen=True,
+    has_pooler=lambda config: config.get("classifier_activation", True),  # not in the published checkpoint
     check=_check,
 )

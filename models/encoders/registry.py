@@ -73,5 +73,10 @@ def _guess(config: dict[str, Any]) -> str | None:
             return model_type
     if named:
         return None
-    telling = {"dim": "distilbert", "embedding_size": "electra", "relative_attention_num_buckets": "mpnet"}
+    telling = {
+        "intra_bottleneck_size": "mobilebert",
+        "dim": "distilbert",
+        "embedding_size": "electra",
+        "relative_attention_num_buckets": "mpnet",
+    }
     return next((model_type for name, model_type in telling.items() if name in config), None)

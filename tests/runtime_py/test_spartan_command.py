@@ -75,7 +75,9 @@ def test_a_program_that_cannot_be_padded_so_far_is_refused(tiny, spartan, ids, t
     wrong = make_bundle(tmp_path / "wrong", tiny[0], format_version=2, inputs=inputs, min_length=5)
     done = spartan("run", wrong, "--ids", ids)
     assert done.returncode == 2
-    assert "the manifest does not describe its program: the least length of input 0 must be within 4 and 4" in done.stderr
+    assert (
+        "the manifest does not describe its program: the least length of input 0 must be within 4 and 4" in done.stderr
+    )
 
 
 def test_bench_prints_every_run_of_both_programs(tiny, spartan):

@@ -11,9 +11,9 @@ import numpy as np
 from spartanc.base.files import file_digest
 from spartanc.runtime_py.bundle import (
     FORMAT,
-    PLAIN,
     MANIFEST,
     MANIFEST_DIGEST,
+    PLAIN,
     manifest_digest_line,
 )
 from spartanc.runtime_py.devices.local import LocalDevice
