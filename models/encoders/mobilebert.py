@@ -2,8 +2,8 @@
 
 Its embeddings mix every token's row with its neighbours', before any mask is read: padding has to be zeros there.
 
-The published checkpoint has no LayerNorm (`no_norm`): the factor and the addend in the place of each are the backbone's,
-as the linear before them is, and a task consists of memories and head.
+The published checkpoint has no LayerNorm (`no_norm`): factor and addend in the place of each are the backbone's, as the
+linear before them is, and a task consists of memories and head.
 """
 
 from __future__ import annotations
