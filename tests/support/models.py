@@ -176,7 +176,21 @@ def tiny_model(
         for name, parameter in module.network.named_parameters():
             if parameter.dim() == 2 and ".memory." not in name:
                 parameter.normal_(std=0.1)
+        draw_affine(module.network)
     return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem, thresholds=thresholds)
+
+
+def draw_affine(network: torch.nn.Module) -> None:
+    """Factors and addends of MobileBERT, where others have LayerNorms, drawn in place.
+
+    Factors keep states about as large in every layer, as training does: with ones they would grow, and what texts
+    differ in would be lost among them.
+    """
+    for name, module in network.named_modules():
+        if type(module).__name__ == "NoNorm":
+            least, most = (2.5, 3.5) if "embeddings" in name else (0.5, 0.9)
+            module.weight.uniform_(least, most)
+            module.bias.normal_(std=0.2)
 
 
 def last_states(module: SpartanClassifier, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
