@@ -26,9 +26,9 @@ from spartanc.base.locks import claimed
 from spartanc.errors import CompileError, SpartancError, UsageError
 from spartanc.runtime_py.bundle import (
     FORMAT,
-    FORMAT_VERSION,
     MANIFEST,
     MANIFEST_DIGEST,
+    format_version,
     manifest_digest_line,
 )
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key
@@ -152,7 +152,7 @@ def write_manifest(directory: Path, manifest: dict[str, Any], sign: Path | None 
         for file in sorted(directory.rglob("*"))
         if file.is_file()
     }
-    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    whole = {"format": FORMAT, "format_version": format_version(manifest), **manifest, "files": files}
     text = json.dumps(whole, indent=1, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n"
     data = text.encode()
     (directory / MANIFEST).write_bytes(data)

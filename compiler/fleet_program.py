@@ -77,9 +77,9 @@ class CaptureShared(Stage):
     def run(self, artifact: Artifact) -> Artifact:
         task = artifact.task
         assert task is not None
-        shapes = _dynamic_shapes(task.inputs, task.bounds, self._max_length)
-        length = _EXAMPLE_LENGTH if self._max_length >= _EXAMPLE_LENGTH else 2
-        inputs = (*example_inputs(length), *_example_tensors(task.inputs))
+        length = Dim("length", min=artifact.min_length, max=self._max_length)
+        shapes = _dynamic_shapes(task.inputs, task.bounds, length)
+        inputs = (*example_inputs(min(self._max_length, _EXAMPLE_LENGTH)), *_example_tensors(task.inputs))
         program = _export(task.lifted.module, inputs, shapes)
         rows = [tuple(each.numpy() for each in inputs)]
         return replace(artifact, captured=Captured(program, inputs, shapes), rows=rows)
@@ -110,11 +110,10 @@ def _words(name: str, lifted: Lifted, roles: TaskSizes) -> Mapping[int, str]:
 
 
 def _dynamic_shapes(
-    inputs: tuple[ProgramInput, ...], bounds: dict[str, tuple[int, int]], max_length: int
+    inputs: tuple[ProgramInput, ...], bounds: dict[str, tuple[int, int]], length: Dim
 ) -> tuple[dict[int, Dim], ...]:
     (_, parents), (_, cells), (_, classes) = (bounds[name] for name in ("parents", "cells", "classes"))
     most = sizes_of(parents, cells, classes) | {"children": cells}
-    length = Dim("length", min=1, max=max_length)
     dims = {word: Dim(word, min=1, max=largest) for word, largest in most.items()}
     tasks = ({i: dims[size] for i, size in enumerate(each.shape) if isinstance(size, str)} for each in inputs)
     return ({1: length}, {1: length}, *tasks)

@@ -13,6 +13,7 @@ from torch import nn
 
 from spartanc.base.progress import say, stage
 from spartanc.base.schemes.scheme import Scheme
+from spartanc.compiler.capture import check_longest
 from spartanc.compiler.fitting import TextsOfTask
 from spartanc.compiler.proof import (
     Parity,
@@ -31,6 +32,7 @@ from spartanc.models.checkpoint import TrainedModel
 from spartanc.runtime_py.data import Columns, read_examples, require_texts
 from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.devices.qemu import QemuDevice
+from spartanc.runtime_py.session import pad
 
 CHECKED_ROWS = 2  # on which the numerics of every pass are compared
 EMULATED_ROWS, EMULATED_ROWS_OF_A_TASK = 3, 2  # emulation takes seconds an input
@@ -42,8 +44,9 @@ class Member:
     """One task: the only one of its bundle, or one of several over a shared backbone.
 
     facts: problem, labels, thresholds if there are any, pairs and memory, as manifests have them. outputs: how many
-    logits it gives. reference: eager PyTorch's logits of the samples. tensors: what the shared program takes as inputs;
-    nothing where the program has its task inside.
+    logits it gives. reference: eager PyTorch's logits of the samples. min_length: tokens of the shortest input that a
+    program of it takes; rows of fewer are padded to that, but for eager. tensors: what the shared program takes as
+    inputs; nothing where the program has its task inside.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Member:
     outputs: int
     samples: Samples
     reference: Reference
+    min_length: int = 1
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     parity: Parity | None = None
     got: list[np.ndarray] = field(default_factory=list)  # on this machine
@@ -87,16 +91,20 @@ class Member:
         """The real texts among the samples, as the program takes them."""
         count = len(self.samples.examples)
         tensors = tuple(torch.from_numpy(each) for each in self.tensors.values())
-        rows = [(torch.from_numpy(ids), torch.from_numpy(mask), *tensors) for ids, mask in self.samples.rows[:count]]
+        rows = [(torch.from_numpy(ids), torch.from_numpy(mask), *tensors) for ids, mask in self._taken(range(count))]
         return TextsOfTask(rows, self.reference.logits_NC[:count], self.reference.task_type)
 
     def artifact(self, module: nn.Module) -> Artifact:
         """What a pipeline begins with."""
-        return Artifact(module, self.samples.rows[:CHECKED_ROWS], scale=self.reference.scale)
+        count = min(CHECKED_ROWS, len(self.samples.rows))
+        return Artifact(module, self._taken(range(count)), scale=self.reference.scale, min_length=self.min_length)
 
     def _run(self, device: Device, program: Path, indices: Sequence[int]) -> list[np.ndarray]:
-        rows = [self.samples.rows[i] for i in indices]
+        rows = self._taken(indices)
         return device.run(program.parent, program, rows, keep_padding=True, inputs=self.tensors or None)
+
+    def _taken(self, indices: Sequence[int]) -> list[Row]:
+        return [pad(*self.samples.rows[i], self.min_length) for i in indices]
 
     def _place(self, device: Device) -> str:
         return f"{device.name}, task {self.name}" if self.tensors else device.name
@@ -116,7 +124,7 @@ def load_member(
         facts["thresholds"] = list(model.thresholds)
     facts |= {"pairs": model.pairs, "memory": memory}
     outputs = model.task_type.outputs(model.labels)
-    return Member(name, facts, outputs, samples, eager_reference(model, samples))
+    return Member(name, facts, outputs, samples, eager_reference(model, samples), model.min_length)
 
 
 def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str, Any] | None:
@@ -143,8 +151,7 @@ def prove_all(plan: Plan, members: Sequence[Member], program: Path) -> dict[str,
 
 def checked_length(max_length: int, model: TrainedModel) -> int:
     """The longest input, no longer than the encoder has positions."""
-    if max_length < 2:
-        raise UsageError(f"`--max-length` must be at least 2, got `{max_length}`")
+    check_longest(max_length, model.min_length)
     if max_length > model.max_length:
         say(f"the encoder has {model.max_length} positions: `--max-length` {max_length} becomes that")
     return min(max_length, model.max_length)

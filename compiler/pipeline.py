@@ -91,7 +91,8 @@ def compile_model(request: CompileRequest) -> CompileResult:
             _emit(plan, artifact, kind.facts, directory)
         emulated = prove_all(plan, members, directory / plan.backend.program)
         done = _what_was_done(plan, artifact, kind.facts, members)
-        manifest = Manifest(**_signature(plan, kind.facts), **done, **kind.write(directory, members))
+        signature = _signature(plan, kind.facts, artifact.min_length)
+        manifest = Manifest(**signature, **done, **kind.write(directory, members))
         files = seal(directory, manifest.as_json(), request)
         kind.check_sealed(directory)
 
@@ -130,8 +131,10 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
     texts = (
         None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members], plan.scheme.labels_kept)
     )
-    artifact = replace(kind.widened(lifted[0]), texts=texts)
-    return members, pipeline.after(LIFT).run(artifact)
+    artifact = pipeline.after(LIFT).run(replace(kind.widened(lifted[0]), texts=texts))
+    for member in members:
+        member.min_length = artifact.min_length
+    return members, artifact
 
 
 def _emit(plan: Plan, artifact: Artifact, facts: ModelFacts, directory: Path) -> None:
@@ -143,7 +146,7 @@ def _emit(plan: Plan, artifact: Artifact, facts: ModelFacts, directory: Path) ->
         install_runtime(plan.target, directory)
 
 
-def _signature(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
+def _signature(plan: Plan, facts: ModelFacts, min_length: int) -> dict[str, Any]:
     """What the program is and takes."""
     return {
         "versions": versions(plan.target if plan.runtime else None),
@@ -152,6 +155,7 @@ def _signature(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
         "architecture": facts.architecture,
         "inputs": [{"name": name, "dtype": "int64", "shape": [1, "L"]} for name in ("input_ids", "attention_mask")],
         "max_length": facts.max_length,
+        "min_length": min_length if min_length > 1 else None,
         "vocabulary_size": facts.vocabulary_size,
     }
 

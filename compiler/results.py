@@ -69,7 +69,7 @@ class Manifest(WhatWasDone):
     versions: of all that made the bundle. program, program_format: the file. inputs, outputs: its signature.
     probe: an input with the logits that the program gives for it.
     thresholds: of the labels, of a multilabel task. pairs: whether a row is two texts, if known. memory: of a bundle of
-    one task; fleet: of a shared backbone.
+    one task; fleet: of a shared backbone. min_length: where the program doesn't take every length from 1 on.
     """
 
     versions: dict[str, str]
@@ -83,6 +83,7 @@ class Manifest(WhatWasDone):
     max_length: int
     vocabulary_size: int
     probe: dict[str, Any]
+    min_length: int | None = field(default=None, metadata=OPTIONAL)
     thresholds: list[float] | None = field(default=None, metadata=OPTIONAL)
     pairs: bool | None = field(default=None, metadata=OPTIONAL)
     memory: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)

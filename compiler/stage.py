@@ -38,7 +38,7 @@ class Artifact:
     `scale` (see `run_passes`). texts: what quantised linears are fitted to, if they are.
     promises: what holds of the program. costs: of every operator, before quantisation
     (`spartanc.compiler.costs`). task: the tensors that were lifted out of a shared program. lowered: the finished
-    program.
+    program. min_length: tokens of the shortest input that the program takes, rows and texts among them.
     """
 
     module: nn.Module
@@ -51,6 +51,7 @@ class Artifact:
     costs: tuple[dict[str, Any], ...] = ()
     task: LiftedTask | None = None
     lowered: Lowered | None = None
+    min_length: int = 1
 
     @property
     def program(self) -> ExportedProgram:

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.export import ExportedProgram
 
 from spartanc.base.progress import stage
 from spartanc.base.schemes.catalogue import find_scheme
@@ -52,6 +51,7 @@ from spartanc.passes.schemes.catalogue import passes_of
 from spartanc.runtime_py.bundle import Bundle
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.devices.device import Device
+from spartanc.runtime_py.session import pad
 
 _LOWERED = "lowered"
 _CHUNK_BYTES = 64 << 20  # of traces that are held at a time
@@ -177,12 +177,13 @@ def _build(
     pad_id = model.encoder_config.get("pad_token_id") or 0
     here = backend.device()
     pipeline = _pipeline(bundle, backend, scheme)
-    artifact = pipeline.up_to("capture").run(Artifact(model.module, texts=_texts(bundle, scheme, model, texts)))
-    stages = [_Stage("captured", "torch", _in_torch(artifact.program), exact)]
+    given = Artifact(model.module, texts=_texts(bundle, scheme, model, texts), min_length=model.min_length)
+    artifact = pipeline.up_to("capture").run(given)
+    stages = [_Stage("captured", "torch", _in_torch(artifact), exact)]
     with stage("exact passes"):
         for each in pipeline.up_to(LIFT).passes():
             artifact = Passes(each.name, [each]).run(artifact)
-            stages.append(_Stage(each.name, "torch", _in_torch(artifact.program), exact))
+            stages.append(_Stage(each.name, "torch", _in_torch(artifact), exact))
     traced, layout = trace_memories(artifact.program)
     artifact = artifact.with_program(traced)
     parents = [memory.parents.detach().float().numpy() for memory in model.module.memories()]
@@ -216,7 +217,8 @@ def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[
     if model.tokenizer is None or scheme.is_exact:
         return None
     samples = encode_examples(examples, model.tokenizer, bundle.max_length)
-    rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in samples.rows]
+    taken = [pad(*row, model.min_length) for row in samples.rows]
+    rows = [(torch.from_numpy(ids), torch.from_numpy(mask)) for ids, mask in taken]
     if not rows:
         return None
     texts = TextsOfTask(rows, eager_reference(model, samples).logits_NC, model.task_type)
@@ -256,12 +258,13 @@ def _parts(
     yield "all", whole, True
 
 
-def _in_torch(program: ExportedProgram) -> Forward:
-    module = program.module()
+def _in_torch(artifact: Artifact) -> Forward:
+    module, shortest = artifact.program.module(), artifact.min_length
 
     def forward(rows: Sequence[Row]) -> list[np.ndarray]:
+        taken = [pad(*row, shortest) for row in rows]
         with torch.inference_mode():
-            return [module(torch.from_numpy(ids), torch.from_numpy(mask))[0].numpy() for ids, mask in rows]
+            return [module(torch.from_numpy(ids), torch.from_numpy(mask))[0].numpy() for ids, mask in taken]
 
     return forward
 

@@ -33,9 +33,10 @@ class Capture(Stage):
         self._max_length = max_length
 
     def run(self, artifact: Artifact) -> Artifact:
-        program = capture(artifact.module, self._max_length)
+        program = capture(artifact.module, self._max_length, artifact.min_length)
         inputs = example_inputs(min(self._max_length, 8))
-        return replace(artifact, captured=Captured(program, inputs, dynamic_shapes(self._max_length)))
+        shapes = dynamic_shapes(self._max_length, artifact.min_length)
+        return replace(artifact, captured=Captured(program, inputs, shapes))
 
 
 class MeasureCosts(Stage):
@@ -104,7 +105,7 @@ class Lower(Stage):
 
 
 class Trace(Stage):
-    """To the bytes of a TorchScript program, proved at every length on its own."""
+    """To the bytes of a TorchScript program, proved on its own at every length from 1 on, which a trace takes."""
 
     name = "trace"
 
@@ -117,4 +118,4 @@ class Trace(Stage):
         with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch:
             path = Path(scratch, self._file_name)
             emit_torchscript(artifact.module, path, self._max_length)
-            return replace(artifact, lowered=Lowered(path.read_bytes(), 0, 0, {}))
+            return replace(artifact, lowered=Lowered(path.read_bytes(), 0, 0, {}), min_length=1)

@@ -113,6 +113,11 @@ class TrainedModel:
         return self.module.max_length()
 
     @property
+    def min_length(self) -> int:
+        """The shortest input, in tokens, that a program of the encoder takes."""
+        return self.module.min_length()
+
+    @property
     def vocabulary_size(self) -> int:
         return self.module.config.vocab_size
 

@@ -1,7 +1,8 @@
 """Which vector of a text a task reads, from what the checkpoint has been trained for.
 
-    auto     the trained pooler, if the checkpoint has one and all its layers are kept; else what a
-             sentence-transformers directory says (`modules.json`, `1_Pooling/config.json`); else the mean
+    auto     if all layers are kept, the checkpoint's trained pooler, or the first position where the encoder's pooler
+             hands that on; else what a sentence-transformers directory says (`modules.json`, `1_Pooling/config.json`);
+             else the mean
     pooler   the trained pooler, or a new one that is trained with the task
     cls, mean
 
@@ -37,6 +38,10 @@ def choose_pooling(backbone: Backbone, asked: str) -> PoolingChoice:
     if asked not in CHOICES:
         raise UsageError(f"unknown `--pooling {asked}`", hint=f"one of {', '.join(CHOICES)}")
     trained = has_trained_pooler(backbone)
+    if not backbone.adapter.has_pooler(backbone.config) and (
+        asked == "pooler" or (asked == "auto" and not backbone.layers_cut)
+    ):
+        return PoolingChoice("cls", "the encoder's pooler hands on the first position as it is")
     if asked == "pooler":
         frozen = backbone.adapter.pooler_is_frozen
         if trained:

@@ -139,7 +139,11 @@ class SpartanClassifier(nn.Module):
             layers[index] = LayerWithMemory(layer, memory, owns=index == 0 or not repeated)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        inputs = {"attention_mask": attention_mask}
+        if self.adapter.embeds_neighbours:
+            inputs["inputs_embeds"] = self._unpadded_rows(input_ids, attention_mask)
+        else:
+            inputs["input_ids"] = input_ids
         if self.adapter.token_types:
             inputs["token_type_ids"] = self._token_types(input_ids)
         if self.has_own_head:
@@ -151,6 +155,11 @@ class SpartanClassifier(nn.Module):
     def has_own_head(self) -> bool:
         """Whether the head is Hugging Face's own, which pools by itself."""
         return self.pooling in ("pooler", "task_pooler")
+
+    def _unpadded_rows(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Rows of the table of words [B, L, _], zeros where the mask is 0: as beyond the ends of a text."""
+        rows_BLW = self.network.get_input_embeddings()(input_ids)
+        return rows_BLW * attention_mask.unsqueeze(-1).to(rows_BLW.dtype)
 
     def _token_types(self, input_ids: Tensor) -> Tensor:
         if self.segment_separator is None:
@@ -167,6 +176,10 @@ class SpartanClassifier(nn.Module):
     def max_length(self) -> int:
         """The longest input, in tokens, that the position table allows."""
         return self.adapter.max_length(self.config)
+
+    def min_length(self) -> int:
+        """The shortest input, in tokens, that a program can be captured for; eager PyTorch takes shorter ones too."""
+        return self.adapter.min_length(self.config)
 
     def task_names(self) -> list[str]:
         """Names of the parameters that a task owns: memories, classifier and LayerNorms, but those of constants."""

@@ -3,6 +3,10 @@
 before:  embedding(words, ids) + embedding(types, zeros) + embedding(positions, 0..L-1)
 after:   embedding(words, ids) + slice(table [1, max, H], 0..L-1)             table = types[0] + positions
 
+where the words' are mixed and projected first (MobileBERT), that stands in their place:
+before:  linear(…) + embedding(positions, 0..L-1) + embedding(types, zeros)
+after:   linear(…) + slice(table [1, max, H], 0..L-1)
+
 where positions depend on the text (RoBERTa counts them from the padding on) and types do not:
 before:  embedding(words, ids) + embedding(types, zeros) + embedding(positions, ids2)
 after:   embedding(words, ids) + embedding(positions + types[0], ids2)
@@ -44,9 +48,9 @@ class FoldPositionEmbeddings(GraphPass):
             if found is None:
                 report.skipped.append(Skipped(root.name, "inputs are no ids and mask of one dynamic length"))
                 continue
-            fixed = [each for each in addends if not depends.of(each)]
+            fixed = _fixed(addends, depends)
             for each in addends:
-                if each not in fixed and each.args[1] not in found[0]:
+                if each.target is _EMBEDDING and each not in fixed and each.args[1] not in found[0]:
                     report.skipped.append(Skipped(each.name, "its rows depend on the text"))
             table = _table(program, fixed, *found)
             if table is not None:
@@ -59,14 +63,14 @@ class FoldPositionEmbeddings(GraphPass):
     def holds(self, program: ExportedProgram) -> str | None:
         depends, found = Dependencies(program), token_inputs(program)
         for root in _sums(program):
-            fixed = [each for each in _addends(root) if not depends.of(each)]
+            fixed = _fixed(_addends(root), depends)
             if found is not None and _table(program, fixed, *found) is not None:
                 return f"`{root.name}` adds embeddings that do not depend on the text"
         return None
 
 
 def _sums(program: ExportedProgram) -> list[Node]:
-    """The last of every chain of additions whose addends are all embeddings."""
+    """The last of every chain of additions among whose addends are embeddings."""
     return [
         node
         for node in program.graph.nodes
@@ -75,7 +79,12 @@ def _sums(program: ExportedProgram) -> list[Node]:
 
 
 def _is_sum(node: Node) -> bool:
-    return node.target is aten.add.Tensor and all(each.target is _EMBEDDING for each in _addends(node))
+    return node.target is aten.add.Tensor and any(each.target is _EMBEDDING for each in _addends(node))
+
+
+def _fixed(addends: list[Node], depends: Dependencies) -> list[Node]:
+    """Embeddings that don't depend on the text."""
+    return [each for each in addends if each.target is _EMBEDDING and not depends.of(each)]
 
 
 def _addends(node: Node) -> list[Node]:
@@ -151,7 +160,8 @@ def _smallest_table(program: ExportedProgram, addends: list[Node]) -> Node | Non
     fitting = [
         each
         for each in addends
-        if constant_tensor(program, each.args[0]) is not None
+        if each.target is _EMBEDDING
+        and constant_tensor(program, each.args[0]) is not None
         and len(each.args[0].users) == 1
         and each.args[1].op != "placeholder"
     ]

@@ -8,6 +8,9 @@ after:   y = spartan::attention(None, linear(x, [Wq; Wk; Wv]), mask, heads)     
 after the last layer, whose queries are those of one position:
          y = spartan::attention(linear(x[:, :1], Wq), linear(x, [Wk; Wv]), mask, heads)
 
+where they are made of different inputs (MobileBERT's values), those of one input stand in one product:
+         y = spartan::attention(None, cat(linear(x, [Wq; Wk]), linear(z, Wv)), mask, heads)
+
 where queries and keys are rotated by their positions (`rotation`), products stay apart:
          y = spartan::attention(None, cat(rotated linear(x, Wq), rotated linear(x, Wk), linear(x, Wv)), mask, heads)
 
@@ -24,6 +27,7 @@ something else reads, or whose weights are computed. Exact to the order of sums.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch.export import ExportedProgram
@@ -52,7 +56,7 @@ class _Site:
 
     @property
     def of_one_input(self) -> bool:
-        """Whether queries are made of all that keys and values are made of."""
+        """Whether queries are made of what keys are made of, and are as many."""
         return self.query.args[0] is self.key.args[0]
 
 
@@ -116,8 +120,8 @@ def _site(program: ExportedProgram, product: Node) -> _Site:
     value, values, value_count = _projection(program, value_heads, [1, 0, 2])
     if values is not None or (queries is None) != (keys is None):
         raise _Unfit("not queries and keys alone are rotated")
-    if not heads == key_heads == value_count or key.args[0] is not value.args[0]:
-        raise _Unfit("keys and values aren't made of one input")
+    if not heads == key_heads == value_count:
+        raise _Unfit("queries, keys and values aren't of as many heads")
     if mask is not None and size_key(shape_of(mask)) != (1, 1, size_key(shape_of(key))[1]):
         raise _Unfit("what is added to the scores is no mask of columns")
     return _Site(query, key, value, queries, keys, mask, heads, _joined(product))
@@ -211,15 +215,25 @@ def _replace(program: ExportedProgram, site: _Site, with_query: bool) -> int:
     if site.keys is not None:
         return _replace_rotated(program, site, with_query)
     linears = [site.query, site.key, site.value] if with_query else [site.key, site.value]
-    graph = program.graph
-    weight = _stacked(program, linears, 1, "weight")
-    bias = _stacked(program, linears, 2, "bias")
+    graph, groups = program.graph, _of_one_input(linears)
     with graph.inserting_before(site.result):
-        packed = call(graph, aten.linear.default, (site.key.args[0], weight, bias))
+        parts = [_merged(program, each) if len(each) > 1 else each[0] for each in groups]
+        packed = call(graph, aten.cat.default, (parts, -1)) if len(parts) > 1 else parts[0]
         arguments = (None if with_query else site.query, packed, site.mask, site.heads)
         fused = call(graph, torch.ops.spartan.attention.default, arguments)
     site.result.replace_all_uses_with(fused)
-    return len(linears)
+    return sum(len(each) for each in groups if len(each) > 1)
+
+
+def _of_one_input(linears: list[Node]) -> list[list[Node]]:
+    """The same, in order: those that stand side by side and read one input together."""
+    return [list(group) for _, group in groupby(linears, key=lambda linear: linear.args[0])]
+
+
+def _merged(program: ExportedProgram, linears: list[Node]) -> Node:
+    """Their results side by side, as one product."""
+    weight, bias = (_stacked(program, linears, index, what) for index, what in ((1, "weight"), (2, "bias")))
+    return call(program.graph, aten.linear.default, (linears[0].args[0], weight, bias))
 
 
 def _has_query_apart(node: Node) -> bool:
@@ -233,10 +247,8 @@ def _has_query_apart(node: Node) -> bool:
 
 def _merge_query(program: ExportedProgram, node: Node) -> int:
     """Three products in one, in place; the number of them."""
-    linears = list(node.args[:2])
-    weight, bias = (_stacked(program, linears, index, what) for index, what in ((1, "weight"), (2, "bias")))
     with program.graph.inserting_before(node):
-        packed = call(program.graph, aten.linear.default, (linears[0].args[0], weight, bias))
+        packed = _merged(program, list(node.args[:2]))
     node.args = (None, packed, *node.args[2:])
     return 3
 

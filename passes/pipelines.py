@@ -14,6 +14,7 @@ from spartanc.passes.drop_batch_dimension import DropBatchDimension
 from spartanc.passes.drop_dead_tokens import DropDeadTokens
 from spartanc.passes.drop_noop_ops import DropNoopOps
 from spartanc.passes.expand_powers import ExpandPowers
+from spartanc.passes.fold_affine import FoldAffine
 from spartanc.passes.fold_attention_scale import FoldAttentionScale
 from spartanc.passes.fold_constants import FoldConstants
 from spartanc.passes.fold_distances import FoldDistances
@@ -52,6 +53,7 @@ def exact_passes(*, stock: bool = False) -> list[GraphPass]:
         SimplifyAttentionMask(),  # before dead tokens go: a row of the mask needs no cutting
         FoldPositionEmbeddings(),
         ExpandPowers(),  # before dead tokens go: a product treats positions apart
+        FoldAffine(),  # before all that reads weights: dead tokens and attention take them as they are then
         DropDeadTokens(),  # after fusing: the memory as it is written does not treat positions apart
         # After all that reads attention as stock operators, which a portable program keeps: heads are a number in the
         # fused operator, and views in stock ones.

@@ -25,6 +25,7 @@ from spartanc.runtime_py.emulation import emulator_among
 from spartanc.runtime_py.estimate import estimates
 from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
+from spartanc.runtime_py.session import pad
 from spartanc.runtime_py.statistics import median_interval, summary
 from spartanc.runtime_py.trust import other_load, reasons_against
 
@@ -276,7 +277,7 @@ class _Bench:
         bundle = self._bundle
         probe = np.asarray(bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
         ids = np.resize(probe, (1, length))
-        row = (ids, np.ones_like(ids))
+        row = pad(ids, np.ones_like(ids), bundle.min_length)  # what runs beside no manifest is not padded
         if not bundle.is_fleet:
             return bundle.path, bundle.program, row, []
         tasks = list(bundle.manifest["fleet"]["tasks"])

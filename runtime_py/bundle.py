@@ -34,7 +34,7 @@ from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.verified import Record
 
 FORMAT = "spartanc-bundle"
-FORMAT_VERSION = 1
+PLAIN, WITH_MIN_LENGTH = 1, 2  # of the format: readers of the first alone would run a program on less than it takes
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.sha256"
 TOKENIZER = "tokenizer.json"
@@ -134,6 +134,11 @@ class Bundle:
     @property
     def max_length(self) -> int:
         return self.manifest["max_length"]
+
+    @property
+    def min_length(self) -> int:
+        """The shortest input that the program takes; whatever runs it pads shorter ones, see `session.pad`."""
+        return self.manifest.get("min_length", 1)
 
     @property
     def target(self) -> str:
@@ -251,13 +256,21 @@ def _parse_manifest(path: Path, data: bytes) -> dict[str, Any]:
         raise _altered(path, f"`{MANIFEST}` is not JSON: {error}") from error
     if manifest.get("format") != FORMAT:
         raise _altered(path, f"`{MANIFEST}` does not have the format `{FORMAT}`")
-    if not _same(manifest.get("format_version"), FORMAT_VERSION):
+    version = manifest.get("format_version")
+    if not _same(version, PLAIN) and not _same(version, WITH_MIN_LENGTH):
         raise UsageError(
-            f"bundle `{path}` has format_version `{manifest.get('format_version')}`, this spartanc reads"
-            f" `{FORMAT_VERSION}`",
+            f"bundle `{path}` has format_version `{version}`, this spartanc reads `{PLAIN}` and `{WITH_MIN_LENGTH}`",
             hint="compile the model again with this version of spartanc",
         )
+    if version != format_version(manifest):
+        has = "a" if "min_length" in manifest else "no"
+        raise _altered(path, f"`{MANIFEST}` has format_version `{version}`, and {has} `min_length`")
     return manifest
+
+
+def format_version(manifest: Mapping[str, Any]) -> int:
+    """The one that a manifest of these fields has."""
+    return WITH_MIN_LENGTH if "min_length" in manifest else PLAIN
 
 
 def manifest_digest_line(digest: str) -> str:
@@ -293,6 +306,8 @@ def _check_plain_fields(manifest: dict[str, Any]) -> None:
             raise UsageError(f"has the {name} `{manifest[name]}`, which is unknown")
     if not is_count(manifest["max_length"], 1, LONGEST_INPUT):
         raise UsageError(f"has the max_length {manifest['max_length']}, allowed are 1 to {LONGEST_INPUT}")
+    if not is_count(manifest.get("min_length", 1), 1, manifest["max_length"]):
+        raise UsageError(f"has the min_length {manifest['min_length']}, allowed are 1 to its max_length")
     if not is_count(manifest.get("vocabulary_size", 1), 1, LARGEST_VOCABULARY):
         raise UsageError("has no valid `vocabulary_size`")
     if not isinstance(manifest.get("pairs"), bool | None):

@@ -122,6 +122,12 @@ def trim(input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray,
     return input_ids[:, :length], attention_mask[:, :length]
 
 
+def pad(input_ids: np.ndarray, attention_mask: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both [1, L], padded to `length` if they are shorter, as a session pads them: with id 0 and mask 0."""
+    missing = ((0, 0), (0, max(0, length - input_ids.shape[1])))
+    return np.pad(input_ids, missing), np.pad(attention_mask, missing)
+
+
 class BoundInputs:
     """Inputs that follow ids and mask, made ready once: which of them a run takes is then a matter of pointers.
 
@@ -202,8 +208,9 @@ class Session:
     ) -> np.ndarray:
         """Logits float32 [1, C] of ids and mask int64 [1, L]; `more` are the inputs that follow, or all of them bound.
 
-        Raises UsageError where an input's type or any dimension is outside what the program takes, or an id outside the
-        vocabulary that the manifest states; SessionError where the program fails.
+        Rows that are shorter than the manifest's `min_length` are padded up to it. Raises UsageError where an input's
+        type or any dimension is outside what the program takes, or an id outside the vocabulary that the manifest
+        states; SessionError where the program fails.
         """
         if not keep_padding and attention_mask.ndim == 2 and attention_mask.shape == input_ids.shape:
             input_ids, attention_mask = trim(input_ids, attention_mask)
@@ -228,8 +235,8 @@ class Session:
         """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks.
 
         A program states upper bounds only, a manifest knows that a batch is exactly 1 and a hidden size exactly 384.
-        Sizes that tasks may differ in are checked where a task is. Raises UsageError where manifest and program
-        contradict each other.
+        Sizes that tasks may differ in are checked where a task is. Rows that are shorter than its `min_length` are
+        padded from then on. Raises UsageError where manifest and program contradict each other.
         """
         ids_and_mask = manifest.get("inputs", ({"shape": ()},) * 2)  # undescribed: as the program says
         described = [*ids_and_mask, *manifest.get("fleet", {}).get("inputs", ())]
@@ -241,6 +248,8 @@ class Session:
                         least, most = (1, manifest["max_length"]) if size == "L" else (size, size)
                         if isinstance(most, int):
                             self._narrow(index, dimension, least, most)
+                if (least := manifest.get("min_length", 1)) > 1:
+                    self._call("spartan_set_min_length", self._handle, least)
             except UsageError as error:
                 raise UsageError(f"the manifest does not describe its program: {error.message}") from error
             self.inputs = self._describe("input")
@@ -326,6 +335,7 @@ def _load_library(path: Path) -> ctypes.CDLL:
     library.spartan_close.argtypes = [c_void_p]
     library.spartan_close.restype = None
     library.spartan_set_bounds.argtypes = [c_void_p, c_size_t, c_size_t, c_int32, c_int32, c_char_p, c_size_t]
+    library.spartan_set_min_length.argtypes = [c_void_p, c_int32, c_char_p, c_size_t]
     library.spartan_run.argtypes = [c_void_p, POINTER(_Tensor), c_size_t, c_char_p, c_size_t]
     library.spartan_output.argtypes = [c_void_p, c_size_t, POINTER(_Tensor)]
     library.spartan_statistics_of.argtypes = [c_void_p, POINTER(_Statistics)]

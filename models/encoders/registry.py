@@ -13,6 +13,7 @@ from spartanc.models.encoders.deberta_v2 import DEBERTA_V2
 from spartanc.models.encoders.distilbert import DISTILBERT
 from spartanc.models.encoders.electra import ELECTRA
 from spartanc.models.encoders.ernie import ERNIE
+from spartanc.models.encoders.mobilebert import MOBILEBERT
 from spartanc.models.encoders.modernbert import MODERNBERT
 from spartanc.models.encoders.mpnet import MPNET
 from spartanc.models.encoders.nomic_bert import NOMIC_BERT
@@ -29,6 +30,7 @@ ADAPTERS = {
         DISTILBERT,
         ELECTRA,
         ERNIE,
+        MOBILEBERT,
         MODERNBERT,
         MPNET,
         NOMIC_BERT,
@@ -71,5 +73,10 @@ def _guess(config: dict[str, Any]) -> str | None:
             return model_type
     if named:
         return None
-    telling = {"dim": "distilbert", "embedding_size": "electra", "relative_attention_num_buckets": "mpnet"}
+    telling = {
+        "intra_bottleneck_size": "mobilebert",
+        "dim": "distilbert",
+        "embedding_size": "electra",
+        "relative_attention_num_buckets": "mpnet",
+    }
     return next((model_type for name, model_type in telling.items() if name in config), None)

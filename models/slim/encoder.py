@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spartanc.errors import UnsupportedModelError
 from spartanc.models.backbone import Backbone, build_classifier
 from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.encoders.adapter import EncoderAdapter
 from spartanc.models.encoders.feed_forward import FeedForward, feed_forwards
 
 
@@ -25,9 +26,10 @@ class Encoder(nn.Module):
 
     def __init__(self, backbone: Backbone):
         super().__init__()
-        if backbone.adapter.feed_forward_is_gated:
+        reason = _why_not(backbone.adapter)
+        if reason is not None:
             raise UnsupportedModelError(
-                f"encoders of `{backbone.adapter.model_type}` can't be slimmed: units of gated feed-forwards are pairs",
+                f"encoders of `{backbone.adapter.model_type}` can't be slimmed: {reason}",
                 hint="train on the encoder as it is",
             )
         self.classifier: SpartanClassifier = build_classifier(backbone, None, outputs=2, pairs=False, pooling="mean")
@@ -104,3 +106,9 @@ def watched(feed_forward: FeedForward, to_the_end: bool) -> Iterator[list[Tensor
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _why_not(adapter: EncoderAdapter) -> str | None:
+    if adapter.feed_forward_is_gated:
+        return "units of gated feed-forwards are pairs"
+    return "its layers stack feed-forwards" if adapter.feed_forwards_are_stacked else None

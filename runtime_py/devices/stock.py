@@ -18,8 +18,8 @@ import numpy as np
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import MANIFEST, open_bundle
 from spartanc.runtime_py.devices.device import Device, DeviceError, Place, Row, device_errors
-from spartanc.runtime_py.probe import Probe
 from spartanc.runtime_py.safetensors_file import read_tensors, write_tensors
+from spartanc.runtime_py.session import pad
 
 # Prints a JSON line that names what was loaded there besides the stock packages.
 _PROCESS = """
@@ -47,7 +47,7 @@ print(json.dumps({"ours": ours}))
 
 
 class StockDevice(Device):
-    """Runs each row as it stands, padding included."""
+    """Runs each row as it stands, padding included; one that a bundle's program would not take is padded."""
 
     name = "local"
 
@@ -70,9 +70,12 @@ class StockDevice(Device):
     ) -> list[np.ndarray]:
         if task is not None:
             raise UsageError("stock runtimes check no task; give its tensors as `inputs`")
-        probe = _probe(bundle) if program.parent == bundle else None
+        sealed = open_bundle(bundle) if program.parent == bundle and (bundle / MANIFEST).is_file() else None
+        probe = None if sealed is None or sealed.is_fleet else sealed.probe
         if probe is not None:
             rows = [(probe.input_ids, probe.attention_mask), *rows]
+        if sealed is not None:
+            rows = [pad(*row, sealed.min_length) for row in rows]
         tensors = {f"input.{i}": np.asarray(each) for i, each in enumerate((inputs or {}).values())}
         for i, (ids, mask) in enumerate(rows):
             tensors |= {f"{i}.ids": ids, f"{i}.mask": mask}
@@ -102,11 +105,3 @@ class StockDevice(Device):
         if wrong is not None:
             raise UsageError(f"bundle `{bundle}`: {wrong}")
         return answers[1:]
-
-
-def _probe(path: Path) -> Probe | None:
-    """The probe of the bundle at `path`; none while it is being made, and none of a fleet."""
-    if not (path / MANIFEST).is_file():
-        return None
-    bundle = open_bundle(path)
-    return None if bundle.is_fleet else bundle.probe

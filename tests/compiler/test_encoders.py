@@ -53,6 +53,7 @@ def compiled(out: Path, *models: Path, texts: Path | None, **options):
     [
         ("albert", "spartan::attention", 20),
         ("deberta-v2", "spartan::attention.relative", 20),
+        ("mobilebert", "spartan::attention", 25),
         ("modernbert", "spartan::attention", 60),
         ("nomic_bert", "spartan::attention", 30),
         ("xlm-roberta", "spartan::attention", 20),
@@ -71,7 +72,7 @@ def test_fp32_gives_the_labels_of_eager_at_every_length(architecture, attention,
     assert result.fallback_ops[attention] == 2
 
 
-@pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "nomic_bert"])
+@pytest.mark.parametrize("architecture", ["deberta-v2", "mobilebert", "modernbert", "nomic_bert"])
 def test_tables_that_passes_make_are_shared_by_the_tasks_of_a_fleet(architecture, tmp_path):
     tasks = save_tasks(tiny_tasks(architecture), tmp_path)
     result = compiled(tmp_path / "fleet", *tasks.values(), texts=None, quantize="none", shared_backbone=True)
@@ -81,7 +82,8 @@ def test_tables_that_passes_make_are_shared_by_the_tasks_of_a_fleet(architecture
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "architecture", ["albert", "camembert", "deberta-v2", "ernie", "modernbert", "nomic_bert", "xlm-roberta"]
+    "architecture",
+    ["albert", "camembert", "deberta-v2", "ernie", "mobilebert", "modernbert", "nomic_bert", "xlm-roberta"],
 )
 def test_every_form_of_a_task_that_was_learnt(architecture, tmp_path):
     model, texts, accuracy = trained(tmp_path, architecture, sentiment, epochs=16)

@@ -35,6 +35,7 @@ EXACT = (
     "simplify_attention_mask",
     "fold_position_embeddings",
     "expand_powers",
+    "fold_affine",
     "drop_dead_tokens",
     "fuse_attention",
     "remove_zero_heads",

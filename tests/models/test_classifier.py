@@ -4,8 +4,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from spartanc.compiler.capture import capture
+from spartanc.errors import CompileError, UnsupportedModelError
 from spartanc.models.classifier import LayerWithMemory
 from spartanc.models.memory import Memory
+from spartanc.runtime_py.session import pad
 from support.models import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 
@@ -19,7 +22,8 @@ def test_every_architecture_exports_with_dynamic_length_and_agrees(architecture)
     model = tiny_model(architecture)
     longest = model.max_length
     assert longest == 40
-    length = torch.export.Dim("length", min=1, max=longest)
+    shortest = model.min_length
+    length = torch.export.Dim("length", min=shortest, max=longest)
     with torch.no_grad():
         program = torch.export.export(
             model.module, random_inputs(8), dynamic_shapes=({1: length}, {1: length})
@@ -27,9 +31,42 @@ def test_every_architecture_exports_with_dynamic_length_and_agrees(architecture)
         for size in (1, 2, 17, longest):
             inputs = random_inputs(size, seed=size)
             expected = model.module(*inputs)
+            inputs = [torch.from_numpy(each) for each in pad(*(each.numpy() for each in inputs), shortest)]
             assert torch.isfinite(expected).all()
             assert expected.abs().max() > 0
             torch.testing.assert_close(program(*inputs), expected, rtol=0, atol=1e-6)
+
+
+def test_no_program_of_neighbours_takes_less_than_three_tokens():
+    """What `min_length` says is the least that torch.export grants: one less is refused."""
+    model = tiny_model("mobilebert")
+    assert model.min_length == 3
+    capture(model.module, model.max_length, 3)
+    with pytest.raises(CompileError, match="could not capture the model"):
+        capture(model.module, model.max_length, 2)
+    alone = tiny_model("mobilebert", changes={"trigram_input": False})
+    assert alone.min_length == 1
+    capture(alone.module, alone.max_length)
+
+
+def test_a_token_before_padding_has_no_neighbour_there():
+    """Whatever stands at masked positions: transformers' own embeddings would mix it in."""
+    module = tiny_model("mobilebert").module
+    ids, mask = random_inputs(9)
+    mask[0, 5:] = 0
+    other = ids.clone()
+    other[0, 5:] = 7
+    with torch.no_grad():
+        alone = module(ids[:, :5], mask[:, :5])
+        for padded in (ids, other):
+            torch.testing.assert_close(module(padded, mask), alone, rtol=0, atol=1e-6)
+        theirs = [module.network(input_ids=each, attention_mask=mask).logits for each in (ids, other)]
+    assert (theirs[0] - theirs[1]).abs().max() > 1e-4
+
+
+def test_mobilebert_without_bottlenecks_is_refused():
+    with pytest.raises(UnsupportedModelError, match="`use_bottleneck` `False` is not supported"):
+        tiny_model("mobilebert", changes={"use_bottleneck": False})
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -66,6 +103,8 @@ def test_task_and_backbone_share_no_tensor_and_miss_none(architecture):
     norms = {name for name, module in model.module.named_modules() if isinstance(module, torch.nn.LayerNorm)}
     frozen = {f"network.{name}" for name in model.module.adapter.frozen_norms}
     assert frozen <= norms
+    # MobileBERT's normalise nothing: they belong to the linears before them.
+    frozen |= {name for name, module in model.module.named_modules() if type(module).__name__ == "NoNorm"}
     for tensors, expected in ((task, norms - frozen), (backbone, frozen)):
         assert {name.rpartition(".")[0] for name in tensors if "norm" in name.lower()} == expected
     assert any("classifier" in name for name in task)

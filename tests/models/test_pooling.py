@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModel,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -24,7 +25,7 @@ from spartanc.models.choose_pooling import choose_pooling
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
-from support.encoders import sentiment, write_encoder, write_examples
+from support.encoders import save_encoder, sentiment, write_encoder, write_examples
 from support.models import ARCHITECTURES, last_states, roberta_like, tiny_encoder_config, tiny_model, tiny_tokenizer
 
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
@@ -118,6 +119,22 @@ def test_without_one_a_sentence_transformers_directory_says(tmp_path, config, ex
     assert chosen(directory) == "mean"
     say_sentence_pooling(directory, **config)
     assert chosen(directory) == expected
+
+
+def test_a_pooler_that_hands_on_the_first_position_is_that(tmp_path):
+    """As in MobileBERT's published checkpoint; transformers' classifier then reads that position."""
+    directory = save_encoder(tmp_path / "encoder", "mobilebert", classifier_activation=False)
+    assert (chosen(directory), chosen(directory, "pooler"), chosen(directory, "mean")) == ("cls", "cls", "mean")
+    assert chosen(directory, layers=1) == "mean"
+    module = build_classifier(load_backbone(directory), MEMORY, 2, False, "cls").eval()
+    ids = torch.randint(4, 40, (1, 7), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for memory in module.memories():
+            memory.values.zero_()
+        first = AutoModel.from_pretrained(directory).eval()(ids).pooler_output
+        assert first.std() > 0.1
+        expected = module.network.classifier(first)
+        torch.testing.assert_close(module(ids, torch.ones_like(ids)), expected, rtol=0, atol=1e-5)
 
 
 def test_unknown_word_for_pooling(encoder):

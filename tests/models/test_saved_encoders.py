@@ -30,18 +30,21 @@ def test_what_transformers_saved_is_loaded_and_computes_the_same_states(architec
 
 
 def check_states(directory):
-    """Of a text alone and of one that is padded, against transformers' encoder; memories that give nothing."""
+    """Of a text alone and of one that is padded, against transformers' encoder on each text alone; memories that give
+    nothing. With padding it gives the same, save for MobileBERT's, which mixes a row of padding into the last token's.
+    """
     classifier = build_classifier(load_backbone(directory), MEMORY, 2, False, "mean").eval()
     ids = torch.randint(4, 40, (2, 9), generator=torch.Generator().manual_seed(1))
     mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    theirs = AutoModel.from_pretrained(directory).eval()
     with torch.no_grad():
-        expected = AutoModel.from_pretrained(directory).eval()(ids, mask).last_hidden_state
+        alone = [theirs(row[kept][None]).last_hidden_state[0] for row, kept in zip(ids, mask.bool(), strict=True)]
         for memory in classifier.memories():
             memory.values.zero_()
     got = last_states(classifier, ids, mask)
-    kept = mask.bool()
-    assert expected[kept].std() > 0.1
-    torch.testing.assert_close(got[kept], expected[kept], rtol=0, atol=2e-5)
+    expected = torch.cat(alone)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(got[mask.bool()], expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("layout", DEBERTA_LAYOUTS)

@@ -26,17 +26,19 @@ def without_segments(architecture: str):
     """A classifier whose tokenizer marks no second text, captured."""
     torch.manual_seed(0)
     spartan = SpartanConfig(parents=4, cells=12, top_k=2, temperature=1.6)
-    return capture(SpartanClassifier(tiny_encoder_config(architecture), spartan, None).eval(), MAX_LENGTH)
+    module = SpartanClassifier(tiny_encoder_config(architecture), spartan, None).eval()
+    return capture(module, MAX_LENGTH, module.min_length())
 
 
 @pytest.mark.parametrize("make", [captured, without_segments])
 @pytest.mark.parametrize(
-    ("architecture", "before", "left"), [("bert", 3, 1), ("roberta", 3, 2), ("distilbert", 2, 1), ("electra", 3, 1)]
+    ("architecture", "before", "left"),
+    [("bert", 3, 1), ("roberta", 3, 2), ("distilbert", 2, 1), ("electra", 3, 1), ("mobilebert", 3, 1)],
 )
 def test_one_lookup_is_left_where_positions_and_segments_are_fixed(make, architecture, before, left):
     program, _ = DropNoopOps().run(make(architecture))
     assert tables(program) == before
-    if make is captured and architecture in ("bert", "electra"):
+    if make is captured and architecture in ("bert", "electra", "mobilebert"):
         left = 2  # segments depend on the text
     result, report = FoldPositionEmbeddings().run(program)
     assert tables(result) == left

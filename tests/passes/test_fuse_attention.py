@@ -57,6 +57,17 @@ def test_queries_and_keys_that_are_rotated_come_side_by_side_with_values(archite
     assert_same_results(result, program, 1e-5)
 
 
+def test_values_of_another_input_than_queries_and_keys_come_side_by_side():
+    program, _ = run_passes(captured("mobilebert"), exact_passes(stock=True), rows(shortest=3))
+    assert count(program, aten.bmm.default) == 4
+    result, report = FuseAttention().run(program)
+    assert (report.changes, report.skipped, count(result, FUSED), count(result, aten.bmm.default)) == (2, [], 2, 0)
+    # The last layer's query is of one position, and nothing is left to merge there.
+    assert report.notes["products merged"] == 2
+    assert count(result, aten.cat.default) - count(program, aten.cat.default) == 2
+    assert_same_results(result, program, 1e-5)
+
+
 def test_a_window_narrower_than_the_text_is_left_alone_with_the_reason():
     """The last layer reads one row of it, which is a mask of columns."""
     module = tiny_model("modernbert", layers=3).module
@@ -102,7 +113,7 @@ class Layer(nn.Module):
 REASONS = {
     "none": None,
     "no mask": None,
-    "other input": "keys and values aren't made of one input",
+    "other input": None,
     "rows": "what is added to the scores is no mask of columns",
     "axis": "the softmax isn't over the keys",
     "read": "a step of it is read by something else too",

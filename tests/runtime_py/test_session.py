@@ -181,6 +181,31 @@ print(json.dumps(found))
     assert all("the manifest does not describe" in found[name][1] for name in list(found)[1:])
 
 
+def test_rows_that_are_shorter_than_the_manifests_shortest_are_padded(tiny, library):
+    code = """
+said = lambda least: {"max_length": 8, "inputs": [{"shape": [1, "L"]}] * 2, "min_length": least}
+row = lambda length: np.arange(5, 5 + length)[None]
+with Session(program, library=library, manifest=said(1)) as session:
+    expected = [session.run(row(length), ones(length))[0].tolist() for length in (1, 5, 2, 8)]
+    found = {
+        "longer than the longest": attempt(lambda: session.narrow_inputs(said(9))),
+        "an empty row": attempt(lambda: session.run(ones(0), ones(0), keep_padding=True)),
+    }
+with Session(program, library=library, manifest=said(5)) as session:
+    got = [session.run(row(length), ones(length))[0].tolist() for length in (1, 5, 2, 8)]
+    kept = session.run(np.pad(row(1), ((0, 0), (0, 2))), np.pad(ones(1), ((0, 0), (0, 2))), keep_padding=True)[0]
+    found["other mask"] = attempt(lambda: session.run(ones(2), ones(1), keep_padding=True))
+    least = [each.least for each in session.inputs]
+print(json.dumps([expected, got, kept.tolist(), found, least]))
+"""
+    expected, got, kept, found, least = in_own_process(code, tiny[0], library)
+    assert np.abs(np.array(got) - expected).max() < 1e-6
+    assert np.abs(np.array(kept) - expected[0]).max() < 1e-6
+    assert {name: code for name, (code, _) in found.items()} == dict.fromkeys(found, 2)
+    assert "the least length of input 0 must be within 1 and 8, got 9" in found["longer than the longest"][1]
+    assert least == [[1, 1], [1, 1]]
+
+
 def test_a_failed_run_does_not_spoil_the_next(tiny, library):
     code = """
 with Session(program, library=library) as session:

@@ -70,6 +70,16 @@ def test_inputs_are_held_to_the_manifest(tiny, spartan, ids, tmp_path):
         assert "the manifest does not describe its program" in done.stderr
 
 
+def test_a_program_that_cannot_be_padded_so_far_is_refused(tiny, spartan, ids, tmp_path):
+    inputs = [{"name": name, "dtype": "int64", "shape": [1, 4]} for name in ("input_ids", "attention_mask")]
+    wrong = make_bundle(tmp_path / "wrong", tiny[0], format_version=2, inputs=inputs, min_length=5)
+    done = spartan("run", wrong, "--ids", ids)
+    assert done.returncode == 2
+    assert (
+        "the manifest does not describe its program: the least length of input 0 must be within 4 and 4" in done.stderr
+    )
+
+
 def test_bench_prints_every_run_of_both_programs(tiny, spartan):
     done = spartan("bench", tiny[0], "--baseline", tiny[0], "--length", 7, "--max-runs", 25, "--warmup", 3)
     assert done.returncode == 0, done.stderr

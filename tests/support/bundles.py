@@ -11,9 +11,9 @@ import numpy as np
 from spartanc.base.files import file_digest
 from spartanc.runtime_py.bundle import (
     FORMAT,
-    FORMAT_VERSION,
     MANIFEST,
     MANIFEST_DIGEST,
+    PLAIN,
     manifest_digest_line,
 )
 from spartanc.runtime_py.devices.local import LocalDevice
@@ -30,7 +30,7 @@ def seal(folder: Path, **fields: Any) -> Path:
     }
     manifest = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": PLAIN,
         "target": "host",
         "program": "model.pte",
         "problem": "classification",

@@ -9,6 +9,7 @@ import torch
 from torch.export import ExportedProgram
 
 from spartanc.compiler.capture import capture
+from spartanc.runtime_py.session import pad
 from support.models import tiny_model
 
 MAX_LENGTH = 30
@@ -17,11 +18,12 @@ MAX_LENGTH = 30
 @cache
 def captured(architecture: str = "bert") -> ExportedProgram:
     """A classifier of two layers of `architecture`; passes leave it as it is, so it is shared."""
-    return capture(tiny_model(architecture).module, MAX_LENGTH)
+    model = tiny_model(architecture)
+    return capture(model.module, MAX_LENGTH, model.min_length)
 
 
-def rows() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ids and masks of several lengths: shortest, two sentences, padded, longest."""
+def rows(shortest: int = 2) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ids and masks of several lengths: shortest, two sentences, padded, longest; none below `shortest`."""
     rng = np.random.default_rng(0)
     result = []
     for length, kept in ((2, 2), (9, 9), (9, 6), (MAX_LENGTH, MAX_LENGTH)):
@@ -29,14 +31,14 @@ def rows() -> list[tuple[np.ndarray, np.ndarray]]:
         mask[:, kept:] = 0
         if length > 4:
             ids[:, 4] = 3
-        result.append((ids, mask))
+        result.append(pad(ids, mask, shortest))
     return result
 
 
 def outputs(program: ExportedProgram) -> torch.Tensor:
-    module = program.module()
+    module, shortest = program.module(), min(int(each.lower) for each in program.range_constraints.values())
     with torch.no_grad():
-        return torch.cat([module(*map(torch.from_numpy, row)) for row in rows()])
+        return torch.cat([module(*map(torch.from_numpy, row)) for row in rows(shortest)])
 
 
 def assert_same_results(program: ExportedProgram, reference: ExportedProgram, tolerance: float) -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, BertConfig, BertModel
 
-from support.models import roberta_like, tiny_encoder_config, tiny_tokenizer
+from support.models import draw_affine, roberta_like, tiny_encoder_config, tiny_tokenizer
 
 GOOD, BAD, FILLER = (
     ("good", "great", "loved"),
@@ -48,6 +48,7 @@ def save_encoder(directory, architecture, masked=False, shard="1GB", layers=2, *
         for name, parameter in model.named_parameters():
             if name.endswith(".bias") or parameter.dim() == 2:
                 parameter.normal_(std=0.2)  # biases too, as a trained encoder has them
+        draw_affine(model)
     model.save_pretrained(directory, max_shard_size=shard)
     (directory / "tokenizer.json").write_text(tiny_tokenizer(roberta_like(architecture)))
     return directory

@@ -16,6 +16,7 @@ ARCHITECTURES = tuple(ADAPTERS)
 # Of architectures that compute the same one is enough where a test takes seconds.
 UNLIKE_EACH_OTHER = tuple(each for each in ARCHITECTURES if each not in ("camembert", "xlm-roberta"))
 GATED = tuple(each for each, adapter in ADAPTERS.items() if adapter.feed_forward_is_gated)
+STACKED = tuple(each for each, adapter in ADAPTERS.items() if adapter.feed_forwards_are_stacked)
 LONGEST = 40
 # What of a config is neither BERT's nor follows from the adapter.
 UNLIKE_BERT = {
@@ -31,6 +32,7 @@ UNLIKE_BERT = {
     },
     "electra": {"embedding_size": 16},
     "ernie": {"use_task_id": True},
+    "mobilebert": {"embedding_size": 16, "intra_bottleneck_size": 16},
     # Two layers are one of each kind, and a text is longer than the window.
     "modernbert": {"local_attention": 12, "pad_token_id": 0},
     "roberta": {"type_vocab_size": 1},
@@ -174,7 +176,21 @@ def tiny_model(
         for name, parameter in module.network.named_parameters():
             if parameter.dim() == 2 and ".memory." not in name:
                 parameter.normal_(std=0.1)
+        draw_affine(module.network)
     return TrainedModel(module, config, spartan, tokenizer, tuple(labels), problem, thresholds=thresholds)
+
+
+def draw_affine(network: torch.nn.Module) -> None:
+    """Factors and addends of MobileBERT, where others have LayerNorms, drawn in place.
+
+    Factors keep states about as large in every layer, as training does: with ones they would grow, and what texts
+    differ in would be lost among them.
+    """
+    for name, module in network.named_modules():
+        if type(module).__name__ == "NoNorm":
+            least, most = (2.5, 3.5) if "embeddings" in name else (0.5, 0.9)
+            module.weight.uniform_(least, most)
+            module.bias.normal_(std=0.2)
 
 
 def last_states(module: SpartanClassifier, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -61,6 +61,7 @@ public final class CoreTest {
     numberOfTexts();
     severalLabels();
     vocabulary();
+    shortInputs();
     signatures();
     tasks();
     catalog();
@@ -269,7 +270,9 @@ public final class CoreTest {
       refused("no file of a bundle", () -> Bundle.open(outside, null));
     }
     String[][] changes = {
-      {"\"format_version\":1", "\"format_version\":2", "format_version `2`"},
+      {"\"format_version\":1", "\"format_version\":2", "format_version `2`, and no `min_length`"},
+      {"\"format_version\":1", "\"format_version\":3", "format_version `3`"},
+      {"\"max_length\":16", "\"max_length\":16,\"min_length\":3", "format_version `1`, and a `min_length`"},
       {"spartanc-bundle", "another", "is not of format"},
       {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[]", "has 0 `labels` for classification"},
       {"\"labels\":[\"bad\",\"good\"]", "\"labels\":[\"bad\",\"good\",\"x\"]", "has 2 logits for 3 classes"},
@@ -393,6 +396,28 @@ public final class CoreTest {
     byte[] plain = taskFile(LABELS, HEAD, LAYOUT, one, one.replace("classification", "multilabel"));
     Bundle without = Bundle.open(fleet(plain, plain), null);
     refused("`labels`", () -> without.task("first", folder));
+  }
+
+  /** What is shorter than the program takes is padded, the probe too; what is not stays as it is. */
+  private static void shortInputs() throws Exception {
+    Memory padded = changed("\"format_version\":1", "\"format_version\":2,\"min_length\":4");
+    List<long[]> rows = new ArrayList<>();
+    Program program = new Echo() {
+      @Override
+      public float[] run(long[] ids, long[] mask, List<TaskTensor> tensors) {
+        rows.add(ids);
+        rows.add(mask);
+        return super.run(ids, mask, tensors);
+      }
+    };
+    Bundle bundle = Bundle.open(padded, null);
+    that(bundle.manifest.minLength == 4 && Bundle.open(new Memory(), null).manifest.minLength == 1, "the shortest input");
+    try (Classifier classifier = new Classifier(bundle, program, bundle.task(null, null))) {
+      that(classifier.classify("good", null).scores.get(0).label.equals("good"), "the answer to a short text");
+      classifier.classify("good good good", null);
+    }
+    long[][] expected = {{2, 5, 3, 0}, {1, 1, 1, 0}, {2, 5, 3, 0}, {1, 1, 1, 0}, {2, 5, 5, 5, 3}, {1, 1, 1, 1, 1}};
+    that(Arrays.deepEquals(rows.toArray(new long[0][]), expected), "ids and masks that the program got");
   }
 
   private static void vocabulary() throws Exception {

@@ -16,6 +16,10 @@ def with_fields(**fields: Any) -> Bundle:
     return bundle
 
 
+def with_min_length(value: Any) -> Bundle:
+    return with_fields(format_version=2, min_length=value)
+
+
 def without(field: str) -> Bundle:
     bundle = Bundle()
     del bundle.manifest[field]
@@ -172,6 +176,11 @@ ACCEPT: dict[str, tuple[Bundle, str]] = {
         "the word of a fleet, of its form of tensors and of its task file",
     ),
     "torchscript": (torchscript(), "a TorchScript program, and a file beside it"),
+    "min-length": (with_min_length(3), "the shortest input that the program takes"),
+    "min-length-1": (with_min_length(1), "every input is long enough"),
+    "min-length-is-max-length": (with_min_length(16), "inputs of one length"),
+    "min-length-over-probe": (with_min_length(4), "the probe is padded too"),
+    "fleet-min-length": (fleet_fields(format_version=2, min_length=3), "one for all tasks"),
     "longest-input": (with_fields(max_length=65536), "the greatest max_length"),
     "labels-of-any-text": (with_fields(labels=["n\u00f6\U0001f600\n", '"ja" \u6c34\\']), "escapes are decoded"),
     "labels-of-raw-text": (with_label('"\u6c34\U0001f600"'.encode()), "UTF-8 needs no escapes"),
@@ -230,7 +239,21 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     # Format and version
     "format-missing": (without("format"), "format", "no format"),
     "format-other": (with_fields(format="another-bundle"), "format", "another format"),
-    "version-2": (with_fields(format_version=2), "format_version", "a later version"),
+    "version-2": (with_fields(format_version=2), "format_version", "version 2 has `min_length`"),
+    "version-3": (with_fields(format_version=3, min_length=3), "format_version", "a later version"),
+    "min-length-in-version-1": (with_fields(min_length=3), "format_version", "a reader of version 1 ignores it"),
+    "min-length-zero": (with_min_length(0), "min_length", "at least 1"),
+    "min-length-negative": (with_min_length(-3), "min_length", "a count is not negative"),
+    "min-length-over-max-length": (with_min_length(17), "min_length", "at most `max_length`"),
+    "min-length-text": (with_min_length("3"), "min_length", "text is not a count"),
+    "min-length-fraction": (with_min_length(3.0), "min_length", "a count has no fraction"),
+    "min-length-boolean": (with_min_length(True), "min_length", "true is not a count"),
+    "min-length-null": (with_min_length(None), "min_length", "null is not absent"),
+    "fleet-min-length-over-max-length": (
+        fleet_fields(format_version=2, min_length=17),
+        "min_length",
+        "a fleet's program takes its longest input",
+    ),
     "version-boolean": (with_fields(format_version=True), "format_version", "true is not 1"),
     "version-fraction": (with_fields(format_version=1.0), "format_version", "1.0 is not a whole number"),
     "version-text": (with_fields(format_version="1"), "format_version", "text is not a number"),

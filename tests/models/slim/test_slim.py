@@ -22,7 +22,7 @@ from spartanc.models.slim.texts import batches
 from spartanc.models.sparsifiers.catalogue import SPARSIFIERS, find_sparsifier
 from spartanc.models.sparsifiers.second_order import SECOND_ORDER
 from support.encoders import save_encoder, sentiment, write_encoder, write_examples
-from support.models import ARCHITECTURES, GATED
+from support.models import ARCHITECTURES, GATED, STACKED
 
 UNITS = 128
 ROWS = [[2, 5 + index % 9, 6 + index % 7, 7 + index % 5, 3] for index in range(64)]
@@ -43,9 +43,13 @@ def request(encoder, texts, **changes):
     return SlimRequest(backbone=encoder, texts=(texts,), **(given | changes))
 
 
-@pytest.mark.parametrize("architecture", GATED)
-def test_gated_feed_forwards_are_refused(tmp_path, architecture):
-    with pytest.raises(UnsupportedModelError, match="units of gated feed-forwards are pairs"):
+@pytest.mark.parametrize(
+    ("architecture", "why"),
+    [(each, "units of gated feed-forwards are pairs") for each in GATED]
+    + [(each, "layers stack feed-forwards") for each in STACKED],
+)
+def test_gated_and_stacked_feed_forwards_are_refused(tmp_path, architecture, why):
+    with pytest.raises(UnsupportedModelError, match=why):
         Encoder(load_backbone(save_encoder(tmp_path / "encoder", architecture)))
 
 
@@ -55,7 +59,7 @@ def states(directory, rows):
         return model(torch.tensor(rows)).last_hidden_state
 
 
-@pytest.mark.parametrize("architecture", [each for each in ARCHITECTURES if each not in GATED])
+@pytest.mark.parametrize("architecture", [each for each in ARCHITECTURES if each not in GATED + STACKED])
 def test_units_that_are_there_twice_leave_next_to_no_trace(tmp_path, architecture):
     """Every second unit repeats the one before it: half of them explains everything, but for the damping."""
     backbone = load_backbone(save_encoder(tmp_path / "encoder", architecture))

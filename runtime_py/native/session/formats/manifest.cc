@@ -9,6 +9,9 @@ namespace spartan {
 
 namespace {
 
+// Versions of the format: readers of the first alone would run a program on less than it takes.
+constexpr uint64_t kPlain = 1;
+constexpr uint64_t kWithMinLength = 2;
 constexpr uint64_t kLongestInput = 1 << 16;
 constexpr uint64_t kTokenizerLimit = 64 << 20;
 constexpr size_t kLongestName = 512;
@@ -20,6 +23,8 @@ class Reader {
   Reader(const Json& json, const std::string& what) : json_(json), what_(what) {}
 
   [[noreturn]] void fail(const std::string& cause) const { throw CommandError(what_ + " " + cause); }
+
+  bool has(const char* field) const { return json_.find(field) != nullptr; }
 
   const Json& required(const char* field) const {
     const Json* found = json_.find(field);
@@ -82,8 +87,12 @@ void check_format(const Reader& reader) {
     reader.fail("does not have the format `spartanc-bundle`");
   }
   uint64_t version = 0;
-  if (!reader.required("format_version").as_count(&version) || version != 1) {
-    reader.fail("has another format_version than this runtime reads (1); compile the model again");
+  if (!reader.required("format_version").as_count(&version, kPlain, kWithMinLength)) {
+    reader.fail("has another format_version than this runtime reads (1, 2); compile the model again");
+  }
+  if ((version == kWithMinLength) != reader.has("min_length")) {
+    reader.fail("has format_version " + std::to_string(version) + ", and " + (reader.has("min_length") ? "a" : "no") +
+                " `min_length`");
   }
 }
 
@@ -208,6 +217,9 @@ Manifest::Manifest(std::string_view text, const std::string& what) {
     reader.word("program_format", is_program_format);
   }
   max_length = static_cast<uint32_t>(reader.count("max_length", 1, kLongestInput));
+  if (reader.has("min_length")) {
+    min_length = static_cast<uint32_t>(reader.count("min_length", 1, max_length));
+  }
   if (json.find("vocabulary_size") != nullptr) {
     reader.count("vocabulary_size", 1, kLargestVocabulary);
   }

@@ -33,6 +33,7 @@ struct Manifest {
   std::string quantization;
   std::string lowering;
   uint32_t max_length = 0;
+  uint32_t min_length = 1;
   std::vector<std::string> labels;     // none of a regression, nor of a fleet
   std::vector<double> thresholds;      // of every label, above which a text has it; none but of a multilabel task
   std::vector<std::string> operators;  // what the program needs of a runtime

@@ -11,16 +11,20 @@ namespace {
 
 constexpr size_t kMessageSize = 512;
 
+void require(int32_t status, const char* message) {
+  if (status != SPARTAN_OK) {
+    throw CommandError(std::string("the manifest does not describe its program: ") + message);
+  }
+}
+
 void narrow(spartan_session* session, size_t input, size_t dimension, uint64_t least, uint64_t most) {
   char message[kMessageSize];
-  const bool fits = most <= INT32_MAX;
-  const int32_t status = fits ? spartan_set_bounds(session, input, dimension, static_cast<int32_t>(least),
-                                                   static_cast<int32_t>(most), message, sizeof message)
-                              : SPARTAN_BAD_ARGUMENT;
-  if (status != SPARTAN_OK) {
-    throw CommandError("the manifest does not describe its program: " +
-                       std::string(fits ? message : "a size is larger than any tensor's"));
+  if (most > INT32_MAX) {
+    require(SPARTAN_BAD_ARGUMENT, "a size is larger than any tensor's");
   }
+  require(spartan_set_bounds(session, input, dimension, static_cast<int32_t>(least), static_cast<int32_t>(most), message,
+                             sizeof message),
+          message);
 }
 
 constexpr size_t kIdsAndMask = 2;
@@ -55,6 +59,11 @@ void narrow_inputs(spartan_session* session, const Json& manifest) {
   const size_t after = inputs == nullptr ? kIdsAndMask : narrow_all(session, inputs, 0, max_length);
   if (const Json* fleet = manifest.find("fleet")) {
     narrow_all(session, fleet->find("inputs"), after, max_length);
+  }
+  uint64_t least = 1;
+  if (const Json* min_length = manifest.find("min_length"); min_length != nullptr && min_length->as_size(&least)) {
+    char message[kMessageSize];
+    require(spartan_set_min_length(session, static_cast<int32_t>(least), message, sizeof message), message);
   }
 }
 

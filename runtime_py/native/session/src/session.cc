@@ -132,6 +132,14 @@ TensorSpec spec_of(const runtime::TensorInfo& meta, bool is_static, const char* 
 
 }  // namespace
 
+// Ids and mask [1, length] of the shortest row that the program takes; length 0 where it takes every one.
+struct ShortestRow {
+  std::vector<int64_t> ids;
+  std::vector<int64_t> mask;
+
+  int64_t length() const { return static_cast<int64_t>(ids.size()); }
+};
+
 struct spartan_session {
   std::unique_ptr<MmapDataLoader> loader;
   std::unique_ptr<Program> program;
@@ -147,6 +155,7 @@ struct spartan_session {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<spartan_tensor> results;
+  ShortestRow shortest;
   std::unique_ptr<void, void (*)(void*)> profile{nullptr, free};
   size_t profile_bytes = 0;
   uint32_t threads = 0;
@@ -284,6 +293,25 @@ void check_inputs(const spartan_session& session, const spartan_tensor* inputs, 
     fail(SPARTAN_BAD_INPUT, "ids and mask must have one shape, got %s and %s", shape_text(inputs[0].sizes, 2).c_str(),
          shape_text(inputs[1].sizes, 2).c_str());
   }
+}
+
+// Whether an input is a row of ids or their mask, int64 [1, L].
+bool takes_rows(const TensorSpec& spec) {
+  return spec.info.dtype == SPARTAN_INT64 && spec.info.rank == 2 && spec.info.max_sizes[0] == 1;
+}
+
+// `inputs`, whose ids and mask are shorter than `row` and now are that row: their own values, and zeros behind them.
+std::vector<spartan_tensor> padded(ShortestRow& row, const spartan_tensor* inputs, size_t count) {
+  std::vector<spartan_tensor> all(inputs, inputs + count);
+  std::vector<int64_t>* rows[] = {&row.ids, &row.mask};
+  for (size_t i = 0; i < std::size(rows); ++i) {
+    std::fill(rows[i]->begin(), rows[i]->end(), 0);
+    memcpy(rows[i]->data(), inputs[i].data, inputs[i].bytes);
+    all[i].sizes[1] = row.length();
+    all[i].data = rows[i]->data();
+    all[i].bytes = rows[i]->size() * sizeof(int64_t);
+  }
+  return all;
 }
 
 struct InputTensor {
@@ -476,6 +504,23 @@ int32_t spartan_set_bounds(spartan_session* session, size_t input, size_t dimens
   });
 }
 
+int32_t spartan_set_min_length(spartan_session* session, int32_t min_length, char* message, size_t message_size) {
+  return guarded(message, message_size, [&] {
+    require(session != nullptr, "session must not be null");
+    require(session->inputs.size() >= 2 && takes_rows(session->inputs[0]) && takes_rows(session->inputs[1]),
+            "the program does not take ids and mask, int64 [1, L]");
+    for (size_t i = 0; i < 2; ++i) {
+      const spartan_tensor_info& info = session->inputs[i].info;
+      if (min_length < info.min_sizes[1] || min_length > info.max_sizes[1]) {
+        fail(SPARTAN_BAD_ARGUMENT, "the least length of input %zu must be within %d and %d, got %d", i,
+             info.min_sizes[1], info.max_sizes[1], min_length);
+      }
+    }
+    session->shortest.ids.assign(static_cast<size_t>(min_length), 0);
+    session->shortest.mask.assign(static_cast<size_t>(min_length), 0);
+  });
+}
+
 int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size_t count, char* message,
                     size_t message_size) {
   return guarded(message, message_size, [&] {
@@ -488,6 +533,11 @@ int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size
     const LoggedCall logged;
     try {
       const auto start = Clock::now();
+      std::vector<spartan_tensor> longer;
+      if (count >= 2 && inputs[0].sizes[1] < session->shortest.length()) {
+        longer = padded(session->shortest, inputs, count);
+        inputs = longer.data();
+      }
       set_inputs(*session, inputs, count);
       session->last_inputs_ns = nanoseconds_since(start);
       if (session->tracer != nullptr) {

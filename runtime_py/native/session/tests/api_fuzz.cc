@@ -34,6 +34,12 @@ spartan_session* open_one(Bytes& in) {
 }
 
 void run_one(Bytes& in, spartan_session* session) {
+  if (in.byte() < 64) {
+    char why[64];
+    const auto least = static_cast<int32_t>(in.byte() < 128 ? in.size() : in.word());
+    const int32_t set = spartan_set_min_length(session, least, why, sizeof why);
+    require(set == SPARTAN_OK || set == SPARTAN_BAD_ARGUMENT, "a status that is none");
+  }
   std::vector<spartan_tensor> tensors(in.byte() < 200 ? 2 : in.byte() % 5);
   std::vector<std::unique_ptr<uint8_t[]>> buffers;
   const int64_t length = in.size();

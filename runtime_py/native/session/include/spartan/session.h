@@ -115,6 +115,11 @@ SPARTAN_API int32_t spartan_output_info(const spartan_session* session, size_t i
 SPARTAN_API int32_t spartan_set_bounds(spartan_session* session, size_t input, size_t dimension, int32_t minimum,
                                        int32_t maximum, char* message, size_t message_size);
 
+// The fewest tokens that the program takes, as its manifest says (`min_length`): spartan_run pads shorter ids and masks
+// [1, L] to that, with id 0 and mask 0. Fails where a program of no such inputs is loaded, or they cannot be that long.
+SPARTAN_API int32_t spartan_set_min_length(spartan_session* session, int32_t min_length, char* message,
+                                           size_t message_size);
+
 // Runs the program on `count` inputs, every dimension of which is checked first. After success the outputs can be
 // read until the next run or close.
 SPARTAN_API int32_t spartan_run(spartan_session* session, const spartan_tensor* inputs, size_t count, char* message,

@@ -8,6 +8,7 @@ public final class Classifier implements AutoCloseable {
   private static final int LONGEST_TEXT = 1 << 20;
 
   private final int maxLength;
+  private final int minLength;
   private final int vocabularySize;
   private final Tokenizer tokenizer;
   private final Program program;
@@ -16,6 +17,7 @@ public final class Classifier implements AutoCloseable {
   /** Takes over {@code program}, with {@code task} as its first; closes it where either is refused. */
   public Classifier(Bundle bundle, Program program, Task task) throws InputException {
     this.maxLength = bundle.manifest.maxLength;
+    this.minLength = bundle.manifest.minLength;
     this.vocabularySize = bundle.manifest.vocabularySize;
     this.program = program;
     try {
@@ -30,7 +32,7 @@ public final class Classifier implements AutoCloseable {
   /** Runs the task's probe, and if the program answers it as it should, answers this task from now on. */
   public void use(Task wanted) throws InputException {
     checkIds(wanted.probe.ids);
-    wanted.probe.check(program.run(wanted.probe.ids, wanted.probe.mask, wanted.tensors));
+    wanted.probe.check(run(wanted.probe.ids, wanted.probe.mask, wanted));
     task = wanted;
   }
 
@@ -51,8 +53,14 @@ public final class Classifier implements AutoCloseable {
     long[] mask = new long[encoding.ids.length];
     Arrays.fill(mask, 1);
     long start = System.nanoTime();
-    float[] logits = program.run(encoding.ids, mask, task.tensors);
+    float[] logits = run(encoding.ids, mask, task);
     return Prediction.of(logits, task, encoding.truncated, System.nanoTime() - start);
+  }
+
+  /** An input that is shorter than the program takes is padded with ids 0 whose mask is 0. */
+  private float[] run(long[] ids, long[] mask, Task task) throws InputException {
+    int length = Math.max(ids.length, minLength);
+    return program.run(Arrays.copyOf(ids, length), Arrays.copyOf(mask, length), task.tensors);
   }
 
   /** An id that the program has no row for would be read from outside its table. */

@@ -15,7 +15,9 @@ public final class Manifest {
   static final int LIMIT = 4 << 20;
   private static final String TOKENIZER = "tokenizer.json";
   private static final String FORMAT = "spartanc-bundle";
-  private static final long VERSION = 1;
+  /** Versions of the format: readers of the first alone would run a program on less than it takes. */
+  private static final long PLAIN = 1;
+  private static final long WITH_MIN_LENGTH = 2;
   private static final int LONGEST_INPUT = 1 << 16;
   private static final int LARGEST_VOCABULARY = 1 << 30;
   private static final int TOKENIZER_LIMIT = 64 << 20;
@@ -44,6 +46,8 @@ public final class Manifest {
   final Task task;
   public final String program;
   public final int maxLength;
+  /** Ids of the shortest input that the program takes; shorter ones are padded. */
+  public final int minLength;
   /** How many token ids the program has a row for; 0 where the manifest does not say. */
   public final int vocabularySize;
   public final String target;
@@ -51,14 +55,12 @@ public final class Manifest {
 
   private Manifest(Fields fields) throws InputException {
     if (!FORMAT.equals(fields.raw("format"))) throw new InputException("`" + NAME + "` is not of format `" + FORMAT + "`");
-    if (!Long.valueOf(VERSION).equals(fields.raw("format_version"))) {
-      throw new InputException("the bundle has format_version `" + fields.raw("format_version")
-          + "`, this app reads `" + VERSION + "`");
-    }
+    checkVersion(fields.raw("format_version"), fields.has("min_length"));
     files = Collections.unmodifiableMap(entries(fields.object("files")));
     program = fields.text("program");
     if (!files.containsKey(program)) throw new InputException("`" + NAME + "` does not list its `program` in `files`");
     maxLength = (int) fields.integer("max_length", 1, LONGEST_INPUT);
+    minLength = fields.has("min_length") ? (int) fields.integer("min_length", 1, maxLength) : 1;
     target = fields.plainText("target");
     quantization = fields.word("quantization", Words.QUANTIZATIONS);
     fields.word("lowering", Words.LOWERINGS);
@@ -77,6 +79,17 @@ public final class Manifest {
     if (isFleet) Probe.checkInput(fields.object("probe"), maxLength);
     fleet = isFleet ? new Fleet(fields.object("fleet"), files.keySet()) : null;
     task = isFleet ? null : task(fields, problem, labels);
+  }
+
+  private static void checkVersion(Object version, boolean hasMinLength) throws InputException {
+    if (!Long.valueOf(PLAIN).equals(version) && !Long.valueOf(WITH_MIN_LENGTH).equals(version)) {
+      throw new InputException("the bundle has format_version `" + version + "`, this app reads `" + PLAIN + "` and `"
+          + WITH_MIN_LENGTH + "`");
+    }
+    if (Long.valueOf(WITH_MIN_LENGTH).equals(version) != hasMinLength) {
+      throw new InputException("`" + NAME + "` has format_version `" + version + "`, and " + (hasMinLength ? "a" : "no")
+          + " `min_length`");
+    }
   }
 
   private Task task(Fields fields, String problem, Labels labels) throws InputException {
