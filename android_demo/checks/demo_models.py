@@ -33,7 +33,7 @@ def random_model(
 ) -> TrainedModel:
     """With `backbone`, over the backbone of that model; with `thresholds`, for several labels a text."""
     vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
-    roberta = architecture == "roberta"
+    roberta = architecture in ("roberta", "xlm-roberta")
     config = {
         "model_type": architecture,
         "vocab_size": vocabulary,
@@ -102,6 +102,7 @@ def make_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> 
     wanted = {
         "moods": random_model("bert", tokenizers["bert-uncased"], ("calm", "glad", "sad"), texts),
         "topics": random_model("roberta", tokenizers["roberta"], ("arts", "sport", "trade", "weather"), texts),
+        "tongues": random_model("xlm-roberta", tokenizers["xlm-roberta"], ("one", "another"), texts),
     }
     return _saved(wanted, out)
 

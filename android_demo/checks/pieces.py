@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import random
+import string
+import struct
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 
 import grapheme_tables
 from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
+from texts import SEED
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from spartanc.models.tokenizer_files import read_tokenizer
@@ -19,7 +24,7 @@ MARK = "\u2581"
 _SIZE = 1500
 _LINES = 2000
 # Of every architecture: the file of its pieces, and the options that its special tokens ask for.
-_ENCODERS = {
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "xlm-roberta": ("sentencepiece.bpe.model", {}),
     "camembert": ("sentencepiece.bpe.model", {}),
     "albert": ("spiece.model", {"pad_piece": "<pad>", "control_symbols": "[CLS],[SEP],[MASK]"}),
@@ -31,9 +36,10 @@ def tokenizers_to_try(sentences: Sequence[str]) -> dict[str, str]:
     """Name to the text of a tokenizer.json."""
     result = {name: _of_encoder(name, sentences) for name in _ENCODERS}
     content = _content(_trained(sentences))
-    result["unigram-first"] = with_parts(content, pre_tokenizers.Metaspace(prepend_scheme="first"))
+    result["unigram-first"] = _with_parts(content, pre_tokenizers.Metaspace(prepend_scheme="first"))
     unsplit = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
-    result["unigram-unsplit"] = with_parts(content, unsplit, fallback=True)
+    result["unigram-unsplit"] = _with_parts(content, unsplit, fallback=True)
+    result["unigram-last-bits"] = _last_bits()
     result["bpe-bytes"] = _byte_fallback_pairs(sentences, ignore_merges=False)
     result["bpe-whole-words"] = _byte_fallback_pairs(sentences, ignore_merges=True)
     charsmap = normalizers.Precompiled(content.normalizer_spec.precompiled_charsmap)
@@ -44,7 +50,7 @@ def tokenizers_to_try(sentences: Sequence[str]) -> dict[str, str]:
         normalizers.Replace("''", '"'),
         normalizers.Strip(left=True, right=False),
     ]
-    shown = {
+    shown: dict[str, list[normalizers.Normalizer]] = {
         "map": [charsmap],
         "clusters": [grapheme_tables.every_byte()],
         "composed": [normalizers.NFC()],
@@ -56,6 +62,11 @@ def tokenizers_to_try(sentences: Sequence[str]) -> dict[str, str]:
     for name, parts in shown.items():
         result[f"bytes-{name}"] = _bytes_of(normalizers.Sequence(parts))
     return result
+
+
+def of_model(model: bytes) -> str:
+    """The tokenizer of a SentencePiece model's bytes."""
+    return _with_parts(_content(model), pre_tokenizers.Metaspace())
 
 
 def _of_encoder(architecture: str, sentences: Sequence[str]) -> str:
@@ -82,10 +93,10 @@ def _trained(sentences: Sequence[str], **options: Any) -> bytes:
 
 
 def _content(model: bytes) -> Any:
-    return sentencepiece_model_pb2.ModelProto.FromString(model)
+    return sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
 
 
-def with_parts(content: Any, splitter: pre_tokenizers.PreTokenizer, *, fallback: bool = False) -> str:
+def _with_parts(content: Any, splitter: pre_tokenizers.PreTokenizer, *, fallback: bool = False) -> str:
     """A Unigram of a SentencePiece model's content, and its map; `fallback` adds the pieces of all bytes."""
     pieces = [(piece.piece, piece.score) for piece in content.pieces]
     if fallback:
@@ -94,6 +105,16 @@ def with_parts(content: Any, splitter: pre_tokenizers.PreTokenizer, *, fallback:
     tokenizer.normalizer = normalizers.Precompiled(content.normalizer_spec.precompiled_charsmap)
     tokenizer.pre_tokenizer = splitter
     _add_specials(tokenizer)
+    return tokenizer.to_str()
+
+
+def _last_bits() -> str:
+    """Every two letters as one piece that scores what both do: rounding decides, and the library's is its own."""
+    draw = random.Random(SEED)
+    letters = {letter: -struct.unpack("f", struct.pack("f", draw.uniform(3, 15)))[0] for letter in string.ascii_letters}
+    pairs = {a + b: letters[a] + letters[b] for a, b in itertools.product(letters, repeat=2)}
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *letters.items(), *pairs.items()], unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer.to_str()
 
 

@@ -124,6 +124,11 @@ public final class CoreTest {
     that(Arrays.equals(tokenizer.encode("ab", null, 8).ids, new long[] {1, 4}), "-2 - 2.5 is more than -3 - 1.5");
     that(Arrays.equals(tokenizer.encode("a", null, 8).ids, new long[] {5}), "-3 is more than -2 - 1.5");
     that(Arrays.equals(tokenizer.encode("xyzb  xa😀", null, 9).ids, new long[] {1, 0, 3, 1, 0, 2, 6}), "unknown ones are one token");
+    String lone = UNIGRAM.replace("[\"ab\",-2.5]", "[\"xy\",1]").replace("[\"b\",-1.5]", "[\"x\",%s]").replace("-9]", "0]");
+    long[] unknown = tokenizer(String.format(lone, "15")).encode("xy", null, 8).ids;
+    that(Arrays.equals(unknown, new long[] {1, 3, 0}), "15 and ten less than the least, -3, are more than 1");
+    long[] known = tokenizer(String.format(lone, "13")).encode("xy", null, 8).ids;
+    that(Arrays.equals(known, new long[] {1, 4}), "13 and ten less than the least are not");
     that(tokenizer.encode("", null, 8).empty && tokenizer.encode("", null, 8).ids.length == 0, "no text");
     Tokenizer bytes = tokenizer(everyByte("true"));
     that(Arrays.equals(bytes.encode("é", null, 9).ids, new long[] {1 + 0xC3, 1 + 0xA9}), "bytes of what is no piece");
