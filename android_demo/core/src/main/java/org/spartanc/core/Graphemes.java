@@ -17,6 +17,7 @@ final class Graphemes {
   private static final Unicode.Set HANGUL_L = new Unicode.Set(UnicodeTables.HANGUL_L);
   private static final Unicode.Set HANGUL_V = new Unicode.Set(UnicodeTables.HANGUL_V);
   private static final Unicode.Set HANGUL_T = new Unicode.Set(UnicodeTables.HANGUL_T);
+  private static final int NON_JOINER = 0x200C;
   private static final int JOINER = 0x200D;
   /** Below it stand no marks, nothing that is prepended, and no letters of scripts that join them. */
   private static final int FIRST_MARK = 0x300;
@@ -59,7 +60,7 @@ final class Graphemes {
   private void see(int code) {
     boolean marks = BESIDE_LINKER.has(code);
     pictureJoined = picture && code == JOINER;
-    picture = PICTURE.has(code) || picture && marks && code != JOINER;
+    picture = PICTURE.has(code) || picture && (marks || code == NON_JOINER) && code != JOINER;
     boolean linker = LINKER.has(code);
     consonantLinked = consonant && (linker || consonantLinked && marks);
     consonant = CONSONANT.has(code) || consonant && (marks || linker);
