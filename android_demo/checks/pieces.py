@@ -9,7 +9,7 @@ import random
 import string
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "albert": ("spiece.model", {"pad_piece": "<pad>", "control_symbols": "[CLS],[SEP],[MASK]"}),
     "deberta-v2": ("spm.model", {"unk_piece": "[UNK]", "control_symbols": "[PAD],[CLS],[SEP],[MASK]"}),
 }
+# How a number may be written: as short as can be, with more digits than 64 bits hold, with exponents.
+_SPELLINGS: tuple[Callable[[float], str], ...] = (
+    repr,
+    lambda number: f"{number:.25f}",
+    lambda number: f"{number:.17e}",
+    lambda number: f"{number * 1e5:.9f}E-5",
+    lambda number: f"{number:.3f}0000e+00",
+)
 
 
 def tokenizers_to_try(sentences: Sequence[str]) -> dict[str, str]:
@@ -113,9 +121,11 @@ def _last_bits() -> str:
     draw = random.Random(SEED)
     letters = {letter: -struct.unpack("f", struct.pack("f", draw.uniform(3, 15)))[0] for letter in string.ascii_letters}
     pairs = {a + b: letters[a] + letters[b] for a, b in itertools.product(letters, repeat=2)}
-    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *letters.items(), *pairs.items()], unk_id=0))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return tokenizer.to_str()
+    written = {"<unk>": "0"}
+    for number, (piece, score) in enumerate((letters | pairs).items()):
+        written[piece] = _SPELLINGS[number % len(_SPELLINGS)](score)
+    vocabulary = ",".join(f'["{piece}",{score}]' for piece, score in written.items())
+    return f'{{"pre_tokenizer":{{"type":"WhitespaceSplit"}},"model":{{"unk_id":0,"vocab":[{vocabulary}]}}}}'
 
 
 def _add_specials(tokenizer: Tokenizer) -> None:
