@@ -29,11 +29,6 @@ final class BertNormalizer implements Normalizer {
     return lowercase ? Unicode.lower(normal) : normal;
   }
 
-  @Override
-  public boolean keepsStart() {
-    return false;
-  }
-
   private static String withoutMarks(String text) {
     StringBuilder result = new StringBuilder(text.length());
     for (int i = 0, c; i < text.length(); i += Character.charCount(c)) {

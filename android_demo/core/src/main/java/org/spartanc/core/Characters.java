@@ -38,9 +38,4 @@ final class Characters implements Normalizer {
     }
     return result.toString();
   }
-
-  @Override
-  public boolean keepsStart() {
-    return false;
-  }
 }

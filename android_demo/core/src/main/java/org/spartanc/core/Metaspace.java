@@ -25,11 +25,6 @@ final class Metaspace implements Splitter {
   }
 
   @Override
-  public boolean asksForStart() {
-    return first;
-  }
-
-  @Override
   public void split(String given, boolean atStart, List<String> words) {
     String text = given.replace(" ", mark);
     if ((always || first && atStart) && !text.startsWith(mark)) text = mark + text;

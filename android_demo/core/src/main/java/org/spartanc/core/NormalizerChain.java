@@ -16,10 +16,4 @@ final class NormalizerChain implements Normalizer {
     for (Normalizer each : normalizers) result = each.normalize(result);
     return result;
   }
-
-  @Override
-  public boolean keepsStart() {
-    for (Normalizer each : normalizers) if (!each.keepsStart()) return false;
-    return true;
-  }
 }

@@ -9,7 +9,6 @@ final class Replacement implements Normalizer {
 
   private final Pattern pattern;
   private final String content;
-  private final boolean keepsStart;
 
   Replacement(Fields fields) throws InputException {
     Fields given = fields.object("pattern");
@@ -17,7 +16,6 @@ final class Replacement implements Normalizer {
     String text = given.text("String", null);
     pattern = text == null ? regex(given.text("Regex")) : (in, start) -> start + (in.startsWith(text, start) ? text.length() : 0);
     if (text != null && text.isEmpty()) throw new InputException(given.where() + ": `String` is empty");
-    keepsStart = text != null && text.codePointCount(0, text.length()) == 1 && !content.isEmpty();
   }
 
   /** Those that converted SentencePiece models bring, read by hand. */
@@ -51,10 +49,5 @@ final class Replacement implements Normalizer {
       i = Math.max(i, end);
     }
     return result.toString();
-  }
-
-  @Override
-  public boolean keepsStart() {
-    return keepsStart;
   }
 }

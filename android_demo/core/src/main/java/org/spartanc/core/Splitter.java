@@ -6,9 +6,4 @@ import java.util.List;
 interface Splitter {
   /** {@code atStart}: whether nothing stands before {@code text}, which is not empty. */
   void split(String text, boolean atStart, List<String> words);
-
-  /** Whether the words depend on {@code atStart}. */
-  default boolean asksForStart() {
-    return false;
-  }
 }

@@ -7,18 +7,8 @@ import java.util.List;
 final class SplitterChain implements Splitter {
   private final List<Splitter> splitters;
 
-  SplitterChain(List<Splitter> splitters) throws InputException {
+  SplitterChain(List<Splitter> splitters) {
     this.splitters = splitters;
-    for (Splitter each : splitters) {
-      if (each.asksForStart() && each != splitters.get(0)) {
-        throw new InputException("tokenizer.json: prepend_scheme `first` after another pre-tokenizer is not known");
-      }
-    }
-  }
-
-  @Override
-  public boolean asksForStart() {
-    return !splitters.isEmpty() && splitters.get(0).asksForStart();
   }
 
   @Override

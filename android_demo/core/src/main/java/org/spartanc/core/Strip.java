@@ -18,9 +18,4 @@ final class Strip implements Normalizer {
     while (right && start < end && Unicode.WHITE.has(text.charAt(end - 1))) end--;
     return text.substring(start, end);
   }
-
-  @Override
-  public boolean keepsStart() {
-    return !left;
-  }
 }

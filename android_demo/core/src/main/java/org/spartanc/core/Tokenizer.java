@@ -21,9 +21,7 @@ public final class Tokenizer {
   private Tokenizer(Fields fields) throws InputException {
     normalizer = Normalizers.read(fields.raw("normalizer"));
     splitter = Parts.splitter(fields.raw("pre_tokenizer"));
-    if (splitter.asksForStart() && !normalizer.keepsStart()) {
-      throw new InputException("tokenizer.json: prepend_scheme `first` after this normalizer is not known");
-    }
+    FirstWords.check(fields.raw("normalizer"), fields.raw("pre_tokenizer"));
     model = Parts.model(fields.object("model"));
     template = Template.read(fields.raw("post_processor"));
     if (fields.isNull("added_tokens")) return;
