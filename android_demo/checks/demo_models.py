@@ -33,7 +33,7 @@ def random_model(
 ) -> TrainedModel:
     """With `backbone`, over the backbone of that model; with `thresholds`, for several labels a text."""
     vocabulary = len(json.loads(tokenizer)["model"]["vocab"])
-    roberta = architecture == "roberta"
+    roberta = architecture in ("roberta", "xlm-roberta")
     config = {
         "model_type": architecture,
         "vocab_size": vocabulary,
@@ -66,9 +66,7 @@ def random_model(
 def _spread_labels(model: TrainedModel) -> None:
     """Move the last bias so that no label is the usual one."""
     encoder = model.text_encoder(MAX_LENGTH)
-    *_, head = (part for part in model.module.modules() if isinstance(part, torch.nn.Linear))
-    if head.out_features != len(model.labels):
-        raise AssertionError("the classifier is expected to end in a linear of its labels")
+    head = model.module.last_linear()
     with torch.no_grad():
         ids = [torch.tensor([encoder.encode(example.text).ids]) for example in model.eval_examples]
         head.bias -= torch.cat([model.module(row, torch.ones_like(row)) for row in ids]).mean(0)
@@ -102,6 +100,7 @@ def make_models(tokenizers: dict[str, str], texts: Sequence[str], out: Path) -> 
     wanted = {
         "moods": random_model("bert", tokenizers["bert-uncased"], ("calm", "glad", "sad"), texts),
         "topics": random_model("roberta", tokenizers["roberta"], ("arts", "sport", "trade", "weather"), texts),
+        "tongues": random_model("xlm-roberta", tokenizers["xlm-roberta"], ("one", "another"), texts),
     }
     return _saved(wanted, out)
 

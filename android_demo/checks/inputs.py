@@ -19,6 +19,8 @@ from pathlib import Path
 
 from jvm import run
 
+from spartanc.models.datasets import prepare_encoder
+
 APT_PACKAGES = (
     "aapt",
     "zipalign",
@@ -43,11 +45,14 @@ _JVM_PACKAGES = ("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libcrypt1", "ope
 _MOBSF = "mobsf==4.4.0"
 _EXECUTORCH = "react-native-executorch@0.9.3"
 _REACT_NATIVE = "react-native@0.70.15"
+_SENTENCEPIECE = "sentencepiece==0.2.3"
 _DIGESTS = {
     "current.txt": "542d4115065177ec3872f4de3757d1d5607411c918ce433e0024713fd8009aee",
     "d8.jar": "2d4ad908faea64047c1cc9cb747e6aa667c6ab192e09607bd16b67246a8cd6ae",
     "executorch.jar": "d6b63816ac0831759ee79835ee1546191551bc0b58ac8f85396b8a6d121320b1",
     "arm64-v8a/libexecutorch.so": "1de9b8f3ab0ba711aeddc76516554c80a82814e5c3a8f36a0dcfdfb6be069120",
+    "pieces/botchan_en_unigram_1000.model": "f8c7e5e0fa9e948783d20ea9dccf0e2611f567bc1a4e468a658becd5015f458e",
+    "pieces/kyoto_ja_unigram_8000.model": "e39551e7ab937745b25edf55a7399d3c78948fda1dabca6b1781df2fcec67f65",
     "x86_64/libexecutorch.so": "2fd1d48f45259a73a12cd8ec4aa42fffa70f27d383254b86576c899eb1d59e57",
 }
 
@@ -96,6 +101,19 @@ class Inputs:
     def arm64_root(self) -> Path:
         """A file tree with an arm64 Java and its C library, for qemu."""
         return self._kept("arm64-root", _bring_arm64_java)
+
+    @property
+    def pieces(self) -> list[Path]:
+        """Two SentencePiece models, of an English and of a Japanese book."""
+        files = sorted(self._kept("pieces", _bring_pieces).iterdir())
+        for file in files:
+            _check(file, f"pieces/{file.name}")
+        return files
+
+    @property
+    def multilingual(self) -> Path:
+        """The tokenizer.json of multilingual-e5-small: 250,002 pieces of a hundred languages."""
+        return prepare_encoder(self._root / "multilingual-e5-small", "multilingual-e5-small") / "tokenizer.json"
 
     @property
     def executorch_native(self) -> Path:
@@ -166,6 +184,29 @@ def _bring_d8(made: Path, _: Inputs) -> None:
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if Path(name).name == "bundletool-all-1.17.2.jar")
         made.write_bytes(archive.read(name))
+
+
+def _bring_pieces(made: Path, _: Inputs) -> None:
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "-d",
+        made.parent,
+        _SENTENCEPIECE,
+    )
+    (archive,) = made.parent.glob("*.tar.gz")
+    made.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = Path(member.name).name
+            if f"pieces/{name}" in _DIGESTS:
+                (made / name).write_bytes(tar.extractfile(member).read())
 
 
 def _npm(package: str, folder: Path) -> Path:

@@ -1,8 +1,8 @@
 """Compares the demo's tokenizers with the tokenizers library, id by id.
 
 The tokenizers compared: the one of a real encoder, where its tokenizer.json is given, and ones made here
-from the texts themselves: BERT's normaliser in each of its settings, and byte pairs with RoBERTa's special
-tokens.
+from the texts themselves: BERT's normaliser in each of its settings, byte pairs with RoBERTa's special tokens, and
+those of pieces.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pieces
+import texts
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -29,6 +31,7 @@ Encode = Callable[[Path, Path, Path, int], None]
 """Runs checks/java/Encode.java: tokenizer.json, texts, where the ids go, maximal length."""
 
 _LONGEST_VOCABULARY = 3000
+_PROSE_TIMES = 20  # so that pieces are made of it beside the project's own documents
 _LONG = 50  # characters
 _TOGETHER = 200  # rows encoded at a time: what a long text is cut into takes a thousand times the text
 
@@ -51,7 +54,7 @@ def tokenizers_to_try(real: Sequence[str], given: dict[str, str]) -> dict[str, s
     result["bert-raw"] = _word_piece(real, **{name: False for name in bert})
     result["roberta"] = _byte_pairs(real, prefix_space=False, normalized_specials=True)
     result["roberta-prefixed"] = _byte_pairs(real, prefix_space=True, normalized_specials=False)
-    return result
+    return result | pieces.tokenizers_to_try([*texts.PROSE * _PROSE_TIMES, *real])
 
 
 def _word_piece(real: Sequence[str], **options: bool | None) -> str:
@@ -95,12 +98,12 @@ def _byte_pairs(real: Sequence[str], *, prefix_space: bool, normalized_specials:
 
 
 def compare(
-    encode: Encode, texts: Sequence[str], named: dict[str, str], scratch: Path, max_lengths: Sequence[int]
+    encode: Encode, given: Sequence[str], named: dict[str, str], scratch: Path, max_lengths: Sequence[int]
 ) -> tuple[int, list[Mismatch]]:
     """How many rows were compared, and those that differ. Each text alone, and every other one with its
     neighbour.
     """
-    rows = [[text] for text in texts] + [_pair(*two) for two in itertools.pairwise(texts[::2])]
+    rows = [[text] for text in given] + [_pair(*two) for two in itertools.pairwise(given[::2])]
     lines, results = scratch / "texts.jsonl", scratch / "ids.txt"
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     wrong: list[Mismatch] = []

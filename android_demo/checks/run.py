@@ -24,6 +24,7 @@ import apk
 import demo_models
 import jvm
 import parity
+import pieces
 import texts
 from inputs import Inputs
 
@@ -46,10 +47,12 @@ class Checks:
         trained = {path.stem: load_model(path) for path in (*models, *tasks)}
         each_once = {model.tokenizer: name for name, model in trained.items() if model.tokenizer is not None}
         given = {name: tokenizer for tokenizer, name in each_once.items()}
+        self._inputs = Inputs()
+        given["multilingual-e5-small"] = self._inputs.multilingual.read_text(encoding="utf-8")
+        given |= {path.stem: pieces.of_model(path.read_bytes()) for path in self._inputs.pieces}
         self._tokenizers = parity.tokenizers_to_try(self._real, given)
         self._sentences = [example.text for model in trained.values() for example in model.eval_examples] or self._real
         self._models, self._tasks = list(models), list(tasks)
-        self._inputs = Inputs()
         self.passed = 0
 
     def step(self, name: str, action: Callable[[], str]) -> None:

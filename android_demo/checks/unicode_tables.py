@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import batches
+import grapheme_tables
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 TARGET = Path(__file__).parents[1] / "core/src/main/java/org/spartanc/core/UnicodeTables.java"
@@ -39,7 +41,10 @@ def tables() -> dict[str, list[int]]:
     clean, cjk = bert(clean_text=True), bert(handle_chinese_chars=True)
     lower, nfd, strip = bert(lowercase=True), normalizers.NFD(), bert(strip_accents=True)
     punctuation = pre_tokenizers.BertPreTokenizer()
-    decomposed = {code: nfd.normalize_str(chr(code)) for code in CODE_POINTS}
+    decomposed, compatible, composed, unaccented = (
+        dict(zip(CODE_POINTS, batches.each(normalizer, map(chr, CODE_POINTS)), strict=True))
+        for normalizer in (nfd, normalizers.NFKD(), normalizers.NFC(), normalizers.StripAccents())
+    )
     return {
         "SPACE": ranges(lambda c: clean.normalize_str(c) == " "),
         "REMOVED": ranges(lambda c: clean.normalize_str(c) == ""),
@@ -53,6 +58,10 @@ def tables() -> dict[str, list[int]]:
         "LOWER": mapping(lambda code: lower.normalize_str(chr(code))),
         "DECOMPOSITION": mapping(lambda code: chr(code) if code in HANGUL else decomposed[code]),
         "COMBINING": combining_classes(nfd),
+        "ACCENT": ranges(lambda c: unaccented[ord(c)] == ""),
+        "UNCOMPOSED": ranges(lambda c: composed[ord(c)] != c),
+        "COMPATIBLE": mapping(lambda code: chr(code) if compatible[code] == decomposed[code] else compatible[code]),
+        **grapheme_tables.tables(CODE_POINTS, runs),
     }
 
 

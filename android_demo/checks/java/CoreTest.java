@@ -36,6 +36,11 @@ import org.spartanc.core.Tokenizer;
 
 /** Checks of the core without Android: what is right, and that what is wrong ends in a message and in nothing else. */
 public final class CoreTest {
+  private static final String UNIGRAM = "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":["
+      + "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}]},"
+      + "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":\"always\"},\"model\":"
+      + "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],[\"▁\",-2.0],[\"a\",-1.5],[\"b\",-1.5],[\"ab\",-2.5],"
+      + "[\"▁a\",-3e0],[\"😀\",-9]]}}";
   private static final String WORD_PIECE = "{\"added_tokens\":[{\"id\":4,\"content\":\"[MASK]\",\"special\":true,\"normalized\":false}],"
       + "\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
       + "\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",3],\"cls\":[\"[CLS]\",2]},"
@@ -52,7 +57,9 @@ public final class CoreTest {
   public static void main(String[] arguments) throws Exception {
     json();
     encoding();
+    pieces();
     unknownTokenizers();
+    wrongMaps();
     latency();
     goodBundle();
     alteredBundles();
@@ -112,10 +119,74 @@ public final class CoreTest {
     refused("leaves no room", () -> tokenizer.encode("good", null, 2));
   }
 
+  /** The best way of all is worked out by hand. */
+  private static void pieces() throws Exception {
+    Tokenizer tokenizer = tokenizer(UNIGRAM);
+    that(Arrays.equals(tokenizer.encode("ab", null, 8).ids, new long[] {1, 4}), "-2 - 2.5 is more than -3 - 1.5");
+    that(Arrays.equals(tokenizer.encode("a", null, 8).ids, new long[] {5}), "-3 is more than -2 - 1.5");
+    that(Arrays.equals(tokenizer.encode("xyzb  xa😀", null, 9).ids, new long[] {1, 0, 3, 1, 0, 2, 6}), "unknown ones are one token");
+    String lone = UNIGRAM.replace("[\"ab\",-2.5]", "[\"xy\",1]").replace("[\"b\",-1.5]", "[\"x\",%s]").replace("-9]", "0]");
+    long[] unknown = tokenizer(String.format(lone, "15")).encode("xy", null, 8).ids;
+    that(Arrays.equals(unknown, new long[] {1, 3, 0}), "15 and ten less than the least, -3, are more than 1");
+    long[] known = tokenizer(String.format(lone, "13")).encode("xy", null, 8).ids;
+    that(Arrays.equals(known, new long[] {1, 4}), "13 and ten less than the least are not");
+    that(tokenizer.encode("", null, 8).empty && tokenizer.encode("", null, 8).ids.length == 0, "no text");
+    Tokenizer bytes = tokenizer(everyByte("true"));
+    that(Arrays.equals(bytes.encode("é", null, 9).ids, new long[] {1 + 0xC3, 1 + 0xA9}), "bytes of what is no piece");
+    that(Arrays.equals(tokenizer(everyByte("false")).encode("é", null, 9).ids, new long[] {0}), "unless they are asked for");
+  }
+
+  /** A Unigram of bytes, and of those alone. */
+  private static String everyByte(String fallback) {
+    StringBuilder vocabulary = new StringBuilder("[[\"<unk>\",0]");
+    for (int b = 0; b < 256; b++) vocabulary.append(String.format(",[\"<0x%02X>\",-1]", b));
+    return "{\"model\":{\"byte_fallback\":" + fallback + ",\"unk_id\":0,\"vocab\":" + vocabulary.append("]}}");
+  }
+
+  /** Whatever the bytes of a normalisation map are, a text passes or the map is refused. */
+  private static void wrongMaps() throws Exception {
+    String map = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"%s\"}";
+    String replaced = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}";
+    for (String wrong : new String[] {"", "AAAA", "BAAAAA==", "AAAAAAA=", "AQAAAA=="}) {
+      refused("not a map of SentencePiece's", () -> tokenizer(UNIGRAM.replace(replaced, String.format(map, wrong))));
+    }
+    refused("is not base64", () -> tokenizer(UNIGRAM.replace(replaced, String.format(map, "a.b"))));
+    refused("is not UTF-8", () -> tokenizer(UNIGRAM.replace(replaced, String.format(map, "BAAAAAAAAAD/"))));
+    Random random = new Random(2211);
+    int passed = 0;
+    for (int round = 0; round < 2000; round++) {
+      byte[] bytes = new byte[4 + 4 * (1 + random.nextInt(600)) + random.nextInt(9)];
+      random.nextBytes(bytes);
+      ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putInt(0, 4 * ((bytes.length - 4) / 4));
+      for (int i = 4 * (bytes.length / 4); i < bytes.length; i++) bytes[i] &= 0x7F;
+      String text = Base64.getEncoder().encodeToString(bytes);
+      passed += tokenizer(UNIGRAM.replace(replaced, String.format(map, text))).encode("aé😀e\u0301 b", null, 64).ids.length;
+    }
+    that(passed > 2000, "texts pass maps of noise");
+  }
+
   private static void unknownTokenizers() throws Exception {
-    refused("model `Unigram` is not known", () -> tokenizer(WORD_PIECE.replace("\"WordPiece\"", "\"Unigram\"")));
-    refused("normalizer `Nmt` is not known", () -> tokenizer(WORD_PIECE.replace("BertNormalizer", "Nmt")));
-    refused("pre-tokenizer `Metaspace`", () -> tokenizer(WORD_PIECE.replace("BertPreTokenizer", "Metaspace")));
+    refused("model `WordLevel` is not known", () -> tokenizer(WORD_PIECE.replace("\"WordPiece\"", "\"WordLevel\"")));
+    refused("normalizer `Other` is not known", () -> tokenizer(WORD_PIECE.replace("BertNormalizer", "Other")));
+    refused("pre-tokenizer `Digits`", () -> tokenizer(WORD_PIECE.replace("BertPreTokenizer", "Digits")));
+    refused("without `unk_id`", () -> tokenizer(UNIGRAM.replace("\"unk_id\":0", "\"unk_id\":null")));
+    refused("is 7, not within 0 and 6", () -> tokenizer(UNIGRAM.replace("\"unk_id\":0", "\"unk_id\":7")));
+    refused("is not a list of pieces", () -> tokenizer(WORD_PIECE.replace("\"WordPiece\"", "\"Unigram\"")));
+    refused("is not an object", () -> tokenizer(UNIGRAM.replace("\"Unigram\"", "\"BPE\"")));
+    for (String wrong : new String[] {"1", "[]", "[\"a\"]", "[\"a\",\"b\"]", "[1,2]", "[\"a\",1,2]", "[\"a\",1e999]"}) {
+      refused("tokenizer.json, `vocab`: ", () -> tokenizer(UNIGRAM.replace("[\"a\",-1.5]", wrong)));
+    }
+    for (String wrong : new String[] {"[\"a\",-1.5}", "[\"a\",01]", "[\"a\",-]", "[\"a\" -1]", "[\"a\",-1.5],", "[,]"}) {
+      refused("is not valid JSON", () -> tokenizer(UNIGRAM.replace("[\"a\",-1.5]", wrong)));
+    }
+    refused("expression `x+` is not known", () -> tokenizer(UNIGRAM.replace(" {2,}", "x+")));
+    refused("`String` is empty", () -> tokenizer(UNIGRAM.replace("\"Regex\":\" {2,}\"", "\"String\":\"\"")));
+    refused("prepend_scheme `last`", () -> tokenizer(UNIGRAM.replace("\"always\"", "\"last\"")));
+    refused("`first` after this normalizer", () -> tokenizer(UNIGRAM.replace("\"always\"", "\"first\"")));
+    refused("`first` after another pre-tokenizer", () -> tokenizer(UNIGRAM.replace("\"pre_tokenizer\":{\"type\":\"Metaspace\"",
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\"")
+        .replace("\"always\"}", "\"first\"}]}")));
+    refused("is not one character", () -> tokenizer(UNIGRAM.replace("\"replacement\":\"▁\"", "\"replacement\":\"__\"")));
     refused("post-processor `X` is not known", () -> tokenizer(WORD_PIECE.replace("BertProcessing", "X")));
     refused("is not in the vocabulary", () -> tokenizer(WORD_PIECE.replace("\"unk_token\":\"[UNK]\"", "\"unk_token\":\"none\"")));
     refused("`vocab`", () -> tokenizer(WORD_PIECE.replace("\"vocab\"", "\"words\"")));

@@ -5,7 +5,7 @@ import java.util.List;
 /** Words end at white space; every punctuation mark is a word of its own. */
 final class BertSplitter implements Splitter {
   @Override
-  public void split(String text, List<String> words) {
+  public void split(String text, boolean atStart, List<String> words) {
     int start = 0;
     for (int i = 0, next; i < text.length(); i = next) {
       int c = text.codePointAt(i);

@@ -22,7 +22,7 @@ final class ByteLevelSplitter implements Splitter {
   }
 
   @Override
-  public void split(String given, List<String> words) {
+  public void split(String given, boolean atStart, List<String> words) {
     String text = prefixSpace && !given.startsWith(" ") ? " " + given : given;
     for (int start = 0, end; start < text.length(); start = end) {
       end = useExpression ? end(text, start) : text.length();

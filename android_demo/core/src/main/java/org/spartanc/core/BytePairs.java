@@ -11,6 +11,7 @@ final class BytePairs implements WordModel {
   private final int unknown;
   private final boolean fuseUnknown;
   private final boolean wholeWordsFirst;
+  private final ByteTokens bytes;
   /** Two ids, left in the upper half, to rank (upper half) and the merged id. */
   private final Map<Long, Long> merges = new HashMap<>();
 
@@ -22,8 +23,9 @@ final class BytePairs implements WordModel {
     wholeWordsFirst = fields.flag("ignore_merges", false);
     refuse(fields, "continuing_subword_prefix");
     refuse(fields, "end_of_word_suffix");
-    if (fields.flag("byte_fallback", false)) {
-      throw new InputException("tokenizer.json: `byte_fallback` is not known to this reader");
+    bytes = fields.flag("byte_fallback", false) ? new ByteTokens(vocabulary::id) : null;
+    if (!fields.isNull("dropout") && fields.number("dropout") != 0) {
+      throw new InputException("tokenizer.json: `dropout` is not known to this reader");
     }
     List<Object> pairs = fields.list("merges");
     for (int rank = 0; rank < pairs.size(); rank++) addMerge(pairs.get(rank), rank, fields.where());
@@ -65,20 +67,29 @@ final class BytePairs implements WordModel {
       ids.add(vocabulary.id(word));
       return;
     }
-    Symbols symbols = new Symbols(word.length());
-    boolean lastUnknown = false;
-    for (int i = 0, next; i < word.length(); i = next) {
-      next = i + Character.charCount(word.codePointAt(i));
-      int id = vocabulary.id(word.substring(i, next));
-      boolean isUnknown = id < 0;
-      if (!isUnknown) symbols.add(id);
-      else if (unknown >= 0 && !(fuseUnknown && lastUnknown)) symbols.add(unknown);
-      lastUnknown = isUnknown;
-    }
+    Symbols symbols = new Symbols(parts(word));
     symbols.merge();
     for (int i = 0; i < symbols.count; i++) {
       if (symbols.ids[i] >= 0) ids.add(symbols.ids[i]);
     }
+  }
+
+  /** The tokens that merging begins with. An unknown one stands before the next that is known by more than its bytes. */
+  private Ids parts(String word) {
+    Ids result = new Ids();
+    boolean pending = false;
+    for (int i = 0, next; i < word.length(); i = next) {
+      next = i + Character.charCount(word.codePointAt(i));
+      String character = word.substring(i, next);
+      int id = vocabulary.id(character);
+      if (id < 0 && bytes != null && bytes.add(character, result)) continue;
+      if (id < 0 && unknown < 0) continue;
+      if (pending && (id >= 0 || !fuseUnknown)) result.add(unknown);
+      pending = id < 0;
+      if (!pending) result.add(id);
+    }
+    if (pending) result.add(unknown);
+    return result;
   }
 
   /** The parts of one word as a linked list; a part that was merged into the one before it has id -1. */
@@ -86,23 +97,22 @@ final class BytePairs implements WordModel {
     private final int[] ids;
     private final int[] before;
     private final int[] after;
-    private int count;
+    private final int count;
 
     /** Rank, place and pair of merges that were possible when they were added. */
     private final PriorityQueue<long[]> queue = new PriorityQueue<>(
         (a, b) -> a[0] != b[0] ? Long.compare(a[0], b[0]) : Long.compare(a[1], b[1]));
 
-    Symbols(int most) {
-      ids = new int[most];
-      before = new int[most];
-      after = new int[most];
-    }
-
-    void add(int id) {
-      ids[count] = id;
-      before[count] = count - 1;
-      after[count] = count + 1;
-      count++;
+    Symbols(Ids parts) {
+      count = parts.size();
+      ids = new int[count];
+      before = new int[count];
+      after = new int[count];
+      for (int i = 0; i < count; i++) {
+        ids[i] = parts.get(i);
+        before[i] = i - 1;
+        after[i] = i + 1;
+      }
     }
 
     void merge() {

@@ -132,6 +132,12 @@ final class Fields {
     return ((Number) value).doubleValue();
   }
 
+  Pieces pieces(String name) throws InputException {
+    Object value = values.get(name);
+    if (!(value instanceof Pieces)) throw wrong(name, "a list of pieces with their scores");
+    return (Pieces) value;
+  }
+
   @SuppressWarnings("unchecked")
   List<Object> list(String name) throws InputException {
     Object value = values.get(name);

@@ -19,15 +19,30 @@ import java.util.Map;
 public final class Json {
   private static final int DEPTH = 64;
 
-  private final String text;
-  private int at;
+  /** Makes another value than a list of lists, of which a great one is a million objects. */
+  interface Reader {
+    Object read(Json json) throws InputException;
+  }
 
-  private Json(String text) {
+  private final String text;
+  private final String readName;
+  private final Reader reader;
+  private int at;
+  private boolean misfit;
+
+  private Json(String text, String readName, Reader reader) {
     this.text = text;
+    this.readName = readName;
+    this.reader = reader;
   }
 
   /** Parses UTF-8; {@code what} names the document in messages. */
   public static Object parse(byte[] bytes, String what) throws InputException {
+    return parse(bytes, what, null, null);
+  }
+
+  /** The same, where {@code reader} reads every list that a member {@code name} holds. */
+  static Object parse(byte[] bytes, String what, String name, Reader reader) throws InputException {
     String text;
     try {
       text = StandardCharsets.UTF_8
@@ -39,19 +54,69 @@ public final class Json {
     } catch (CharacterCodingException e) {
       throw new InputException(what + " is not valid JSON: it is not UTF-8", e);
     }
-    return parse(text, what);
+    return parse(text, what, name, reader);
   }
 
   public static Object parse(String text, String what) throws InputException {
-    Json json = new Json(text);
+    return parse(text, what, null, null);
+  }
+
+  private static Object parse(String text, String what, String name, Reader reader) throws InputException {
+    Json json = new Json(text, name, reader);
     try {
       Object value = json.value(0);
       json.space();
       if (json.at != text.length()) throw json.wrong("something after its end");
       return value;
     } catch (InputException e) {
-      throw new InputException(what + " is not valid JSON: " + e.getMessage(), e);
+      String why = json.misfit ? ", `" + name + "`: " : " is not valid JSON: ";
+      throw new InputException(what + why + e.getMessage(), e);
     }
+  }
+
+  /** Begins a list; whether it has a member. */
+  boolean begins() throws InputException {
+    space();
+    if (peek() != '[') throw other("no list where one is expected");
+    at++;
+    space();
+    if (peek() != ']') return true;
+    at++;
+    return false;
+  }
+
+  /** Whether a list has another member after this one. */
+  boolean goesOn() throws InputException {
+    space();
+    boolean ends = peek() == ']';
+    if (ends) at++;
+    else expect(",");
+    return !ends;
+  }
+
+  String nextString() throws InputException {
+    space();
+    if (peek() != '"') throw other("no text where one is expected");
+    return string();
+  }
+
+  /** A number as it is written. */
+  String nextNumber() throws InputException {
+    space();
+    if (peek() != '-' && (peek() < '0' || peek() > '9')) throw other("no number where one is expected");
+    return written();
+  }
+
+  /** Something else stands where a reader looks, which may be no JSON at all. */
+  private InputException other(String why) throws InputException {
+    value(0);
+    return misfit(why);
+  }
+
+  /** Valid JSON, but not what a reader reads. */
+  InputException misfit(String why) {
+    misfit = true;
+    return wrong(why);
   }
 
   private InputException wrong(String why) {
@@ -109,7 +174,9 @@ public final class Json {
       String name = string();
       space();
       expect(":");
-      Object value = value(depth + 1);
+      space();
+      boolean own = name.equals(readName) && peek() == '[';
+      Object value = own ? reader.read(this) : value(depth + 1);
       if (result.containsKey(name)) throw wrong("the name `" + shorten(name) + "` is given twice");
       result.put(name, value);
       space();
@@ -199,25 +266,27 @@ public final class Json {
   }
 
   private Number number() throws InputException {
+    String written = written();
+    boolean whole = written.indexOf('.') < 0 && written.indexOf('e') < 0 && written.indexOf('E') < 0;
+    if (whole && written.length() <= 18 && !written.equals("-0")) return Long.valueOf(written);
+    return Double.valueOf(written);
+  }
+
+  private String written() throws InputException {
     int start = at;
     if (peek() == '-') at++;
     int digits = digits();
     if (digits == 0 || digits > 1 && text.charAt(at - digits) == '0') throw wrong("no JSON value");
-    boolean whole = true;
     if (at < text.length() && text.charAt(at) == '.') {
-      whole = false;
       at++;
       if (digits() == 0) throw wrong("a number without digits");
     }
     if (at < text.length() && (text.charAt(at) | 32) == 'e') {
-      whole = false;
       at++;
       if (at < text.length() && (text.charAt(at) == '+' || text.charAt(at) == '-')) at++;
       if (digits() == 0) throw wrong("a number without digits");
     }
-    String written = text.substring(start, at);
-    if (whole && written.length() <= 18 && !written.equals("-0")) return Long.valueOf(written);
-    return Double.valueOf(written);
+    return text.substring(start, at);
   }
 
   private int digits() {

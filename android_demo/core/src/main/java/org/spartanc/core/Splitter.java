@@ -4,5 +4,6 @@ import java.util.List;
 
 /** Splits a normalised text into the words that a model makes tokens of. */
 interface Splitter {
-  void split(String text, List<String> words);
+  /** {@code atStart}: whether nothing stands before {@code text}, which is not empty. */
+  void split(String text, boolean atStart, List<String> words);
 }

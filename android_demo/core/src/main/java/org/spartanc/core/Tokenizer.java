@@ -6,8 +6,8 @@ import java.util.List;
 /**
  * From text to token ids, as the tokenizers library does it from the same tokenizer.json.
  *
- * <p>Known are the parts of BERT's family (WordPiece) and of RoBERTa's (byte pairs); a file that asks for any other part
- * is refused by name, for ids that are nearly right are wrong. Padding and truncation that the file asks for are its
+ * <p>Known are the parts of BERT's family (WordPiece), of RoBERTa's (byte pairs) and of those that come from SentencePiece
+ * (Unigram, and byte pairs with its marks); a file that asks for any other part is refused by name, for ids that are nearly right are wrong. Padding and truncation that the file asks for are its
  * author's batch settings and are left out.
  */
 public final class Tokenizer {
@@ -19,8 +19,9 @@ public final class Tokenizer {
   private final Template template;
 
   private Tokenizer(Fields fields) throws InputException {
-    normalizer = Parts.normalizer(fields.raw("normalizer"));
+    normalizer = Normalizers.read(fields.raw("normalizer"));
     splitter = Parts.splitter(fields.raw("pre_tokenizer"));
+    FirstWords.check(fields.raw("normalizer"), fields.raw("pre_tokenizer"));
     model = Parts.model(fields.object("model"));
     template = Template.read(fields.raw("post_processor"));
     if (fields.isNull("added_tokens")) return;
@@ -33,7 +34,7 @@ public final class Tokenizer {
 
   /** Reads the bytes of a tokenizer.json. */
   public static Tokenizer read(byte[] json) throws InputException {
-    return new Tokenizer(Fields.of(Json.parse(json, "tokenizer.json"), "tokenizer.json"));
+    return new Tokenizer(Fields.of(Json.parse(json, "tokenizer.json", "vocab", Pieces::read), "tokenizer.json"));
   }
 
   /**
@@ -82,7 +83,10 @@ public final class Tokenizer {
   private Ids tokens(String text) {
     Ids ids = new Ids();
     List<String> words = new ArrayList<>();
+    boolean rawAtStart = true;
     for (AddedTokens.Part raw : literal.split(Unicode.wellFormed(text))) {
+      boolean atStart = rawAtStart;
+      rawAtStart = false;
       if (raw.id >= 0) {
         ids.add(raw.id);
         continue;
@@ -90,11 +94,12 @@ public final class Tokenizer {
       for (AddedTokens.Part part : normalized.split(normalizer.normalize(raw.text))) {
         if (part.id >= 0) {
           ids.add(part.id);
-          continue;
+        } else {
+          words.clear();
+          splitter.split(part.text, atStart, words);
+          for (String word : words) model.tokenize(word, ids);
         }
-        words.clear();
-        splitter.split(part.text, words);
-        for (String word : words) model.tokenize(word, ids);
+        atStart = false;
       }
     }
     return ids;

@@ -5,7 +5,7 @@ import java.util.Map;
 
 /** Properties and mappings of characters, the same on every phone; see {@link UnicodeTables}. */
 final class Unicode {
-  private static final int HANGUL = 0xAC00;
+  static final int HANGUL = 0xAC00;
   private static final int HANGUL_COUNT = 11172;
 
   static final Set SPACE = new Set(UnicodeTables.SPACE);
@@ -16,10 +16,12 @@ final class Unicode {
   static final Set MARK = new Set(UnicodeTables.MARK);
   static final Set LETTER = new Set(UnicodeTables.LETTER);
   static final Set NUMBER = new Set(UnicodeTables.NUMBER);
+  static final Set ACCENT = new Set(UnicodeTables.ACCENT);
   static final Set REGEX_SPACE = new Set(UnicodeTables.REGEX_SPACE);
 
   private static final Map<Integer, int[]> LOWER = mapping(UnicodeTables.LOWER);
-  private static final Map<Integer, int[]> DECOMPOSITION = mapping(UnicodeTables.DECOMPOSITION);
+  static final Map<Integer, int[]> DECOMPOSITION = mapping(UnicodeTables.DECOMPOSITION);
+  private static final Map<Integer, int[]> NOTHING = new HashMap<>();
   private static final Map<Integer, Integer> COMBINING = classes(UnicodeTables.COMBINING);
 
   private Unicode() {}
@@ -70,21 +72,50 @@ final class Unicode {
     return result.toString();
   }
 
+  static boolean isHangul(int code) {
+    return code >= HANGUL && code < HANGUL + HANGUL_COUNT;
+  }
+
+  /** Whether a Hangul syllable has no trailing consonant. */
+  static boolean isOpenHangul(int code) {
+    return isHangul(code) && (code - HANGUL) % 28 == 0;
+  }
+
+  /** 0 of a character that canonical ordering leaves where it is. */
+  static int combiningClass(int code) {
+    Integer its = COMBINING.get(code);
+    return its == null ? 0 : its;
+  }
+
   /** Canonical decomposition (NFD). */
   static String decompose(String text) {
+    return decompose(text, NOTHING);
+  }
+
+  /** Compatibility decomposition (NFKD). */
+  static String decomposeCompatibly(String text) {
+    return decompose(text, Compatible.DECOMPOSITION);
+  }
+
+  /** Apart, for only some tokenizers need it. */
+  private static final class Compatible {
+    static final Map<Integer, int[]> DECOMPOSITION = mapping(UnicodeTables.COMPATIBLE);
+  }
+
+  private static String decompose(String text, Map<Integer, int[]> more) {
     int[] codes = new int[text.length() + 16];
     int count = 0;
     for (int i = 0, c; i < text.length(); i += Character.charCount(c)) {
       c = text.codePointAt(i);
       if (count + 32 > codes.length) codes = java.util.Arrays.copyOf(codes, 2 * codes.length);
-      int syllable = c - HANGUL;
-      if (syllable >= 0 && syllable < HANGUL_COUNT) {
+      if (isHangul(c)) {
+        int syllable = c - HANGUL;
         codes[count++] = 0x1100 + syllable / 588;
         codes[count++] = 0x1161 + syllable % 588 / 28;
         if (syllable % 28 != 0) codes[count++] = 0x11A7 + syllable % 28;
         continue;
       }
-      int[] image = DECOMPOSITION.get(c);
+      int[] image = more.containsKey(c) ? more.get(c) : DECOMPOSITION.get(c);
       if (image == null) codes[count++] = c;
       else for (int each : image) codes[count++] = each;
     }
