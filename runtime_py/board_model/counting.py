@@ -78,7 +78,7 @@ class Emulation:
             ids, bare = Path(scratch) / "ids.safetensors", without_checks(program, Path(scratch))
             for rows in (1, 2):
                 write_rows(ids, [row] * rows)
-                words = [command, "run", bare, "--ids", ids, "--threads", "1", *more]
+                words: list[str | Path] = [command, "run", bare, "--ids", ids, "--threads", "1", *more]
                 counts.append(self._count(words, marks=False, environment=None))
         return joined(difference(counts[1], counts[0]))
 
