@@ -32,7 +32,7 @@ class EncoderCycles:
 
     Fitted to its figures for 6 layers of 384 with 1,536 and 768 units at 16 and 128 tokens, once multiply-adds a cycle
     were read off its profile.
-    macs_per_cycle: multiply-adds of linears a cycle; attention_macs_per_cycle: of attention's two products, in fp32.
+    macs_per_cycle: multiply-adds of linears a cycle; attention_macs_per_cycle: of attention's two products.
     of_unit: cycles of a feed-forward's unit a token, beside its products; of_element: of an element of the hidden state
     a token and layer, memories among them; of_pair: of a pair of tokens a head, beside attention's products;
     of_weight: of a weight a text, for its way from memory.
