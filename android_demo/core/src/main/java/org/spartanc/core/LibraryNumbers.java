@@ -8,6 +8,8 @@ package org.spartanc.core;
  */
 final class LibraryNumbers {
   private static final int GREATEST_POWER = 308;
+  /** Beyond it nothing changes, for no file has so many digits. */
+  private static final int GREATEST_EXPONENT = 1_000_000_000;
   private static final double[] POWERS = powers();
   /** A whole number of more digits than fit 64 bits loses those that are left. */
   private static final long TENTH = Long.divideUnsigned(-1L, 10);
@@ -35,22 +37,18 @@ final class LibraryNumbers {
       if (!full) digits = 10 * digits + digit;
       if (full != fraction) exponent += full ? 1 : -1;
     }
-    if (i < written.length()) exponent = clamped(exponent + exponent(written, i + 1));
+    if (i < written.length()) exponent += exponent(written, i + 1);
     double value = scaled(unsigned(digits), exponent);
     return negative ? -value : value;
   }
 
-  private static long exponent(String written, int at) {
+  private static int exponent(String written, int at) {
     boolean negative = written.charAt(at) == '-';
     long result = 0;
     for (int i = Character.isDigit(written.charAt(at)) ? at : at + 1; i < written.length(); i++) {
-      result = Math.min(Integer.MAX_VALUE, 10 * result + written.charAt(i) - '0');
+      result = Math.min(GREATEST_EXPONENT, 10 * result + written.charAt(i) - '0');
     }
-    return negative ? -result : result;
-  }
-
-  private static int clamped(long exponent) {
-    return (int) Math.max(Integer.MIN_VALUE / 2, Math.min(Integer.MAX_VALUE / 2, exponent));
+    return (int) (negative ? -result : result);
   }
 
   private static double unsigned(long value) {
