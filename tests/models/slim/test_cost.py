@@ -24,7 +24,7 @@ def test_the_widest_encoder_that_is_fast_enough_is_taken(board, length):
 BY_THE_BOARD_MODEL = {
     "rpi3": ((40.91, 352.3), (28.74, 257.7)),
     "rpi4": ((16.18, 122.4), (11.22, 89.2)),
-    "rpi5": ((3.225, 28.62), (2.286, 21.59)),
+    "rpi5": ((2.998, 24.37), (2.160, 18.10)),
 }
 
 
