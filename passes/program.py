@@ -60,9 +60,16 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind
 
     A pass that works the backbone's own constants into others makes them of kind CONSTANT_TENSOR: in a shared program
     these are the backbone's by their bytes, where others are by their names. Where XNNPACK takes a buffer alone, a name
-    that begins with PLAIN says the same.
+    that begins with PLAIN says the same. The same tensor under the same name is there once; ValueError for another one,
+    which would take the first one's place.
     """
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    taken = next((spec for spec in program.graph_signature.input_specs if spec.target == name), None)
+    if taken is not None:
+        held = next(node for node in placeholders if node.name == taken.arg.name)
+        if _is_same(constant_tensor(program, held), tensor):
+            return held
+        raise ValueError(f"there is another constant `{name}` already")
     with program.graph.inserting_before(placeholders[0]):
         return create_constant_placeholder(
             program,
@@ -72,6 +79,10 @@ def add_constant(program: ExportedProgram, name: str, tensor: torch.Tensor, kind
             tensor.detach().contiguous(),
             persistent_buffer=True,
         )
+
+
+def _is_same(held: torch.Tensor | None, tensor: torch.Tensor) -> bool:
+    return held is not None and held.dtype == tensor.dtype and torch.equal(held, tensor)
 
 
 def finish(program: ExportedProgram) -> ExportedProgram:
