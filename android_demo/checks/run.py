@@ -148,9 +148,9 @@ class Checks:
         answers = _answers(results)
         if answers.keys() != models.keys():
             raise RuntimeError(f"answers of {sorted(answers)}, for {sorted(models)}")
-        worst = max(_worst_difference(name, rows, expected[name], answers[name]) for name in models)
+        worst, which = max((_worst_difference(name, rows, expected[name], answers[name]), name) for name in models)
         if worst > LARGEST_DIFFERENCE:
-            raise RuntimeError(f"a probability differs from eager's by {worst:.2g}")
+            raise RuntimeError(f"a probability of `{which}` differs from eager's by {worst:.2g}")
         count = f"{len(rows) * len(models)} answers by {len(models)} tasks from {loaded} programs"
         return f"{count} on {machine}, eager's labels on all, largest difference {worst:.1g}"
 
