@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, (LLVM_MC, OBJDUMP))), reason="llvm or binutils is missing"),
 ]
 OURS = (COMMAND, LIBRARY, OPERATORS)
-CHOSEN_AT_RUN_TIME = re.compile("dotprod|__aarch64_(cas|swp|ldadd|ldclr|ldset|ldeor)")  # ours; GCC's atomics
+CHOSEN_AT_RUN_TIME = re.compile("dotprod|fp16|__aarch64_(cas|swp|ldadd|ldclr|ldset|ldeor)")  # ours; GCC's atomics
 CRYPTO = re.compile(r"^(aes(e|d|mc|imc)|sha(1|256|512).*|crc32.*|sm[34].*|pmull2?)$")
 SYSTEM_LIBRARIES = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1",
                     "libstdc++.so.6", "ld-linux-aarch64.so.1"}  # fmt: skip

@@ -17,6 +17,7 @@
 
 namespace spartan {
 namespace {
+namespace fp16 {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
 using Half = float16_t;
 
@@ -318,8 +319,9 @@ bool head(const AttentionShape& shape, const AttentionRows& rows, std::size_t fi
   return true;
 }
 
+}  // namespace fp16
 }  // namespace
 
-const HalfAttention kHalfAttention_neonhalf = {scratch_bytes, head};
+const HalfAttention kHalfAttention_neonhalf = {fp16::scratch_bytes, fp16::head};
 
 }  // namespace spartan

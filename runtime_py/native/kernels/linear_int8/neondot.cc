@@ -3,6 +3,6 @@
 
 namespace spartan {
 
-const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<DotStrip<ExactGelu>>, kByteOfZero};
+const LinearKernels kLinearInt8_neondot = {range, quantize, multiply_units<dotprod::Strip<ExactGelu>>, kByteOfZero};
 
 }  // namespace spartan

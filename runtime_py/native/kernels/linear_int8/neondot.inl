@@ -3,9 +3,10 @@
 
 namespace spartan {
 namespace {
+namespace dotprod {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
 template <class Gelu>
-struct DotStrip {
+struct Strip {
   template <bool kGelu, std::size_t kRows>
   static void strip(const LinearJob& job, const BlockResults<Gelu>& results, std::size_t row, std::size_t block) {
     const std::size_t bytes = job.input_blocks * kTileBytes;
@@ -54,6 +55,6 @@ struct DotStrip {
   }
 };
 
+}  // namespace dotprod
 }  // namespace
-
 }  // namespace spartan

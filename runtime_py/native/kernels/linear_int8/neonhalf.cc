@@ -3,6 +3,7 @@
 
 namespace spartan {
 namespace {
+namespace fp16 {  // in every symbol's name, so that a disassembly can tell what is chosen at run time
 
 // gelu(x) = max(x, 0) - c(a), c(a) = a * tail(a), a = |x|; c is at most 0.17 and alone in half precision.
 //
@@ -44,8 +45,9 @@ struct HalfGelu {
   }
 };
 
+}  // namespace fp16
 }  // namespace
 
-const LinearKernels kLinearInt8_neonhalf = {range, quantize, multiply_units<DotStrip<HalfGelu>>, kByteOfZero};
+const LinearKernels kLinearInt8_neonhalf = {range, quantize, multiply_units<dotprod::Strip<fp16::HalfGelu>>, kByteOfZero};
 
 }  // namespace spartan
