@@ -70,24 +70,24 @@ void run(KernelRuntimeContext& context, const char* name, const std::optional<Te
                  });
 }
 
+Tensor& attend(KernelRuntimeContext& context, const char* name, const std::optional<Tensor>& q, const Tensor& packed,
+               const std::optional<Tensor>& mask, std::int64_t heads, Precision precision, Tensor& out) {
+  if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
+    refuse(context, name, rule);
+  } else {
+    run(context, name, q, packed, mask, heads, nullptr, precision, out);
+  }
+  return out;
+}
+
 Tensor& attention_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
                       const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
-  if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
-    refuse(context, kName, rule);
-    return out;
-  }
-  run(context, kName, q, packed, mask, heads, nullptr, Precision::kFloat, out);
-  return out;
+  return attend(context, kName, q, packed, mask, heads, Precision::kFloat, out);
 }
 
 Tensor& attention_half_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
                            const std::optional<Tensor>& mask, std::int64_t heads, Tensor& out) {
-  if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
-    refuse(context, kHalfName, rule);
-    return out;
-  }
-  run(context, kHalfName, q, packed, mask, heads, nullptr, Precision::kHalf, out);
-  return out;
+  return attend(context, kHalfName, q, packed, mask, heads, Precision::kHalf, out);
 }
 
 Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
