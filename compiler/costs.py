@@ -97,6 +97,8 @@ def _macs(node: Node, length: int) -> float:
         positions = _shape(node.args[1].meta["val"], length)[1]
         tables = sum(isinstance(each, Node) for each in node.args[4:6])  # of distances: of each as many as positions
         return (2 * prod(out) + tables * prod(out)) * positions
+    if name in ("window_attention", "window_attention_half"):
+        return 2 * prod(out) * (2 * node.args[4] + 1)  # at most: texts shorter than a window have fewer keys
     if name == "linear":
         return prod(out) * shapes[0][-1]
     if name in ("mm", "bmm", "matmul"):

@@ -17,16 +17,19 @@ where queries and keys are rotated by their positions (`rotation`), products sta
 in an encoder that applies one layer several times (ALBERT), that form for every application: they read the weights that
 the last one reads, so that a program holds them once.
 
+where scores add the mask of a sliding window (`windows`), as if that of its columns were added:
+         y = spartan::window_attention(None, .., row of the mask, heads, reach)
+
 `spartan::attention.relative`, which `fuse_relative_attention` makes with queries apart, takes the first form too where
 its queries are of all positions.
 
-Left alone, with the reason: scores with more than a mask of columns added (relative positions), projections that
-something else reads, or whose weights are computed. Exact to the order of sums.
+Left alone, with the reason: scores with more than such a mask added (relative positions), projections that something
+else reads, or whose weights are computed. Exact to the order of sums.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -34,16 +37,24 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
+from spartanc.passes.evaluate import token_inputs
+from spartanc.passes.mask_row import row_of_mask
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
 from spartanc.passes.rewrite import VIEWS, aten, call, inferable, shape_of, size_key, transposition
 from spartanc.passes.rotation import Rotation, rotation
+from spartanc.passes.windows import Window, read_window
+
+_NEVER = -1e30  # so little added to a score gives it no weight beside any other
 
 
 @dataclass(frozen=True)
 class _Site:
-    """query, key, value: linears; queries, keys: what rotates theirs [1, L, heads, d], None if nothing does."""
+    """query, key, value: linears; queries, keys: what rotates theirs [1, L, heads, d], None if nothing does.
+
+    mask: of columns, [1, 1, L]; that of a window is [1, L, L] until a row takes its place.
+    """
 
     query: Node
     key: Node
@@ -51,6 +62,7 @@ class _Site:
     queries: Node | None
     keys: Node | None
     mask: Node | None
+    window: Window | None
     heads: int
     result: Node
 
@@ -81,6 +93,7 @@ class FuseAttention(GraphPass):
             except _Unfit as unfit:
                 report.skipped.append(Skipped(node.name, str(unfit)))
         apart = {site.key.args[1] for site in sites if not site.of_one_input}
+        sites = _with_rows_of_masks(program, sites)
         merged = sum(_replace(program, site, site.of_one_input and site.key.args[1] not in apart) for site in sites)
         relative = [node for node in program.graph.nodes if _has_query_apart(node)]
         merged += sum(_merge_query(program, node) for node in relative)
@@ -122,9 +135,22 @@ def _site(program: ExportedProgram, product: Node) -> _Site:
         raise _Unfit("not queries and keys alone are rotated")
     if not heads == key_heads == value_count:
         raise _Unfit("queries, keys and values aren't of as many heads")
-    if mask is not None and size_key(shape_of(mask)) != (1, 1, size_key(shape_of(key))[1]):
-        raise _Unfit("what is added to the scores is no mask of columns")
-    return _Site(query, key, value, queries, keys, mask, heads, _joined(product))
+    window = None if mask is None else _window(program, mask, query)
+    if mask is not None and window is None and size_key(shape_of(mask)) != (1, 1, size_key(shape_of(key))[1]):
+        raise _Unfit("what is added to the scores is neither a mask of columns nor a window")
+    return _Site(query, key, value, queries, keys, mask, window, heads, _joined(product))
+
+
+def _window(program: ExportedProgram, mask: Node, query: Node) -> Window | None:
+    """The window that `mask` is, or whose first rows it is: one for each row of `query`."""
+    found = token_inputs(program)
+    if found is None or len(found[0]) != 2 or size_key(shape_of(mask))[-2] != size_key(shape_of(query))[1]:
+        return None
+    is_cut = mask.target is aten.slice.Tensor and mask.args[1:3] in ((1, 0), (1, None)) and mask.args[4:] in ((), (1,))
+    window = read_window(program, mask.args[0] if is_cut else mask, found[0][1])
+    if window is not None and window.masked > _NEVER:
+        raise _Unfit(f"what is beyond the window is still looked at: {window.masked} is added to its scores")
+    return window
 
 
 def _without_mask(scores: Node) -> tuple[Node, Node | None]:
@@ -219,10 +245,35 @@ def _replace(program: ExportedProgram, site: _Site, with_query: bool) -> int:
     with graph.inserting_before(site.result):
         parts = [_merged(program, each) if len(each) > 1 else each[0] for each in groups]
         packed = call(graph, aten.cat.default, (parts, -1)) if len(parts) > 1 else parts[0]
-        arguments = (None if with_query else site.query, packed, site.mask, site.heads)
-        fused = call(graph, torch.ops.spartan.attention.default, arguments)
+        fused = _attention(program, site, None if with_query else site.query, packed)
     site.result.replace_all_uses_with(fused)
     return sum(len(each) for each in groups if len(each) > 1)
+
+
+def _with_rows_of_masks(program: ExportedProgram, sites: list[_Site]) -> list[_Site]:
+    """The same, windows with the mask of columns that holds within them: one for all that add the same numbers."""
+    found = token_inputs(program)
+    first = next((node for node in program.graph.nodes if node.op == "call_function"), None)
+    rows: dict[tuple[float, float], Node] = {}
+
+    def with_row(site: _Site) -> _Site:
+        if site.window is None:
+            return site
+        assert found is not None
+        assert first is not None
+        values = site.window.kept, site.window.masked
+        if values not in rows:
+            rows[values] = row_of_mask(program, first, found[0][1], *values)
+        return replace(site, mask=rows[values])
+
+    return [with_row(site) for site in sites]
+
+
+def _attention(program: ExportedProgram, site: _Site, query: Node | None, packed: Node) -> Node:
+    arguments = (query, packed, site.mask, site.heads)
+    if site.window is None:
+        return call(program.graph, torch.ops.spartan.attention.default, arguments)
+    return call(program.graph, torch.ops.spartan.window_attention.default, (*arguments, site.window.reach))
 
 
 def _of_one_input(linears: list[Node]) -> list[list[Node]]:
@@ -266,8 +317,7 @@ def _replace_rotated(program: ExportedProgram, site: _Site, with_query: bool) ->
         query, keys = whole(site.queries, site.query), whole(site.keys, site.key)
         parts = [query, keys, site.value] if with_query else [keys, site.value]
         packed = call(graph, aten.cat.default, (parts, -1))
-        arguments = (None if with_query else query, packed, site.mask, site.heads)
-        fused = call(graph, torch.ops.spartan.attention.default, arguments)
+        fused = _attention(program, site, None if with_query else query, packed)
     site.result.replace_all_uses_with(fused)
     return 0
 

@@ -24,6 +24,7 @@ from torch.fx import Node
 
 from spartanc.passes.distances import Distances
 from spartanc.passes.evaluate import token_inputs
+from spartanc.passes.mask_row import row_of_mask
 from spartanc.passes.ops.relative_attention import distance_table
 from spartanc.passes.program import add_constant, constant_tensor, copy_program, finish
 from spartanc.passes.properties import Property
@@ -62,7 +63,9 @@ class FuseRelativeAttention(GraphPass):
             except Unfit as unfit:
                 report.skipped.append(Skipped(node.name, str(unfit)))
         if sites:
-            rows = {mask: _row_of_mask(program, mask) for mask in dict.fromkeys(site.mask for site in sites)}
+            first = next(node for node in program.graph.nodes if node.op == "call_function")
+            masks = dict.fromkeys(site.mask for site in sites)
+            rows = {mask: row_of_mask(program, first, mask, 0.0, _LOWEST) for mask in masks}
             for site in sites:
                 _replace(program, site, rows[site.mask])
         report.changes = len(sites)
@@ -180,17 +183,6 @@ def _table(said: Said | None, scale: float, distances: Distances) -> Tensor | No
     # The index counts own - other, the operator's table of both sides other - own.
     chosen_hdn = said.table_hdr[:, :, rows.flip(0)] * (said.scale / scale)
     return distance_table(chosen_hdn.flatten(0, 1).T)
-
-
-def _row_of_mask(program: ExportedProgram, mask: Node) -> Node:
-    """[1, 1, L]: 0 where the attention mask keeps a position, else the lowest number."""
-    first = next(node for node in program.graph.nodes if node.op == "call_function")
-    graph = program.graph
-    with graph.inserting_before(first):
-        flags = call(graph, aten._to_copy.default, (mask,), {"dtype": torch.bool})
-        row = call(graph, aten.view.default, (flags, [1, 1, -1]))
-        kept = call(graph, aten.full.default, ([], 0.0), {"dtype": torch.float32})
-        return call(graph, aten.where.ScalarOther, (row, kept, _LOWEST))
 
 
 def _replace(program: ExportedProgram, site: _Site, mask: Node) -> None:

@@ -17,7 +17,7 @@ so the numbers are those of the program. An operator without a rule here can giv
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -130,12 +130,15 @@ class Values:
 _ANYTHING = Values(None, None)
 
 
-def kept_and_masked(program: ExportedProgram, node: Node, mask: Node) -> tuple[float, float] | None:
+def kept_and_masked(
+    program: ExportedProgram, node: Node, mask: Node, given: Mapping[Node, bool] | None = None
+) -> tuple[float, float] | None:
     """The number in every column of `node` [.., L] that `mask` [1, L] keeps, and that in all others.
 
-    None if the elements depend on anything else, or it can't be shown that they don't.
+    given: nodes of bools that count as holding one value everywhere. None if the elements depend on anything else, or
+    it can't be shown that they don't.
     """
-    found = _values(program, node, mask)
+    found = values_of(program, node, mask, given)
     if not _single(found.masked) or not _single(found.kept) or found.axis not in (None, len(shape_of(node)) - 1):
         return None
     assert found.kept is not None
@@ -143,18 +146,27 @@ def kept_and_masked(program: ExportedProgram, node: Node, mask: Node) -> tuple[f
     return float(found.kept[0]), float(found.masked[0])
 
 
-def _values(program: ExportedProgram, node: Node, mask: Node) -> Values:
-    needed, stack = set(), [node]
-    while stack:
-        current = stack.pop()
-        if current not in needed:
-            needed.add(current)
-            stack.extend(current.all_input_nodes)
-    held: dict[Node, Values] = {mask: Values((0, 0), (1, 1), axis=1)}
+def values_of(program: ExportedProgram, node: Node, mask: Node, given: Mapping[Node, bool] | None = None) -> Values:
+    """What the elements of `node` can be; `given` as for `kept_and_masked`."""
+    needed = set(sources_of(node))
+    held = {each: Values((value, value), (value, value)) for each, value in (given or {}).items()}
+    held[mask] = Values((0, 0), (1, 1), axis=1)
     for each in program.graph.nodes:
         if each in needed and each not in held:
             held[each] = _of(program, each, held)
     return held[node]
+
+
+def sources_of(node: Node) -> list[Node]:
+    """`node` and all that it is made of."""
+    found: dict[Node, None] = {}
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current not in found:
+            found[current] = None
+            stack.extend(current.all_input_nodes)
+    return list(found)
 
 
 def _of(program: ExportedProgram, node: Node, held: dict[Node, Values]) -> Values:

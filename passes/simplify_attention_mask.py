@@ -5,8 +5,8 @@ after:   m = where(view(attention_mask, [1, 1, L]).bool(), a, b)      [1, 1, L],
 
 What the mask's arithmetic computes is proved from its operators, for every length that the program takes and every
 attention mask (`mask_values`): `a` in the columns that it keeps and `b` in the others, whatever the row. So a sliding
-window is a mask of columns only if the longest text fits into it. Padded inputs stay right; a sentence without padding
-pays for L numbers in place of L x L.
+window is a mask of columns only if the longest text fits into it; `fuse_attention` reads others. Padded inputs stay
+right; a sentence without padding pays for L numbers in place of L x L.
 Left alone, with the reason: a mask that depends on more than attention_mask, or on the query's position. Bit-exact.
 """
 
@@ -17,11 +17,12 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from spartanc.passes.evaluate import Dependencies, token_inputs
+from spartanc.passes.mask_row import row_of_mask
 from spartanc.passes.mask_values import kept_and_masked
 from spartanc.passes.program import copy_program, finish
 from spartanc.passes.properties import Property
 from spartanc.passes.protocol import GraphPass, PassReport, Skipped
-from spartanc.passes.rewrite import aten, call, shape_of, size_key
+from spartanc.passes.rewrite import shape_of, size_key
 
 
 class SimplifyAttentionMask(GraphPass):
@@ -37,7 +38,7 @@ class SimplifyAttentionMask(GraphPass):
             if values is None:
                 report.skipped.append(Skipped(node.name, "it isn't proved to be a function of the columns' mask alone"))
                 continue
-            _replace(program, node, mask, *values)
+            node.replace_all_uses_with(row_of_mask(program, node, mask, *values, rank=len(shape_of(node))))
             report.changes += 1
         program = finish(program)
         report.notes = {"operators dropped": before - len(program.graph.nodes)}
@@ -72,14 +73,3 @@ def _masks(program: ExportedProgram) -> list[tuple[Node, Node]]:
         if len(shape) > 2 and set(shape[:-2]) == {1} and shape[-2:] == (length, length):
             masks.append((node, mask))
     return masks
-
-
-def _replace(program: ExportedProgram, node: Node, mask: Node, kept: float, masked: float) -> None:
-    graph = program.graph
-    ones = [1] * (len(shape_of(node)) - 1)
-    with graph.inserting_before(node):
-        flags = call(graph, aten._to_copy.default, (mask,), {"dtype": torch.bool})
-        row = call(graph, aten.view.default, (flags, [*ones, -1]))
-        value = call(graph, aten.full.default, ([], kept), {"dtype": node.meta["val"].dtype})
-        made = call(graph, aten.where.ScalarOther, (row, value, masked))
-    node.replace_all_uses_with(made)

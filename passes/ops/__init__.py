@@ -16,7 +16,9 @@ def register() -> None:
         mixed_linear,
         relative_attention,
         widen,
+        window_attention,
     )
 
-    for module in (memory_lookup, attention, relative_attention, layer_norm, linear_int8, widen, mixed_linear):
+    attentions = (attention, relative_attention, window_attention)
+    for module in (memory_lookup, *attentions, layer_norm, linear_int8, widen, mixed_linear):
         module.register()

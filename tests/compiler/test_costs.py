@@ -52,6 +52,21 @@ def test_shape_plumbing_is_left_out(costs):
     assert not {name for name in costs if "transpose" in name or "sym_size" in name}
 
 
+def test_attention_in_windows_grows_with_the_length():
+    from spartanc.passes.ops import register
+
+    register()
+
+    class Windowed(nn.Module):
+        def forward(self, x):
+            return torch.ops.spartan.window_attention(None, x, None, 2, 3)
+
+    length = torch.export.Dim("length", min=1, max=64)
+    program = torch.export.export(Windowed(), (torch.randn(1, 5, 24),), dynamic_shapes=({1: length},))
+    (row,) = operator_costs(program)
+    assert row["macs"] == pytest.approx([0, 2 * 8 * 7, 0])  # 8 numbers of seven keys, and of seven values
+
+
 def test_a_memory_counts_the_parents_and_the_chosen_cells():
     from spartanc.passes.ops import memory_lookup  # noqa: F401  (registers the operator)
 

@@ -17,6 +17,7 @@ from support.models import tiny_model
 
 aten = torch.ops.aten
 FUSED = torch.ops.spartan.attention.default
+WINDOWED = torch.ops.spartan.window_attention.default
 
 
 def count(program, target) -> int:
@@ -52,7 +53,8 @@ def test_queries_and_keys_that_are_rotated_come_side_by_side_with_values(archite
     program, _ = run_passes(captured(architecture), exact_passes(stock=True), rows())
     assert count(program, aten.bmm.default) == 4
     result, report = FuseAttention().run(program)
-    assert (report.changes, report.skipped, count(result, FUSED), count(result, aten.bmm.default)) == (2, [], 2, 0)
+    assert (report.changes, report.skipped, count(result, aten.bmm.default)) == (2, [], 0)
+    assert count(result, FUSED) + count(result, WINDOWED) == 2
     assert count(result, aten.cat.default) == 2
     assert_same_results(result, program, 1e-5)
 
@@ -68,16 +70,59 @@ def test_values_of_another_input_than_queries_and_keys_come_side_by_side():
     assert_same_results(result, program, 1e-5)
 
 
-def test_a_window_narrower_than_the_text_is_left_alone_with_the_reason():
-    """The last layer reads one row of it, which is a mask of columns."""
-    module = tiny_model("modernbert", layers=3).module
-    for length, fused in ((30, 2), (7, 3)):
-        program, _ = run_passes(capture(module, length), exact_passes(stock=True), [])
+@pytest.mark.parametrize(("length", "windows"), [(30, 2), (7, 0)])
+def test_a_window_narrower_than_the_text_is_attentions_own(length, windows):
+    """In two layers of three; the last one reads the first row of it."""
+    program, _ = run_passes(capture(tiny_model("modernbert", layers=3).module, length), exact_passes(stock=True), [])
+    result, report = FuseAttention().run(program)
+    assert (report.changes, report.skipped) == (3, [])
+    found = [node for node in result.graph.nodes if node.target is WINDOWED]
+    assert (count(result, FUSED), [node.args[4] for node in found]) == (3 - windows, [6] * windows)
+    assert count(result, aten.le.Scalar) == 0, "nothing makes squares any more"
+    for size in {1, 6, 7, min(8, length), length}:
+        for kept in {size, (size + 1) // 2}:
+            inputs = torch.arange(size)[None] % 60 + 4, (torch.arange(size) < kept).long()[None]
+            with torch.no_grad():
+                torch.testing.assert_close(result.module()(*inputs), program.module()(*inputs), rtol=1e-5, atol=1e-5)
+
+
+class AlmostWindowed(nn.Module):
+    """Attention of one head whose scores lose `beyond` outside a window of 2; for every query that of the first one."""
+
+    def __init__(self, beyond: float, *, of_first: bool = False):
+        super().__init__()
+        self.beyond, self.of_first = beyond, of_first
+        self.embedding = nn.Embedding(64, 8)
+        self.query, self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, ids, mask):
+        x, places = self.embedding(ids), torch.arange(ids.shape[1])
+        near = (places[:, None] - places[None, :]).abs() <= 2
+        added = torch.where(near[None, None] & mask[:, None, None, :].bool(), 0.0, self.beyond)
+        if self.of_first:
+            added = added[:, :, :1]
+        q, k, v = (each(x).view(1, -1, 1, 8).transpose(1, 2) for each in (self.query, self.key, self.value))
+        weights = (q @ k.transpose(-1, -2) + added).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(1, -1, 8).sum(1)
+
+
+def test_one_row_of_a_window_for_all_queries_is_a_mask_of_columns():
+    program, _ = run_passes(capture(AlmostWindowed(-1e31, of_first=True).eval(), 30), exact_passes(stock=True), [])
+    result, report = FuseAttention().run(program)
+    assert (report.skipped, count(result, FUSED), count(result, WINDOWED)) == ([], 1, 0)
+    inputs = torch.arange(4, 24)[None], torch.ones(1, 20, dtype=torch.long)
+    torch.testing.assert_close(result.module()(*inputs), program.module()(*inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_a_window_beyond_which_something_is_seen_is_left_alone_with_the_reason():
+    for beyond, fused in ((-1e31, 1), (-5.0, 0)):
+        program, _ = run_passes(capture(AlmostWindowed(beyond).eval(), 30), exact_passes(stock=True), [])
         result, report = FuseAttention().run(program)
-        assert count(result, FUSED) == report.changes == fused
-        assert [each.reason for each in report.skipped] == ["what is added to the scores is no mask of columns"] * (
-            3 - fused
-        )
+        assert (report.changes, count(result, WINDOWED)) == (fused, fused)
+        if not fused:
+            assert [each.reason for each in report.skipped] == [
+                "what is beyond the window is still looked at: -5.0 is added to its scores"
+            ]
 
 
 def test_relative_positions_are_left_alone_with_the_reason():
@@ -114,7 +159,7 @@ REASONS = {
     "none": None,
     "no mask": None,
     "other input": None,
-    "rows": "what is added to the scores is no mask of columns",
+    "rows": "what is added to the scores is neither a mask of columns nor a window",
     "axis": "the softmax isn't over the keys",
     "read": "a step of it is read by something else too",
 }

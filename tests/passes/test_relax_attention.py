@@ -14,7 +14,9 @@ from support.captured import assert_same_results, captured, rows
 
 def attentions(program) -> list[str]:
     targets = [str(node.target) for node in program.graph.nodes]
-    return [target.removeprefix("spartan.") for target in targets if target.startswith("spartan.attention")]
+    return [
+        target.removeprefix("spartan.") for target in targets if "attention" in target and target.startswith("spartan")
+    ]
 
 
 def relaxed(architecture: str):
@@ -29,6 +31,14 @@ def test_every_attention_becomes_the_other_and_computes_the_same():
     assert attentions(after) == ["attention_half.default"] * 2
     assert report.changes == 2
     assert not report.skipped
+    assert_same_results(before, after, 0.0)
+
+
+def test_attention_in_windows_does_too():
+    before, after, report = relaxed("modernbert")
+    assert attentions(before) == ["attention.default", "window_attention.default"]
+    assert attentions(after) == ["attention_half.default", "window_attention_half.default"]
+    assert report.changes == 2
     assert_same_results(before, after, 0.0)
 
 

@@ -2,6 +2,7 @@
 // type and layout is checked here; a wrong one fails the call and never the process.
 //
 // Scratch is the thread's own, which all operators share: arena.h.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -16,6 +17,8 @@ namespace {
 constexpr const char* kName = "spartan::attention.out";
 constexpr const char* kHalfName = "spartan::attention_half.out";
 constexpr const char* kRelativeName = "spartan::attention.relative_out";
+constexpr const char* kWindowName = "spartan::window_attention.out";
+constexpr const char* kWindowHalfName = "spartan::window_attention_half.out";
 // Multiply-adds that are worth waking another thread for: about 10 microseconds of one core's work.
 constexpr std::int64_t kGrain = std::int64_t{1} << 18;
 
@@ -51,18 +54,19 @@ const char* broken_table_rule(const std::optional<Tensor>& table, const Tensor& 
 enum class Precision { kFloat, kHalf };
 
 void run(KernelRuntimeContext& context, const char* name, const std::optional<Tensor>& q, const Tensor& packed,
-         const std::optional<Tensor>& mask, std::int64_t heads, const RelativePositions* relative, Precision precision,
-         Tensor& out) {
+         const std::optional<Tensor>& mask, std::int64_t heads, const RelativePositions* relative, std::int64_t window,
+         Precision precision, Tensor& out) {
   const std::int64_t width = packed.size(2), hidden = q ? width / 2 : width / 3;
   const AttentionShape shape{out.size(1), packed.size(1), heads, hidden / heads};
   const float* base = packed.const_data_ptr<float>();
   const float* keys = q ? base : base + hidden;
   const AttentionRows rows{q ? q->const_data_ptr<float>() : base, q ? hidden : width, keys, keys + hidden, width,
-                           mask ? mask->const_data_ptr<float>() : nullptr, relative};
+                           mask ? mask->const_data_ptr<float>() : nullptr, relative, window};
   float* output = out.mutable_data_ptr<float>();
   const bool half = precision == Precision::kHalf;
   const std::size_t scratch = half ? attention_half_scratch_bytes(shape) : attention_scratch_bytes(shape, relative != nullptr);
-  const std::int64_t work = 2 * (shape.queries + 1) * shape.positions * shape.head_size;  // of one head
+  const std::int64_t seen = std::min(shape.positions, 2 * window + 1);
+  const std::int64_t work = 2 * (shape.queries + 1) * seen * shape.head_size;  // of one head
   run_on_threads(context, name, heads, kGrain / work, scratch,
                  [&](std::int64_t begin, std::int64_t end, char* memory) {
                    return half ? attention_half(shape, rows, begin, end, output, memory, scratch)
@@ -75,7 +79,7 @@ Tensor& attend(KernelRuntimeContext& context, const char* name, const std::optio
   if (const char* rule = broken_rule(q, packed, mask, heads, out)) {
     refuse(context, name, rule);
   } else {
-    run(context, name, q, packed, mask, heads, nullptr, precision, out);
+    run(context, name, q, packed, mask, heads, nullptr, kMaxPositions, precision, out);
   }
   return out;
 }
@@ -110,8 +114,33 @@ Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optiona
                                    to_queries ? to_queries->const_data_ptr<float>() : nullptr,
                                    to_keys ? to_keys->size(1) : to_queries ? to_queries->size(1) : relative_stride(reach),
                                    reach};
-  run(context, kRelativeName, q, packed, mask, heads, &relative, Precision::kFloat, out);
+  run(context, kRelativeName, q, packed, mask, heads, &relative, kMaxPositions, Precision::kFloat, out);
   return out;
+}
+
+Tensor& attend_in_window(KernelRuntimeContext& context, const char* name, const std::optional<Tensor>& q,
+                         const Tensor& packed, const std::optional<Tensor>& mask, std::int64_t heads, std::int64_t reach,
+                         Precision precision, Tensor& out) {
+  const char* rule = broken_rule(q, packed, mask, heads, out);
+  if (rule == nullptr && out.size(1) > packed.size(1)) rule = "Q must be at most L";
+  if (rule == nullptr && reach < 0) rule = "reach must not be negative";
+  if (rule != nullptr) {
+    refuse(context, name, rule);
+  } else {
+    run(context, name, q, packed, mask, heads, nullptr, std::min(reach, kMaxPositions), precision, out);
+  }
+  return out;
+}
+
+Tensor& window_attention_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
+                             const std::optional<Tensor>& mask, std::int64_t heads, std::int64_t reach, Tensor& out) {
+  return attend_in_window(context, kWindowName, q, packed, mask, heads, reach, Precision::kFloat, out);
+}
+
+Tensor& window_attention_half_out(KernelRuntimeContext& context, const std::optional<Tensor>& q, const Tensor& packed,
+                                  const std::optional<Tensor>& mask, std::int64_t heads, std::int64_t reach,
+                                  Tensor& out) {
+  return attend_in_window(context, kWindowHalfName, q, packed, mask, heads, reach, Precision::kHalf, out);
 }
 
 }  // namespace
@@ -120,3 +149,5 @@ Tensor& attention_relative_out(KernelRuntimeContext& context, const std::optiona
 EXECUTORCH_LIBRARY(spartan, "attention.out", spartan::attention_out);
 EXECUTORCH_LIBRARY(spartan, "attention_half.out", spartan::attention_half_out);
 EXECUTORCH_LIBRARY(spartan, "attention.relative_out", spartan::attention_relative_out);
+EXECUTORCH_LIBRARY(spartan, "window_attention.out", spartan::window_attention_out);
+EXECUTORCH_LIBRARY(spartan, "window_attention_half.out", spartan::window_attention_half_out);

@@ -65,27 +65,39 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
   }
 }
 
+// Keys beyond a query's window get no weight. scores: of the columns [begin, end).
+void leave_window(float* scores, const Columns& columns, std::size_t query, std::size_t window) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  if (query > columns.begin + window) std::fill_n(scores, query - window - columns.begin, kNever);
+  const std::size_t behind = query + window + 1;
+  if (behind < columns.end) std::fill(scores + (behind - columns.begin), scores + (columns.end - columns.begin), kNever);
+}
+
 // One head in float; `scratch` has the mask.
 void attend(const AttentionKernels& kernels, const AttentionShape& shape, const AttentionRows& rows, std::size_t first,
             Scratch& scratch, float* out, std::size_t out_stride) {
   const auto positions = static_cast<std::size_t>(shape.positions), queries = static_cast<std::size_t>(shape.queries);
   const auto size = static_cast<std::size_t>(shape.head_size);
-  const auto q_stride = static_cast<std::size_t>(rows.q_stride);
+  const auto q_stride = static_cast<std::size_t>(rows.q_stride), window = static_cast<std::size_t>(rows.window);
   pack_head(shape, rows, first, scratch);
   if (rows.relative != nullptr) key_scores(kernels, shape, rows, first, scratch.relative);
   for (std::size_t i = 0; i < queries; i += kAttentionRows) {
     const std::size_t count = std::min(kAttentionRows, queries - i);
-    kernels.product(rows.q + i * q_stride + first, q_stride, count, scratch.keys, scratch.length, size, scratch.length,
-                    scratch.scores, scratch.length);
+    const Columns columns(i, count, window, scratch.length);
+    const std::size_t width = columns.end - columns.begin;
+    kernels.product(rows.q + i * q_stride + first, q_stride, count, scratch.keys + columns.begin, scratch.length, size,
+                    width, scratch.scores, scratch.length);
     if (rows.relative != nullptr) {
       add_distances(kernels, shape, rows, first, i, count, scratch.relative, scratch.scores, scratch.length);
     }
     float total[kAttentionRows];
     for (std::size_t r = 0; r < count; ++r) {
-      total[r] = kernels.exponentials(scratch.scores + r * scratch.length, scratch.mask, scratch.length);
+      float* scores = scratch.scores + r * scratch.length;
+      leave_window(scores, columns, i + r, window);
+      total[r] = kernels.exponentials(scores, scratch.mask + columns.begin, width);
     }
-    kernels.product(scratch.scores, scratch.length, count, scratch.values, scratch.width, positions, scratch.width,
-                    scratch.sums, scratch.width);
+    kernels.product(scratch.scores, scratch.length, count, scratch.values + columns.begin * scratch.width, scratch.width,
+                    std::min(columns.end, positions) - columns.begin, scratch.width, scratch.sums, scratch.width);
     for (std::size_t r = 0; r < count; ++r) {
       const float share = 1.0f / total[r];
       float* target = out + (i + r) * out_stride + first;
@@ -103,6 +115,8 @@ AttentionStatus check(const AttentionShape& shape, const AttentionRows& rows, st
     return AttentionStatus::kNullPointer;
   }
   const RelativePositions* relative = rows.relative;
+  if (rows.window < 0 || (rows.window < kMaxPositions && relative != nullptr)) return AttentionStatus::kBadReach;
+  if (rows.window < kMaxPositions && shape.queries > shape.positions) return AttentionStatus::kBadQueries;
   if (relative != nullptr) {
     if (shape.queries > shape.positions) return AttentionStatus::kBadQueries;
     if (relative->reach < shape.positions || relative->reach > kMaxPositions ||
@@ -139,12 +153,12 @@ AttentionStatus attend_all(const AttentionShape& shape, const AttentionRows& row
 const char* describe(AttentionStatus status) {
   switch (status) {
     case AttentionStatus::kOk: return "ok";
-    case AttentionStatus::kBadQueries: return "the number of queries must not be negative, nor above the positions where distances count";
+    case AttentionStatus::kBadQueries: return "the number of queries must not be negative, nor above the positions where distances or a window count";
     case AttentionStatus::kBadPositions: return "the number of positions must be within 1 and 1048576";
     case AttentionStatus::kBadHeads: return "the number of heads must be within 1 and 65536";
     case AttentionStatus::kBadHeadSize: return "the size of a head must be within 1 and 1024";
     case AttentionStatus::kBadRange: return "the range of heads must be 0 <= begin <= end, within what there is";
-    case AttentionStatus::kBadReach: return "tables of distances must reach as far as the positions, and past their end";
+    case AttentionStatus::kBadReach: return "tables of distances must reach as far as the positions, and past their end; a window is not negative, nor beside them";
     case AttentionStatus::kNullPointer: return "a tensor or the scratch is missing";
     case AttentionStatus::kScratchTooSmall: return "the scratch is smaller than attention_scratch_bytes() says";
     case AttentionStatus::kNoSuchKernel: return "this machine does not have the instruction set asked for";

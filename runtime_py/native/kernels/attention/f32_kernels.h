@@ -1,6 +1,7 @@
 // The loops of attention that each instruction set brings. Internal to the library.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "spartan/attention.h"
@@ -12,6 +13,15 @@ constexpr std::size_t kAttentionRows = 12;  // queries at work at a time
 constexpr std::size_t padded_columns(std::size_t count) {
   return (count + kAttentionPad - 1) / kAttentionPad * kAttentionPad;
 }
+
+// The columns that `count` queries from `query` on look at between them: multiples of kAttentionPad, as `length` is.
+struct Columns {
+  std::size_t begin, end;
+
+  Columns(std::size_t query, std::size_t count, std::size_t window, std::size_t length)
+      : begin(query > window ? (query - window) / kAttentionPad * kAttentionPad : 0),
+        end(std::min(length, padded_columns(query + count + window))) {}
+};
 
 struct AttentionKernels {
   // c[r][n] = sum over i < depth of a[r * a_stride + i] * b[i * b_stride + n], r < rows <= kAttentionRows and

@@ -13,6 +13,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "attention/f32_kernels.h"
 #include "attention/half_kernels.h"
 
 namespace spartan {
@@ -196,8 +197,8 @@ inline void multiply(const Half* a, std::size_t a_stride, const Half* b, std::si
 }
 
 template <std::size_t kCount>
-void scores(const Scratch& scratch, std::size_t row) {
-  for (std::size_t j = 0; j < scratch.length; j += kColumns) {
+void scores(const Scratch& scratch, const Columns& columns, std::size_t row) {
+  for (std::size_t j = columns.begin; j < columns.end; j += kColumns) {
     float16x8_t sum[kCount][2];
     multiply(scratch.q + row * scratch.depth, scratch.depth, scratch.keys + j, scratch.length, scratch.depth, sum);
 #pragma GCC unroll 8
@@ -210,8 +211,8 @@ void scores(const Scratch& scratch, std::size_t row) {
 
 // out[r, :size] = weights[r] values / totals[r]
 template <std::size_t kCount>
-void weighted_values(const Scratch& scratch, std::size_t size, std::size_t row, const float* totals, float* out,
-                     std::size_t out_stride) {
+void weighted_values(const Scratch& scratch, const Columns& columns, std::size_t size, std::size_t row,
+                     const float* totals, float* out, std::size_t out_stride) {
   for (std::size_t c = 0; c < scratch.width; c += kColumns) {
     float32x4_t wide[kCount][4];
 #pragma GCC unroll 8
@@ -219,10 +220,10 @@ void weighted_values(const Scratch& scratch, std::size_t size, std::size_t row, 
 #pragma GCC unroll 4
       for (std::size_t n = 0; n < 4; ++n) wide[r][n] = vdupq_n_f32(0);
     }
-    for (std::size_t j = 0; j < scratch.length; j += kChunk) {
+    for (std::size_t j = columns.begin; j < columns.end; j += kChunk) {
       float16x8_t sum[kCount][2];
       multiply(scratch.weights + row * scratch.length + j, scratch.length, scratch.values + j * scratch.width + c, scratch.width,
-               std::min(kChunk, scratch.length - j), sum);
+               std::min(kChunk, columns.end - j), sum);
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kCount; ++r) {
 #pragma GCC unroll 2
@@ -252,6 +253,14 @@ void in_tiles(std::size_t count, With with) {
   if (count & 4) with(std::integral_constant<std::size_t, 4>(), row), row += 4;
   if (count & 2) with(std::integral_constant<std::size_t, 2>(), row), row += 2;
   if (count & 1) with(std::integral_constant<std::size_t, 1>(), row);
+}
+
+// Keys beyond a query's window get no weight. scores: of all columns.
+void leave_window(Half* scores, const Columns& columns, std::size_t query, std::size_t window) {
+  const Half never = -std::numeric_limits<float>::infinity();
+  if (query > columns.begin + window) std::fill(scores + columns.begin, scores + (query - window), never);
+  const std::size_t behind = query + window + 1;
+  if (behind < columns.end) std::fill(scores + behind, scores + columns.end, never);
 }
 
 // Scores of a row become weights, of which the largest is 2^headroom; their sum, or NaN where scores are too large.
@@ -293,6 +302,7 @@ bool head(const AttentionShape& shape, const AttentionRows& rows, std::size_t fi
   const auto positions = static_cast<std::size_t>(shape.positions), queries = static_cast<std::size_t>(shape.queries);
   const auto size = static_cast<std::size_t>(shape.head_size);
   const auto kv_stride = static_cast<std::size_t>(rows.kv_stride), q_stride = static_cast<std::size_t>(rows.q_stride);
+  const auto window = static_cast<std::size_t>(rows.window);
   if (size > kChunk) return false;
   const Scratch scratch(Sizes(shape, length), memory);
   const float keys = pack_keys(rows.k + first, kv_stride, positions, size, length, scratch.keys);
@@ -305,15 +315,18 @@ bool head(const AttentionShape& shape, const AttentionRows& rows, std::size_t fi
     const std::size_t count = std::min(kRows, queries - i);
     const float largest = pack_queries(rows.q + i * q_stride + first, q_stride, count, size, scratch.depth, scratch.q);
     if (!(largest * keys * static_cast<float>(size) <= kLargestSum)) return false;
-    in_tiles(count, [&](auto tile, std::size_t row) { scores<decltype(tile)::value>(scratch, row); });
+    const Columns columns(i, count, window, length);
+    in_tiles(count, [&](auto tile, std::size_t row) { scores<decltype(tile)::value>(scratch, columns, row); });
     float totals[kRows];
     for (std::size_t r = 0; r < count; ++r) {
-      totals[r] = weigh(scratch.weights + r * length, scratch.mask, length, headroom);
+      Half* weights = scratch.weights + r * length;
+      leave_window(weights, columns, i + r, window);
+      totals[r] = weigh(weights + columns.begin, scratch.mask + columns.begin, columns.end - columns.begin, headroom);
       if (!(totals[r] > 0)) return false;
     }
     float* to = out + i * out_stride + first;
     in_tiles(count, [&](auto tile, std::size_t row) {
-      weighted_values<decltype(tile)::value>(scratch, size, row, totals, to, out_stride);
+      weighted_values<decltype(tile)::value>(scratch, columns, size, row, totals, to, out_stride);
     });
   }
   return true;

@@ -1,5 +1,5 @@
 // Attention: every instruction set of this machine, and half precision, against float64, over shapes, splits, masks,
-// distances and hostile values.
+// distances, windows and hostile values.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -64,6 +64,10 @@ struct Case {
                           scratch.data(), scratch.size());
   }
 
+  bool sees(std::size_t i, std::size_t j) const {
+    return static_cast<std::int64_t>(i < j ? j - i : i - j) <= rows.window;
+  }
+
   std::size_t queries, positions, heads, size, hidden, reach, stride_of_tables;
   Guarded<float> packed, mask, out, to_keys, to_queries;
   RelativePositions relative{};
@@ -107,7 +111,8 @@ void compare_row(const Case& c, std::size_t i, std::size_t head) {
     // What is masked is the lowest float, whatever the score: in float32 the one absorbs the other.
     const bool masked = c.rows.mask != nullptr && c.rows.mask[j] != 0;
     weights[j] = alike ? 0 : masked ? static_cast<double>(c.rows.mask[j]) : score;
-    if (!masked && !alike) score_off = std::fmax(score_off, roundings * kRounding * sizes);
+    if (!c.sees(i, j)) weights[j] = -std::numeric_limits<double>::infinity();
+    if (!masked && !alike && c.sees(i, j)) score_off = std::fmax(score_off, roundings * kRounding * sizes);
     largest = std::fmax(largest, weights[j]);
   }
   double total = 0;
@@ -133,12 +138,14 @@ void compare_row(const Case& c, std::size_t i, std::size_t head) {
 }
 
 void compare(Random& random, std::size_t queries, std::size_t positions, std::size_t heads, std::size_t size, Mask mask,
-             Distances distances, Isa isa) {
+             Distances distances, std::int64_t window, Isa isa) {
   char text[160];
-  std::snprintf(text, sizeof text, "%s queries=%zu positions=%zu heads=%zu D=%zu mask=%d distances=%d", isa_name(isa),
-                queries, positions, heads, size, static_cast<int>(mask), static_cast<int>(distances));
+  std::snprintf(text, sizeof text, "%s queries=%zu positions=%zu heads=%zu D=%zu mask=%d distances=%d window=%lld",
+                isa_name(isa), queries, positions, heads, size, static_cast<int>(mask), static_cast<int>(distances),
+                static_cast<long long>(window));
   test::context = text;
   Case c(random, queries, positions, heads, size, mask, distances);
+  c.rows.window = window;
   CHECK(c.run(0, heads, c.out.data(), isa) == Status::kOk);
   for (std::size_t i = 0; i < queries; i += queries > 40 ? 7 : 1) {
     for (std::size_t head = 0; head < heads; ++head) compare_row(c, i, head);
@@ -184,6 +191,7 @@ void compare_half_row(const Case& c, std::size_t i, std::size_t head) {
     }
     const bool masked = c.rows.mask != nullptr && c.rows.mask[j] != 0;
     weights[j] = masked ? static_cast<double>(c.rows.mask[j]) : score;
+    if (!c.sees(i, j)) weights[j] = -std::numeric_limits<double>::infinity();
     off[j] = kHalf * (roundings + std::fabs(score) + 22 * std::log(2.0)) * 1.05 + 5.7e-4;
     largest = std::fmax(largest, weights[j]);
   }
@@ -192,13 +200,16 @@ void compare_half_row(const Case& c, std::size_t i, std::size_t head) {
     off[j] = weights[j] * std::expm1(off[j]);
     total_off += off[j];
   }
+  // Sums begin with the first columns that this query's block of eight looks at.
+  const auto seen_from = static_cast<std::int64_t>(i / 8 * 8) - c.rows.window;
+  const std::size_t begin = seen_from > 0 ? static_cast<std::size_t>(seen_from) / 16 * 16 : 0;
   const double dropped = std::exp2(-13) / std::fmax(1.0, std::exp2(std::floor(std::log2(512 / largest_value))));
   for (std::size_t n = 0; n < c.size; ++n) {
     double expected = 0, allowed = 0, sum = 0;
     for (std::size_t j = 0; j < c.positions; ++j) {
       const double value = c.rows.v[j * stride + first + n];
       expected += weights[j] / total * value;
-      sum = j % 64 == 0 ? 0 : sum;
+      sum = j >= begin && (j - begin) % 64 == 0 ? 0 : sum;
       sum += weights[j] / total * value;
       allowed += std::fabs(value) / total * (off[j] + 2 * kHalf * weights[j] + 2 * dropped) + kHalf * (std::fabs(sum) + std::fabs(expected));
     }
@@ -213,6 +224,13 @@ void compare_half_row(const Case& c, std::size_t i, std::size_t head) {
       return;
     }
   }
+}
+
+// None, or one that holds the query alone, a few keys, about half of them, or more than all.
+std::int64_t any_window(Random& random, std::size_t positions) {
+  const auto count = static_cast<std::int64_t>(positions);
+  const std::int64_t windows[] = {spartan::kMaxPositions, 0, 5, count / 2, count + 3};
+  return windows[random() % 5];
 }
 
 // Whether both give the same bits.
@@ -232,10 +250,12 @@ void half_precision(Random& random) {
       const auto mask = static_cast<Mask>(random() % 3);
       const std::size_t queries = random() % 4 == 0 ? 1 : positions;
       char text[160];
-      std::snprintf(text, sizeof text, "half queries=%zu positions=%zu D=%zu mask=%d", queries, positions, size,
-                    static_cast<int>(mask));
+      const std::int64_t window = any_window(random, positions);
+      std::snprintf(text, sizeof text, "half queries=%zu positions=%zu D=%zu mask=%d window=%lld", queries, positions, size,
+                    static_cast<int>(mask), static_cast<long long>(window));
       test::context = text;
       Case c(random, queries, positions, 2, size, mask);
+      c.rows.window = window;
       if (!here || size > 64 || mask == Mask::kAll) {
         CHECK(half_is_float(c));
         continue;
@@ -301,7 +321,14 @@ void refusals(Random& random) {
   CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kBadReach);
   d.relative.reach = static_cast<std::int64_t>(d.stride_of_tables);
   CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kBadReach);
+  d.relative.reach = static_cast<std::int64_t>(d.reach);
+  d.rows.window = 1;  // beside tables of distances
+  CHECK(status(d.shape, d.rows, 0, 1, d.out.data()) == Status::kBadReach);
   CHECK(status(c.shape, c.rows, 0, 0, nullptr) == Status::kOk);
+  c.rows.window = -1;
+  CHECK(status(c.shape, c.rows, 0, 1, c.out.data()) == Status::kBadReach);
+  c.rows.window = 1;
+  CHECK(status({3, 2, 1, 4}, c.rows, 0, 1, c.out.data()) == Status::kBadQueries);
 }
 
 bool has(Isa isa, Random& random) {
@@ -322,9 +349,11 @@ int main(int argc, char** argv) {
         if (number++ % test::share != 0) continue;
         const auto mask = static_cast<Mask>(random() % 3);
         const std::size_t queries = random() % 4 == 0 ? 1 : positions;
-        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, Distances::kNone, isa);
+        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, Distances::kNone, spartan::kMaxPositions, isa);
+        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, Distances::kNone,
+                any_window(random, positions), isa);
         const auto distances = static_cast<Distances>(1 + random() % 4);
-        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, distances, isa);
+        compare(random, queries, positions, test::pick(random, 1, 3), size, mask, distances, spartan::kMaxPositions, isa);
       }
     }
   });

@@ -15,6 +15,9 @@
 //
 // with tables that hold every distance below N in its own column, so that the columns of neighbours are neighbours. A
 // query that the mask takes out then looks at all positions alike. Here a square of scores of one head is in scratch.
+//
+// In a window (ModernBERT) query i looks at the keys j of |i - j| <= window alone, and only these are computed, but for
+// the ends of blocks of queries. A query all of whose keys the mask takes out looks at them alike.
 #pragma once
 
 #include <cstddef>
@@ -66,7 +69,9 @@ struct AttentionRows {
   const float* v;
   std::int64_t kv_stride;
   const float* mask;  // [positions], or null
-  const RelativePositions* relative = nullptr;  // with it, queries are the first of the positions
+  // With either, queries are the first of the positions; there are not both.
+  const RelativePositions* relative = nullptr;
+  std::int64_t window = kMaxPositions;  // which is none
 };
 
 // Bytes of scratch that one thread needs, of any alignment; 0 for a shape that is not valid.
