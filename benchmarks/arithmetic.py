@@ -7,7 +7,7 @@ DATA is what `python -m spartanc.models.datasets` writes: encoder/ and NAME/{tra
 each task with each seed by `spartanc train` and its defaults:
 
     int8    --arithmetic int8; compiled for host in int8, and for rpi4, which runs 200 test texts under qemu
-    fp32    today's fp32; compiled for host in int8
+    fp32    today's fp32; with the first seed, compiled for host in int8
     older   by the code in FOLDER (a `spartanc` package of another commit); fp32, not compiled
 
 Eager is always the fp32 module without rounding. OUT keeps everything; what is there already is taken as it is, so a
@@ -69,6 +69,7 @@ class Job:
     data: Path
     out: Path
     older: Path | None
+    first: bool  # of the seeds
 
     @property
     def folder(self) -> Path:
@@ -80,7 +81,7 @@ class Job:
         model, test = self.folder / "model.pt", self.data / self.task / "test.jsonl"
         self._train(model)
         found: dict[str, Any] = {"eager": self._json("eager", [sys.executable, "-c", JUDGE, model, test])["accuracy"]}
-        bundles = {"int8": ("host", "rpi4"), "fp32": ("host",)}.get(self.arm, ())
+        bundles = {"int8": ("host", "rpi4"), "fp32": ("host",) if self.first else ()}.get(self.arm, ())
         for target in bundles:
             found[target] = self._compiled(model, test, target)
         return found
@@ -228,7 +229,7 @@ def main() -> None:
     given = parser.parse_args()
     arms = given.arms + (["older"] if given.older else [])
     jobs = [
-        Job(arm, task, seed, given.data, given.out, given.older)
+        Job(arm, task, seed, given.data, given.out, given.older, seed == given.seeds[0])
         for arm in arms
         for seed in given.seeds
         for task in given.tasks
