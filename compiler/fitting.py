@@ -3,8 +3,9 @@
 Inputs of linears are evened out and weights rounded by second-order information (`even_inputs`, `round_weights`). If
 that loses more labels on the texts than the scheme aims at (one in 200 in int8, one in 40 in int4), those linears stay
 wider (in fp32 and in int8) that make the most noise for their size: as few as it takes, and no more than make a program
-a twentieth larger. Only the texts that eager is least sure of are
-tried, which are the ones that flip. A fleet's tasks share one backbone, fitted to the texts of all.
+a twentieth larger. Only the texts that eager is least sure of are tried, which are the ones that flip. What is tried is
+an emulation, and two right ones differ as much as either does from fp32: where the program itself still misses its
+gate, `compile_model` asks for one linear more. A fleet's tasks share one backbone, fitted to the texts of all.
 
 A task that was trained in the arithmetic of int8 knows weights that are rounded to the nearest; fitted ones suit it
 better all the same (film: eager's label on 99.3% of the test texts with the ones, 99.6% with the others), since noise
@@ -49,7 +50,8 @@ class TextsToFit:
 
     inputs: what numbers are fitted to. doubtful: those whose labels eager is least sure of, each with its `Decision`;
     none for a regression. classes: most that a task has; a program's first outputs are its logits, whatever follows
-    them. may_lose: how many of these texts may get other labels.
+    them. may_lose: how many of these texts may get other labels. keep_at_least: how many linears stay wider in any
+    case.
     """
 
     inputs: Inputs
@@ -57,6 +59,11 @@ class TextsToFit:
     decisions: Sequence[Decision] = ()
     classes: int = 0
     may_lose: int = 0
+    keep_at_least: int = 0
+
+
+class NothingLeft(Exception):
+    """Fewer linears may stay wider than `keep_at_least` asks for: bytes do not allow more."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +133,12 @@ def linears_to_keep(
     """Weights of the linears of `exact` that have to stay wider, by their names in the graph; none as a rule.
 
     rounded: the same program with its weights on the grids of `scheme`. Those linears are taken first that make the
-    most noise for their size, as few of them as labels ask for and bytes allow, and none that win no label.
+    most noise for their size, as few of them as labels ask for and bytes allow, and none that win no label; but for
+    `texts.keep_at_least`. Raises NothingLeft if those are too many.
     """
+    least = texts.keep_at_least
     before = _labels_lost(rounded, texts, {})
-    if before <= texts.may_lose:
+    if before <= texts.may_lose and not least:
         return {}
     wider = _WideForm.of(scheme)
     weights = {node.name: stored_weights(exact, node) for node in stored_linears(exact)}
@@ -142,14 +151,21 @@ def linears_to_keep(
         if weights[name][0].numel() <= left:
             affordable.append(name)
             left -= weights[name][0].numel()
+    if len(affordable) < least:
+        raise NothingLeft
     forms = {name: wider.form(*weights[name]) for name in affordable}
     lost = [before]
     for count in range(1, len(affordable) + 1):
         lost.append(_labels_lost(rounded, texts, {name: forms[name] for name in affordable[:count]}))
-        if lost[-1] <= texts.may_lose:
+        if count >= least and lost[-1] <= texts.may_lose:
             break
-    best = lost.index(min(lost))  # the fewest of equal ones
+    best = lost.index(min(lost[least:]), least)  # the fewest of equal ones
     return {name: weights[name] for name in affordable[:best]}
+
+
+def kept_wider(reports: Sequence[PassReport]) -> list[dict[str, Any]]:
+    """Each linear that stays wider: `linear`, its name in the graph, `outputs` and `inputs`."""
+    return [each for report in reports if report.name == KeepLinears.name for each in report.notes["kept"]]
 
 
 def costs_of_kept(reports: Sequence[PassReport], target: Target, scheme: Scheme, length: int) -> list[dict[str, Any]]:
@@ -157,7 +173,7 @@ def costs_of_kept(reports: Sequence[PassReport], target: Target, scheme: Scheme,
 
     The time is that of one text of `length` tokens on one core at the limits of its multipliers and its memory.
     """
-    kept = [each for report in reports if report.name == KeepLinears.name for each in report.notes["kept"]]
+    kept = kept_wider(reports)
     peaks, hertz, wider = target.peak_macs_per_cycle, target.clock_mhz * 1e6, scheme.wider
     found = []
     for each in kept:

@@ -12,13 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from spartanc.base.progress import stage
+from spartanc.base.progress import say, stage
 from spartanc.base.schemes.int8 import INT8
 from spartanc.base.schemes.none import NONE
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.compiler.artifact import whole_or_nothing
 from spartanc.compiler.backends.backend import Backend
-from spartanc.compiler.fitting import costs_of_kept, texts_to_fit
+from spartanc.compiler.fitting import NothingLeft, costs_of_kept, kept_wider, texts_to_fit
 from spartanc.compiler.fleet_program import CaptureShared, LiftTask
 from spartanc.compiler.kinds import BundleKind, ModelFacts, SharedBackbone, SingleTask
 from spartanc.compiler.member import Member, checked_length, load_member, prove_all
@@ -29,6 +29,7 @@ from spartanc.compiler.sealing import seal
 from spartanc.compiler.stage import Artifact, Passes, Pipeline, Stage
 from spartanc.compiler.steps import LIFT, Capture, FitLinears, Lower, MeasureCosts, NothingLifted, Trace
 from spartanc.compiler.versions import versions
+from spartanc.errors import GateError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.schemes.catalogue import passes_of
@@ -37,6 +38,7 @@ from spartanc.runtime_py.bundle import TOKENIZER
 
 __all__ = ["Artifact", "CompileRequest", "CompileResult", "Passes", "Pipeline", "Plan", "Stage", "compile_model"]
 
+MOST_TRIES = 3  # of a program that misses its gate because it is rounded
 FUSION = "fuse_memories"
 MEMORY_PASSES = (FUSION, "pack_memories", "quantize_memories", "lower_memory_portable")  # what they leave is `skipped`
 
@@ -84,12 +86,10 @@ def compile_model(request: CompileRequest) -> CompileResult:
     start = time.monotonic()
     plan = make_plan(request)
     kind = SharedBackbone(request, plan) if request.shared_backbone else SingleTask(request)
-    members, artifact = _run_pipeline(request, plan, kind)
+    members, artifact, rest = _lift_tasks(request, plan, kind)
 
     with whole_or_nothing(request.out) as directory:
-        with stage("emit"):
-            _emit(plan, artifact, kind.facts, directory)
-        emulated = prove_all(plan, members, directory / plan.backend.program)
+        artifact, emulated = _proved_program(plan, kind.facts, members, artifact, rest, directory)
         done = _what_was_done(plan, artifact, kind.facts, members)
         signature = _signature(plan, kind.facts, artifact.min_length)
         manifest = Manifest(**signature, **done, **kind.write(directory, members))
@@ -107,8 +107,8 @@ def compile_model(request: CompileRequest) -> CompileResult:
     )
 
 
-def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tuple[list[Member], Artifact]:
-    """Every model up to where its task is lifted out, and from there on the one program that is left."""
+def _lift_tasks(request: CompileRequest, plan: Plan, kind: BundleKind) -> tuple[list[Member], Artifact, Pipeline]:
+    """Every model up to where its task is lifted out; the one program that is left, and the stages still before it."""
     members: list[Member] = []
     lifted: list[Artifact] = []
     for name, source in kind.sources:
@@ -131,10 +131,37 @@ def _run_pipeline(request: CompileRequest, plan: Plan, kind: BundleKind) -> tupl
     texts = (
         None if plan.scheme.is_exact else texts_to_fit([member.texts() for member in members], plan.scheme.labels_kept)
     )
-    artifact = pipeline.after(LIFT).run(replace(kind.widened(lifted[0]), texts=texts))
-    for member in members:
-        member.min_length = artifact.min_length
-    return members, artifact
+    return members, replace(kind.widened(lifted[0]), texts=texts), pipeline.after(LIFT)
+
+
+def _proved_program(
+    plan: Plan, facts: ModelFacts, members: Sequence[Member], lifted: Artifact, rest: Pipeline, directory: Path
+) -> tuple[Artifact, dict[str, Any] | None]:
+    """The finished program, written to `directory` and proved, with what was seen on an emulated processor.
+
+    One that misses its gate because it is rounded is made again with one linear more that stays wider, as long as bytes
+    allow; the last miss is raised.
+    """
+    tries_left, missed = MOST_TRIES, None
+    while True:
+        try:
+            artifact = rest.run(lifted)
+        except NothingLeft:
+            assert missed is not None, "nothing was to be kept"
+            raise missed from None
+        for member in members:
+            member.min_length = artifact.min_length
+        with stage("emit"):
+            _emit(plan, artifact, facts, directory)
+        try:
+            return artifact, prove_all(plan, members, directory / plan.backend.program)
+        except GateError as error:
+            tries_left, missed = tries_left - 1, error
+            if not tries_left or lifted.texts is None or not lifted.texts.decisions:
+                raise
+            more = len(kept_wider(artifact.reports)) + 1
+            say(f"it misses its gate, and is made again with {more} linear layers kept wider: {error}")
+            lifted = replace(lifted, texts=replace(lifted.texts, keep_at_least=more))
 
 
 def _emit(plan: Plan, artifact: Artifact, facts: ModelFacts, directory: Path) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,9 @@ def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[
     if not rows:
         return None
     texts = TextsOfTask(rows, eager_reference(model, samples).logits_NC, model.task_type)
-    return texts_to_fit([texts], scheme.labels_kept)
+    fitted = texts_to_fit([texts], scheme.labels_kept)
+    kept = [*bundle.manifest.get("kept_fp32", []), *bundle.manifest.get("kept_int8", [])]
+    return fitted and replace(fitted, keep_at_least=len(kept))
 
 
 def _pipeline(bundle: Bundle, backend: Backend, scheme: Scheme) -> Pipeline:

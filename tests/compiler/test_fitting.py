@@ -7,7 +7,7 @@ from torch import nn
 
 from spartanc.base.schemes.catalogue import find_scheme
 from spartanc.base.targets.catalogue import find_target
-from spartanc.compiler import fitting, member
+from spartanc.compiler import fitting, member, pipeline
 from spartanc.compiler.fitting import (
     DOUBTFUL,
     FEWEST_TOKENS,
@@ -21,6 +21,7 @@ from spartanc.compiler.fitting import (
 )
 from spartanc.compiler.fleet import add_task
 from spartanc.compiler.pipeline import CompileRequest, compile_model
+from spartanc.errors import GateError
 from spartanc.models.checkpoint import save_model
 from spartanc.passes import even_inputs, weight_grids
 from spartanc.passes.calibration import run_with, stored_linears
@@ -193,6 +194,49 @@ def test_a_quantised_model_is_fitted_to_its_texts_if_they_are_enough(texts, quan
     assert result["kept_fp32"] == result["kept_int8"] == []
     again = CompileRequest((tmp_path / "model.pt",), "host", tmp_path / "fp32", quantize="none", max_length=16)
     assert "round_weights" not in {each["name"] for each in compile_model(again).as_json()["passes"]}
+
+
+def with_texts(path, texts=200):
+    model = tiny_model("bert")
+    pairs = (("a good film", "a"), ("who", "b")) * (texts // 2)
+    model.eval_examples = tuple(Example(text, None, label) for text, label in pairs)
+    save_model(model, path)
+    return path
+
+
+def missing_its_gate(monkeypatch, times):
+    """The first so many programs miss; returns where the size of each is added to."""
+    proved, tried = pipeline.prove_all, []
+
+    def prove_all(plan, members, program):
+        tried.append(program.stat().st_size)
+        if len(tried) <= times:
+            raise GateError(f"program {len(tried)} gives other labels")
+        return proved(plan, members, program)
+
+    monkeypatch.setattr(pipeline, "prove_all", prove_all)
+    return tried
+
+
+@pytest.mark.parametrize("misses", [1, 2])
+def test_a_program_that_misses_its_gate_is_made_again_with_a_linear_more_that_stays(misses, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_GROWTH", 1.0)
+    tried = missing_its_gate(monkeypatch, misses)
+    source = with_texts(tmp_path / "model.pt")
+    result = compile_model(CompileRequest((source,), "host", tmp_path / "bundle", quantize="int8", max_length=16))
+    assert len(result.kept_fp32) == misses
+    assert len(tried) == misses + 1 and tried == sorted(set(tried)), "each is larger than the one before"
+    assert open_bundle(tmp_path / "bundle").manifest["kept_fp32"] == result.kept_fp32
+
+
+@pytest.mark.parametrize(("growth", "tries"), [(1.0, pipeline.MOST_TRIES), (0.0, 1)])
+def test_the_last_miss_is_told_where_tries_or_bytes_are_used_up(growth, tries, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_GROWTH", growth)
+    tried = missing_its_gate(monkeypatch, 9)
+    source = with_texts(tmp_path / "model.pt")
+    with pytest.raises(GateError, match=f"program {tries} gives other labels"):
+        compile_model(CompileRequest((source,), "host", tmp_path / "bundle", quantize="int8", max_length=16))
+    assert len(tried) == tries and not (tmp_path / "bundle").exists()
 
 
 def test_a_fleets_backbone_is_fitted_to_the_texts_of_all_its_tasks_and_takes_another_task_later(tmp_path, monkeypatch):
