@@ -102,7 +102,7 @@ class Job:
             words = ["compile", model, "--target", target, "--quantize", "int8", "--out", bundle]
             ended = self._spartanc(f"compile-{target}", words)
             if ended.returncode == 6:
-                return {"refused": ended.stderr.strip().splitlines()[-1]}
+                return {"refused": _error(ended)}
             _check(ended)
         words = ["verify", bundle, "--model", model, "--data", test, "--json"]
         if target != "host":
@@ -143,8 +143,12 @@ class Job:
 
 def _check(ended: subprocess.CompletedProcess[str]) -> None:
     if ended.returncode:
-        said = ended.stderr.strip().splitlines()[-1:]
-        raise SystemExit(f"error: exit {ended.returncode} of {' '.join(map(str, ended.args))}: {' '.join(said)}")
+        raise SystemExit(f"error: exit {ended.returncode} of {' '.join(map(str, ended.args))}: {_error(ended)}")
+
+
+def _error(ended: subprocess.CompletedProcess[str]) -> str:
+    lines = ended.stderr.strip().splitlines()
+    return next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
 
 
 def paired(found: dict[str, Any], arm: str, other: str, value: str) -> dict[str, list[float]]:
