@@ -65,13 +65,6 @@ void pack_head(const AttentionShape& shape, const AttentionRows& rows, std::size
   }
 }
 
-// `value` for all keys beyond a query's window. row: of the columns [begin, end).
-void fill_beyond_window(float* row, const Columns& columns, std::size_t query, std::size_t window, float value) {
-  if (query > columns.begin + window) std::fill_n(row, query - window - columns.begin, value);
-  const std::size_t behind = query + window + 1;
-  if (behind < columns.end) std::fill(row + (behind - columns.begin), row + (columns.end - columns.begin), value);
-}
-
 // One head in float; `scratch` has the mask.
 void attend(const AttentionKernels& kernels, const AttentionShape& shape, const AttentionRows& rows, std::size_t first,
             Scratch& scratch, float* out, std::size_t out_stride) {
@@ -92,10 +85,10 @@ void attend(const AttentionKernels& kernels, const AttentionShape& shape, const 
     float total[kAttentionRows];
     for (std::size_t r = 0; r < count; ++r) {
       float* scores = scratch.scores + r * scratch.length;
-      fill_beyond_window(scores, columns, i + r, window, -std::numeric_limits<float>::infinity());
+      columns.fill_beyond(i + r, window, scores, -std::numeric_limits<float>::infinity());
       total[r] = kernels.exponentials(scores, scratch.mask + columns.begin, width);
       // An exponential is at least the smallest normal number, whose products with values would be slow ones.
-      fill_beyond_window(scores, columns, i + r, window, 0.0f);
+      columns.fill_beyond(i + r, window, scores, 0.0f);
     }
     kernels.product(scratch.scores, scratch.length, count, scratch.values + columns.begin * scratch.width, scratch.width,
                     std::min(columns.end, positions) - columns.begin, scratch.width, scratch.sums, scratch.width);

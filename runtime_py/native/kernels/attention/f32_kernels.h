@@ -21,6 +21,14 @@ struct Columns {
   Columns(std::size_t query, std::size_t count, std::size_t window, std::size_t length)
       : begin(query > window ? (query - window) / kAttentionPad * kAttentionPad : 0),
         end(std::min(length, padded_columns(query + count + window))) {}
+
+  // `value` for all of them that lie beyond a query's window. row: begins with the column `begin`.
+  template <class T>
+  void fill_beyond(std::size_t query, std::size_t window, T* row, T value) const {
+    if (query > begin + window) std::fill_n(row, query - window - begin, value);
+    const std::size_t behind = query + window + 1;
+    if (behind < end) std::fill(row + (behind - begin), row + (end - begin), value);
+  }
 };
 
 struct AttentionKernels {

@@ -255,14 +255,6 @@ void in_tiles(std::size_t count, With with) {
   if (count & 1) with(std::integral_constant<std::size_t, 1>(), row);
 }
 
-// Keys beyond a query's window get no weight. scores: of all columns.
-void leave_window(Half* scores, const Columns& columns, std::size_t query, std::size_t window) {
-  const Half never = -std::numeric_limits<float>::infinity();
-  if (query > columns.begin + window) std::fill(scores + columns.begin, scores + (query - window), never);
-  const std::size_t behind = query + window + 1;
-  if (behind < columns.end) std::fill(scores + behind, scores + columns.end, never);
-}
-
 // Scores of a row become weights, of which the largest is 2^headroom; their sum, or NaN where scores are too large.
 float weigh(Half* s, const Half* mask, std::size_t length, int headroom) {
   float16x8_t largest = vdupq_n_f16(-std::numeric_limits<float>::infinity());
@@ -319,9 +311,9 @@ bool head(const AttentionShape& shape, const AttentionRows& rows, std::size_t fi
     in_tiles(count, [&](auto tile, std::size_t row) { scores<decltype(tile)::value>(scratch, columns, row); });
     float totals[kRows];
     for (std::size_t r = 0; r < count; ++r) {
-      Half* weights = scratch.weights + r * length;
-      leave_window(weights, columns, i + r, window);
-      totals[r] = weigh(weights + columns.begin, scratch.mask + columns.begin, columns.end - columns.begin, headroom);
+      Half* weights = scratch.weights + r * length + columns.begin;
+      columns.fill_beyond<Half>(i + r, window, weights, -std::numeric_limits<float>::infinity());
+      totals[r] = weigh(weights, scratch.mask + columns.begin, columns.end - columns.begin, headroom);
       if (!(totals[r] > 0)) return false;
     }
     float* to = out + i * out_stride + first;
