@@ -26,7 +26,7 @@ from torch.nn.functional import linear
 
 from spartanc.base.schemes.scheme import Scheme
 from spartanc.base.targets.target import Target
-from spartanc.passes.calibration import Inputs, run_with, stored_linears, stored_weights
+from spartanc.passes.calibration import Inputs, by_weight, run_with, stored_linears, stored_weights
 from spartanc.passes.keep_linears import KeepLinears, Weights
 from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.protocol import PassReport
@@ -132,39 +132,44 @@ def linears_to_keep(
 ) -> dict[str, Weights]:
     """Weights of the linears of `exact` that have to stay wider, by their names in the graph; none as a rule.
 
-    rounded: the same program with its weights on the grids of `scheme`. Those linears are taken first that make the
-    most noise for their size, as few of them as labels ask for and bytes allow, and none that win no label; but for
-    `texts.keep_at_least`. Raises NothingLeft if those are too many.
+    rounded: the same program with its weights on the grids of `scheme`. Linears that share a weight stay wider together
+    and count once. Those are taken first that make the most noise for their size, as few of them as labels ask for and
+    bytes allow, and none that win no label; but for `texts.keep_at_least`. Raises NothingLeft if those are too many.
     """
     least = texts.keep_at_least
     before = _labels_lost(rounded, texts, {})
     if before <= texts.may_lose and not least:
         return {}
     wider = _WideForm.of(scheme)
+    families = {linears[0].name: [node.name for node in linears] for linears in by_weight(stored_linears(exact))}
     weights = {node.name: stored_weights(exact, node) for node in stored_linears(exact)}
     noise = _noise_of_each(exact, rounded, texts)
     more = wider.scheme.bytes_a_weight - scheme.bytes_a_weight
     count = sum(tensor.numel() for tensor in (*exact.state_dict.values(), *exact.constants.values()))
     left = MOST_GROWTH * scheme.bytes_a_weight / more * count
     affordable: list[str] = []
-    for name in sorted(weights, key=lambda name: -noise[name] / weights[name][0].numel()):
+    for name in sorted(families, key=lambda name: -noise[name] / weights[name][0].numel()):
         if weights[name][0].numel() <= left:
             affordable.append(name)
             left -= weights[name][0].numel()
     if len(affordable) < least:
         raise NothingLeft
-    forms = {name: wider.form(*weights[name]) for name in affordable}
+    forms = {name: wider.form(*weights[name]) for first in affordable for name in families[first]}
+
+    def kept(count: int) -> list[str]:
+        return [name for first in affordable[:count] for name in families[first]]
+
     lost = [before]
     for count in range(1, len(affordable) + 1):
-        lost.append(_labels_lost(rounded, texts, {name: forms[name] for name in affordable[:count]}))
+        lost.append(_labels_lost(rounded, texts, {name: forms[name] for name in kept(count)}))
         if count >= least and lost[-1] <= texts.may_lose:
             break
     best = lost.index(min(lost[least:]), least)  # the fewest of equal ones
-    return {name: weights[name] for name in affordable[:best]}
+    return {name: weights[name] for name in kept(best)}
 
 
 def kept_wider(reports: Sequence[PassReport]) -> list[dict[str, Any]]:
-    """Each linear that stays wider: `linear`, its name in the graph, `outputs` and `inputs`."""
+    """Each weight that stays wider: `linear` (the first to read it), `outputs`, `inputs`, and times `applied`."""
     return [each for report in reports if report.name == KeepLinears.name for each in report.notes["kept"]]
 
 
@@ -178,10 +183,12 @@ def costs_of_kept(reports: Sequence[PassReport], target: Target, scheme: Scheme,
     found = []
     for each in kept:
         assert wider is not None, f"`{scheme.name}` keeps no linear wider"
+        size = {key: each[key] for key in ("linear", "outputs", "inputs")}
         weights = each["outputs"] * each["inputs"]
         more = int(weights * (wider.bytes_a_weight - scheme.bytes_a_weight))
         slower = weights * length * (1 / peaks[wider.peak] - 1 / peaks[scheme.peak]) / hertz
-        found.append({**each, "bytes": more, "modelled_ms": 1e3 * (slower + more / (target.memory_gb_per_s * 1e9))})
+        seconds = each["applied"] * (slower + more / (target.memory_gb_per_s * 1e9))
+        found.append({**size, "bytes": more, "modelled_ms": 1e3 * seconds})
     return found
 
 
@@ -215,8 +222,8 @@ def _labels_lost(rounded: ExportedProgram, texts: TextsToFit, kept: Mapping[str,
 
 
 def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: TextsToFit) -> dict[str, float]:
-    """Mean square of what logits move by when one linear alone is rounded; apart from all alike, where that does not
-    change which class a text is given.
+    """Mean square of what logits move by when one weight alone is rounded, by the first linear that reads it; apart
+    from all alike, where that does not change which class a text is given.
     """
     inputs, decisions = texts.doubtful[:MEASURED], texts.decisions[:MEASURED]
     wanted = run_with(exact, {}, inputs)
@@ -226,12 +233,12 @@ def _noise_of_each(exact: ExportedProgram, rounded: ExportedProgram, texts: Text
         return linear(rounded_inputs(x), *on_grid[node.name])
 
     noise = {}
-    for node in stored_linears(exact):
-        found = run_with(exact, {node: compute}, inputs)
+    for linears in by_weight(stored_linears(exact)):
+        found = run_with(exact, dict.fromkeys(linears, compute), inputs)
         moved = [(one - other)[..., : texts.classes] for one, other in zip(found, wanted, strict=True)]
         told = [
             each if decision.task_type.several else each - each.mean()
             for each, decision in zip(moved, decisions, strict=True)
         ]
-        noise[node.name] = sum(float(each.square().mean()) for each in told) / len(told)
+        noise[linears[0].name] = sum(float(each.square().mean()) for each in told) / len(told)
     return noise

@@ -33,6 +33,14 @@ def stored_linears(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if node.target is _LINEAR and _is_stored(program, node)]
 
 
+def by_weight(linears: Sequence[Node]) -> list[list[Node]]:
+    """The linears of each stored weight, in order: several where one layer is applied more than once (ALBERT)."""
+    found: dict[Node, list[Node]] = {}
+    for node in linears:
+        found.setdefault(node.args[1], []).append(node)
+    return list(found.values())
+
+
 def _is_stored(program: ExportedProgram, node: Node) -> bool:
     constants = [constant_tensor(program, each) for each in node.args[1:] if isinstance(each, Node)]
     return all(each is not None and each.dtype is torch.float32 for each in constants) and not gives_the_logits(node)

@@ -6,8 +6,9 @@ after:   linear(mul(x, 1 / s), W * s, b)                         s[K], powers of
 A row is rounded in steps of its whole range: a few large channels make the steps of all others too wide. Dividing each
 channel by its size moves the unevenness into the weights, which have a scale for each output and bear it better. How
 far is chosen for every x by the noise that rounding rows and weights would make on the texts given, out of
-s = largest |x| ** alpha; powers of two make the change exact to the bit. Source: SmoothQuant, arXiv 2211.10438, without
-its folding into LayerNorms: here residuals and memories read their output too.
+s = largest |x| ** alpha; powers of two make the change exact to the bit. Inputs that meet the same weight get the same
+s. Source: SmoothQuant, arXiv 2211.10438, without its folding into LayerNorms: here residuals and memories read their
+output too.
 
 Weights of 4 bits have a scale for every 32 inputs and bear less, so there it is done for fewer inputs, and less of it.
 
@@ -16,6 +17,7 @@ Left alone and counted: inputs that are even already, for which a product would 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,7 +26,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
-from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stored_weights
+from spartanc.passes.calibration import Inputs, by_weight, see_inputs, stored_linears, stored_weights
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 from spartanc.passes.rewrite import aten, call
@@ -47,6 +49,20 @@ class _Seen:
             self.count += len(self.rows[-1])
 
 
+@dataclass
+class _Family:
+    """Linears that have to agree on their scales, since they share inputs or weights."""
+
+    linears: list[Node]
+
+    @property
+    def inputs(self) -> list[Node]:
+        return list(dict.fromkeys(node.args[0] for node in self.linears))
+
+    def readers(self, x: Node) -> list[Node]:
+        return [node for node in self.linears if node.args[0] is x]
+
+
 class EvenInputs(GraphPass):
     name = "even_inputs"
     tolerance = 1e-5  # powers of two change no product; sums may be taken in another order
@@ -58,21 +74,21 @@ class EvenInputs(GraphPass):
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
-        groups: dict[Node, list[Node]] = {}
-        for node in stored_linears(program):
-            groups.setdefault(node.args[0], []).append(node)
-        seen = {readers[0]: _Seen() for readers in groups.values()}
-        see_inputs(program, list(seen), self._inputs, lambda node, rows: seen[node].add(rows))
+        families = _families(stored_linears(program))
+        first_readers = [next(iter(family.readers(x))) for family in families for x in family.inputs]
+        seen = {node.args[0]: _Seen() for node in first_readers}
+        see_inputs(program, first_readers, self._inputs, lambda node, rows: seen[node.args[0]].add(rows))
         gains, even = [], 0
-        for x, readers in groups.items():
-            rows_RK = torch.cat(seen[readers[0]].rows)
-            weights_NK = torch.cat([stored_weights(program, each)[0] for each in readers])
+        for family in families:
+            most = MOST_ROWS // len(family.inputs)
+            rows_RK = torch.cat([torch.cat(seen[x].rows)[:most] for x in family.inputs])
+            weights_NK = torch.cat([stored_weights(program, each)[0] for each, *_ in by_weight(family.linears)])
             scales_K, gain = choose_scales(rows_RK, weights_NK, grid_of(self._grid, weights_NK))
             if gain < WORTH:
-                even += 1
+                even += len(family.inputs)
                 continue
-            _even(program, x, readers, scales_K, report.changes)
-            report.changes += 1
+            _even(program, family, scales_K, report.changes)
+            report.changes += len(family.inputs)
             gains.append(round(gain, 2))
         report.notes |= {"noise_divided_by": gains, "even_already": even}
         return finish(program), report
@@ -107,11 +123,24 @@ def _noise(rows_RK: Tensor, weights_NK: Tensor, scales_K: Tensor, grid: WeightGr
     return float(of_rows + of_weights) / 12
 
 
-def _even(program: ExportedProgram, x: Node, readers: list[Node], scales_K: Tensor, number: int) -> None:
+def _families(linears: Sequence[Node]) -> list[_Family]:
+    """All linears; those that read one input, or one weight, are in one family."""
+    families: list[_Family] = []
+    for node in linears:
+        mine = [each for each in families if any({*node.args[:2]} & {*other.args[:2]} for other in each.linears)]
+        joined = _Family([*(other for each in mine for other in each.linears), node])
+        families = [each for each in families if each not in mine] + [joined]
+    return families
+
+
+def _even(program: ExportedProgram, family: _Family, scales_K: Tensor, number: int) -> None:
     inverse = add_constant(program, f"evening_{number}", 1 / scales_K, InputKind.CONSTANT_TENSOR)
-    with program.graph.inserting_before(readers[0]):
-        evened = call(program.graph, aten.mul.Tensor, (x, inverse))
-    for place, node in enumerate(readers):
-        weight_NK = stored_weights(program, node)[0] * scales_K
+    evened = {}
+    for x in family.inputs:
+        with program.graph.inserting_before(family.readers(x)[0]):
+            evened[x] = call(program.graph, aten.mul.Tensor, (x, inverse))
+    for place, linears in enumerate(by_weight(family.linears)):
+        weight_NK = stored_weights(program, linears[0])[0] * scales_K
         made = add_constant(program, f"evened_{number}_{place}_weight", weight_NK, InputKind.CONSTANT_TENSOR)
-        node.args = (evened, made, *node.args[2:])
+        for node in linears:
+            node.args = (evened[node.args[0]], made, *node.args[2:])

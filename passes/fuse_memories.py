@@ -61,12 +61,15 @@ class FuseMemories(GraphPass):
         for site in matcher.sites:
             site.same_x = matcher.rearranged(site.x)
         report = FusionReport(self.name)
-        for site in matcher.sites:
-            reason = refused(program, site)
+        # All are judged before the first is replaced: one may read what another one computes.
+        judged = [(site, refused(program, site)) for site in matcher.sites]
+        replaced: dict[Node, Node] = {}
+        for site, reason in judged:
             if reason is not None:
                 report.skipped.append(Skipped(reason.node, reason.reason))
                 continue
-            replace_by_operator(program, site)
+            site.x = replaced.get(site.x, site.x)
+            replaced |= replace_by_operator(program, site)
             report.changes += 1
         report.skipped.extend(matcher.skipped())
         return finish(program) if report.changes else program, report

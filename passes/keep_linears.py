@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
-from spartanc.passes.calibration import stored_linears
+from spartanc.passes.calibration import by_weight, stored_linears
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
 
@@ -37,21 +37,33 @@ class KeepLinears(GraphPass):
     tolerance = float("inf")  # it takes rounding back: judged end to end
 
     def __init__(self, kept: Mapping[str, Weights]):
-        """kept: weight and bias of each linear that stays, by its name in the graph."""
+        """kept: weight and bias of each linear that stays, by its name in the graph. Those that share a weight go on
+        sharing it.
+        """
         self._kept = kept
 
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         kept: list[dict[str, Any]] = []
-        for node in stored_linears(program):
-            if node.name not in self._kept:
+        for linears in by_weight(stored_linears(program)):
+            mine = [node for node in linears if node.name in self._kept]
+            if not mine:
                 continue
-            weight_NK, bias_N = self._kept[node.name]
-            name = f"{MARK}{report.changes}"
+            name = f"{MARK}{len(kept)}"
+            weight_NK = self._kept[mine[0].name][0]
             weight = add_constant(program, f"{name}_weight", weight_NK, InputKind.CONSTANT_TENSOR)
-            bias = None if bias_N is None else add_constant(program, f"{name}_bias", bias_N, InputKind.CONSTANT_TENSOR)
-            node.args = (node.args[0], weight, bias)
-            report.changes += 1
-            kept.append({"linear": node.name, "outputs": weight_NK.shape[0], "inputs": weight_NK.shape[1]})
+            biases: dict[Node | None, Node | None] = {}
+            for node in mine:
+                stored = node.args[2] if len(node.args) > 2 else None
+                if stored not in biases:
+                    bias_N = self._kept[node.name][1]
+                    made = None
+                    if bias_N is not None:
+                        made = add_constant(program, f"{name}_bias_{len(biases)}", bias_N, InputKind.CONSTANT_TENSOR)
+                    biases[stored] = made
+                node.args = (node.args[0], weight, biases[stored])
+                report.changes += 1
+            outputs, inputs = weight_NK.shape
+            kept.append({"linear": mine[0].name, "outputs": outputs, "inputs": inputs, "applied": len(mine)})
         report.notes["kept"] = kept
         return finish(program), report

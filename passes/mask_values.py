@@ -47,7 +47,7 @@ _CREATED: dict[Any, Callable[..., Any]] = {
     aten.new_full.default: lambda x, size, value: value,
 }
 # They keep the elements and their order.
-_RESHAPING = {
+RESHAPING = {
     *VIEWS,
     aten.unsqueeze.default,
     aten.squeeze.default,
@@ -72,9 +72,6 @@ _MONOTONE = {
     aten.gt.Tensor,
     aten.ge.Scalar,
     aten.ge.Tensor,
-    aten.logical_and.default,
-    aten.logical_or.default,
-    aten.logical_not.default,
     aten.where.self,
     aten.where.ScalarOther,
     aten.where.ScalarSelf,
@@ -82,8 +79,11 @@ _MONOTONE = {
     aten.masked_fill.Scalar,
     aten.masked_fill.Tensor,
 }
-# The same for tensors of bool; on integers they are none.
+# The same for tensors of bool. On numbers they are not: what is not 0 counts as true, and 0 may lie between the bounds.
 _MONOTONE_ON_BOOL = {
+    aten.logical_and.default,
+    aten.logical_or.default,
+    aten.logical_not.default,
     aten.__and__.Tensor,
     aten.__or__.Tensor,
     aten.bitwise_and.Tensor,
@@ -128,6 +128,11 @@ class Values:
 
 
 _ANYTHING = Values(None, None)
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether every element of `node` is made of those at its own place in the operands."""
+    return node.target in _POINTWISE
 
 
 def kept_and_masked(
@@ -231,7 +236,7 @@ def _moved(node: Node, held: dict[Node, Values]) -> Values:
         return _ANYTHING
     before, after = shape_of(source) if isinstance(source.meta["val"], torch.Tensor) else [], shape_of(node)
     order = transposition(node)
-    if node.target in _RESHAPING:
+    if node.target in RESHAPING:
         return _placed(held[source], lambda dim: same_place(after, before, dim))
     if order is not None:
         return _placed(held[source], order.index)
@@ -314,7 +319,7 @@ def _is_monotone(node: Node) -> bool:
     if len(set(operands)) < len(operands):  # x * x is least between its bounds
         return False
     if node.target in _MONOTONE_ON_BOOL:
-        return dtype is torch.bool
+        return all(each.meta["val"].dtype is torch.bool for each in operands)
     if node.target is aten._to_copy.default:
         return dtype.is_floating_point
     return node.target in _MONOTONE and (dtype.is_floating_point or dtype in (torch.bool, torch.int64))

@@ -107,7 +107,6 @@ def _site(node: Node, tensor: Tensor, parent: Chosen, child: Softmax, values: Le
     if not selection.largest:
         raise Mismatch(SMALLEST)
     x, parents = _sides(selection.logits, selection.over, tensor, flow)
-    keys_index = None
     x_child, keys = _sides(child.logits, child.over, tensor, flow)
     _check_same_x(x, x_child, selection.logits, child.logits)
     hidden_parent = _bound_dims(parents, selection.logits)
@@ -173,11 +172,7 @@ def _sides(logits: Product, over: Dim, tensor: Tensor, flow: Dataflow | None) ->
     assert isinstance(first, Leaf) and isinstance(second, Leaf)
     for x, matrix in ((first, second), (second, first)):
         single = not _own(x, logits)  # one vector without positions
-        if (
-            _rows_only(matrix, logits, outer)
-            and _constant_like(matrix.node)
-            and (single or not _rows_only(x, logits, outer))
-        ):
+        if _rows_only(matrix, logits, outer) and (single or not _rows_only(x, logits, outer)):
             return x, matrix
     raise Mismatch("logits that are not the product of x with constant rows")
 
@@ -190,11 +185,6 @@ def _rows_only(leaf: Leaf, logits: Product, outer: list[Digit]) -> bool:
 def _own(leaf: Leaf, logits: Product) -> list[Digit]:
     """The variables of a source that are not summed over."""
     return [d for dim in leaf.index for d in dim if isinstance(d, Digit) and not _is_bound((d,), logits)]
-
-
-def _constant_like(node: Node) -> bool:
-    """Whether a tensor is the same for every position: an input of the program, or made of such without x."""
-    return node.op == "placeholder" or all(_constant_like(n) for n in node.all_input_nodes)
 
 
 def _is_bound(dim: Dim, logits: Product) -> bool:

@@ -121,7 +121,8 @@ def _eager(site: Site, held: dict[Node, torch.Tensor]) -> torch.Tensor:
     return y.permute(layout[1]) if layout[0] == "permute" else y
 
 
-def replace_by_operator(program: ExportedProgram, site: Site) -> None:
+def replace_by_operator(program: ExportedProgram, site: Site) -> dict[Node, Node]:
+    """Put the operator in place of `site`; the nodes that nothing reads any more, each with the one read instead."""
     graph = program.graph
     parents = _rows(program, site, site.parents, "parents", site.parent_scale)
     keys = _rows(program, site, site.keys, "keys")
@@ -140,27 +141,30 @@ def replace_by_operator(program: ExportedProgram, site: Site) -> None:
         elif layout[0] == "view":
             y = _call(graph, aten.reshape.default, (y, _target_shape(graph, site)))
     site.node.replace_all_uses_with(y)
+    replaced = {site.node: y}
     if layout[0] == "view":
-        _drop_reshapes(y)
+        replaced |= _drop_reshapes(y)
     # Checks of a type that is known: x and parents have some where the memory widens them.
     for node in _interior(site) | {site.node, site.x, site.parents.node}:
         for user in list(node.users):
             if _is_check(user):
                 graph.erase_node(user)
+    return replaced
 
 
-def _drop_reshapes(reshaped: Node) -> None:
-    """Where the model itself brings y back to x's shape, both reshapes go."""
+def _drop_reshapes(reshaped: Node) -> dict[Node, Node]:
+    """Where the model itself brings y back to x's shape, both reshapes go: the last one, and what is read instead."""
     y = reshaped.args[0]
     assert isinstance(y, Node)
     node = reshaped
     while len(node.users) == 1:
         node = next(iter(node.users))
         if node.target not in _RESHAPING:
-            return
+            break
         if [size_of(n) for n in node.meta["val"].shape] == [size_of(n) for n in y.meta["val"].shape]:
             node.replace_all_uses_with(y)
-            return
+            return {node: y}
+    return {}
 
 
 def _rows(program: ExportedProgram, site: Site, table: Table, role: str, scale: float = 1.0) -> Node:

@@ -8,6 +8,8 @@ weighted by how inputs go together: H = mean of x' x'^T over the positions of th
 Largest channels come first. Source: GPTQ, arXiv 2210.17323, section 3, with the means of x taken out of H and given to
 the bias, since a mean costs nothing there.
 
+A weight that several linears read stays one weight, fitted to what all of them read (ALBERT).
+
 Scales are chosen before, from W (`weight_grids`). In 8 bits an output's largest weight keeps its place, so that its
 scale is found again; in 4 bits errors count by the size of the inputs, and any weights lead back to their scales.
 
@@ -16,6 +18,7 @@ Judged end to end, by labels and accuracy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +27,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
-from spartanc.passes.calibration import Inputs, see_inputs, stored_linears, stored_weights
+from spartanc.passes.calibration import Inputs, by_weight, see_inputs, stored_linears, stored_weights
 from spartanc.passes.ops.linear_int8 import rounded_inputs
 from spartanc.passes.program import add_constant, copy_program, finish
 from spartanc.passes.protocol import GraphPass, PassReport
@@ -53,6 +56,20 @@ class Moments:
     def zeros(cls, inputs: int) -> Moments:
         return cls(torch.zeros(inputs), torch.zeros(inputs), torch.zeros(inputs, inputs))
 
+    @classmethod
+    def together(cls, parts: Sequence[Moments]) -> Moments:
+        """Of all positions of `parts`."""
+        first, *others = parts
+        if not others:
+            return first
+        found = cls(first.rounded.clone(), first.exact.clone(), first.products.clone(), first.count)
+        for each in others:
+            found.rounded += each.rounded
+            found.exact += each.exact
+            found.products += each.products
+            found.count += each.count
+        return found
+
     def add(self, rows_RK: Tensor) -> None:
         rounded_RK = rounded_inputs(rows_RK)
         self.rounded += rounded_RK.sum(0)
@@ -73,26 +90,31 @@ class RoundWeights(GraphPass):
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         nodes = stored_linears(program)
-        moments: dict[Node, Moments] = {}
-        by_input = {node.args[0]: node for node in reversed(nodes)}  # of all that read one input, the first
+        moments: dict[Node, Moments] = {}  # by what is read
+        readers = {node.args[0]: node for node in reversed(nodes)}  # of all that read one input, the first
 
         def add(node: Node, rows_RK: Tensor) -> None:
-            if node not in moments:
-                moments[node] = Moments.zeros(rows_RK.shape[1])
-            moments[node].add(rows_RK)
+            if node.args[0] not in moments:
+                moments[node.args[0]] = Moments.zeros(rows_RK.shape[1])
+            moments[node.args[0]].add(rows_RK)
 
-        see_inputs(program, list(by_input.values()), self._inputs, add)
-        for number, node in enumerate(nodes):
-            weight_NK, bias_N = stored_weights(program, node)
-            seen = moments[by_input[node.args[0]]]
+        see_inputs(program, list(readers.values()), self._inputs, add)
+        for number, linears in enumerate(by_weight(nodes)):
+            inputs = dict.fromkeys(node.args[0] for node in linears)
+            seen = Moments.together([moments[x] for x in inputs])
+            weight_NK, _ = stored_weights(program, linears[0])
             rounded_NK, moved_N = round_to_grid(weight_NK, seen, grid_of(self._grid, weight_NK))
-            bias_N = moved_N if bias_N is None else bias_N + moved_N
-            made = [
-                add_constant(program, f"rounded_{number}_{name}", tensor, InputKind.CONSTANT_TENSOR)
-                for name, tensor in (("weight", rounded_NK), ("bias", bias_N))
-            ]
-            node.args = (node.args[0], *made)
-            report.changes += 1
+            weight = add_constant(program, f"rounded_{number}_weight", rounded_NK, InputKind.CONSTANT_TENSOR)
+            biases: dict[Node | None, Node] = {}
+            for node in linears:
+                stored = node.args[2] if len(node.args) > 2 else None
+                if stored not in biases:
+                    _, bias_N = stored_weights(program, node)
+                    bias_N = moved_N if bias_N is None else bias_N + moved_N
+                    name = f"rounded_{number}_bias" + (f"_{len(biases)}" if biases else "")
+                    biases[stored] = add_constant(program, name, bias_N, InputKind.CONSTANT_TENSOR)
+                node.args = (node.args[0], weight, biases[stored])
+                report.changes += 1
         return finish(program), report
 
 

@@ -120,7 +120,7 @@ def test_only_the_linear_that_costs_labels_stays_and_both_quantisers_leave_it(mo
     kept = linears_to_keep(program, rounded, TextsToFit(given, given, decisions, 2, 0), INT8)
     assert list(kept) == ["linear_1"]
     mixed, report = KeepLinears(kept).run(rounded)
-    assert report.notes["kept"] == [{"linear": "linear_1", "outputs": 16, "inputs": 24}]
+    assert report.notes["kept"] == [{"linear": "linear_1", "outputs": 16, "inputs": 24, "applied": 1}]
     assert [is_kept(node) for node in stored_linears(mixed)] == [False, True]
     quantised, found = QuantizeLinears(keep_logits=True).run(mixed)
     assert found.changes == 1 and "stays in fp32" in found.skipped[0].reason

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from spartanc.passes.calibration import see_inputs, stored_linears
+from spartanc.passes.calibration import by_weight, see_inputs, stored_linears
 from spartanc.passes.even_inputs import WORTH, EvenInputs, choose_scales
 from spartanc.passes.ops.linear_int8 import quantize_inputs, rounded_inputs
 from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.weight_grids import INT4
+from support import applied_often
 
 
 class Two(nn.Module):
@@ -50,6 +51,17 @@ def test_an_uneven_input_is_multiplied_once_for_all_that_read_it_and_nothing_mov
     x = torch.randn(1, 6, 32)
     assert torch.allclose(changed.module()(x), module(x), rtol=0, atol=1e-6)
     assert len(stored_linears(changed)) == 3
+
+
+def test_inputs_that_meet_one_weight_get_the_same_scales_and_the_weight_stays_one():
+    module, program = applied_often.exported()
+    changed, report = EvenInputs(applied_often.texts()).run(program)
+    assert report.changes == 3, "the three inputs of the shared weight, the first of which `other` reads too"
+    assert [len(each) for each in by_weight(stored_linears(changed))] == [3, 1]
+    products = [node.args[0] for node in stored_linears(changed)]
+    assert len(set(products)) == 3 and len({node.args[1] for node in products}) == 1
+    (x,) = applied_often.texts(1)[0]
+    assert torch.allclose(changed.module()(x), module(x), rtol=0, atol=1e-5)
 
 
 def test_even_inputs_are_left_alone_with_the_reason():

@@ -147,6 +147,30 @@ def test_one_memory_after_another():
     assert_fused(InARow(), example(2, 5, 16), sites=2)
 
 
+@pytest.mark.parametrize("kinds", [(forms.Dense, forms.GatherIndexing), (forms.PublishedGather, forms.PublishedDense)])
+def test_a_memory_of_a_memory(kinds):
+    first, second = kinds
+    assert_fused(nn.Sequential(first(seed=1), second(seed=2)), example(2, 5, 16), sites=2)
+
+
+class Pooled(nn.Module):
+    """A memory of one vector, after so many residuals that their paths cannot be followed one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(40))
+        self.memory = forms.Dense(seed=1)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + torch.tanh(layer(x))
+        return self.memory(x[:, :1])
+
+
+def test_a_memory_of_a_pooled_vector_after_many_residuals():
+    assert_fused(Pooled().eval(), example(1, 6, 16))
+
+
 class SameWeightsTwice(nn.Module):
     def __init__(self):
         super().__init__()

@@ -3,10 +3,12 @@
 import torch
 from torch import nn
 
+from spartanc.passes.calibration import by_weight, see_inputs, stored_linears, stored_weights
 from spartanc.passes.ops.linear_int8 import quantize_inputs
 from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.round_weights import Moments, RoundWeights, round_to_grid
 from spartanc.passes.weight_grids import INT4
+from support import applied_often
 
 
 def correlated(rows=3000, inputs=48):
@@ -93,3 +95,18 @@ def test_every_stored_linear_but_the_last_is_rounded_and_the_program_given_is_le
     for _, tensor in changed.named_buffers():
         if tensor.dim() == 2:
             assert torch.allclose(quantize_weights(tensor)[0] * quantize_weights(tensor)[1].unsqueeze(1), tensor)
+
+
+def test_a_weight_that_is_applied_often_stays_one_and_is_fitted_to_all_that_it_reads():
+    _, program = applied_often.exported()
+    given = applied_often.texts()
+    changed, report = RoundWeights(given).run(program)
+    assert report.changes == 4 and [len(each) for each in by_weight(stored_linears(changed))] == [3, 1]
+    assert len({node.args[1:] for node in stored_linears(changed)}) == 2, "biases are shared too"
+    seen = {}
+    see_inputs(program, stored_linears(program), given, lambda node, rows: seen.setdefault(node.name, []).append(rows))
+    (shared, *_), _ = by_weight(stored_linears(changed))
+    everything = moments_of(torch.cat([torch.cat(seen[node.name]) for node in by_weight(stored_linears(program))[0]]))
+    wanted, _ = round_to_grid(applied_often.exported()[0].shared.weight.detach(), everything)
+    got, _ = stored_weights(changed, shared)
+    assert (got - wanted).abs().max() <= 2 * wanted.abs().max() / 127, "sums in another order may round otherwise"

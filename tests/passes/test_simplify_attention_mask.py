@@ -54,6 +54,25 @@ def test_other_masks_are_left_alone_with_the_reason():
             assert torch.equal(got, expected)
 
 
+class NotItself(nn.Module):
+    """No token looks at itself: of integers, `logical_not` is true for what lies between its bounds."""
+
+    def forward(self, ids, mask):
+        places = torch.arange(ids.shape[1])
+        itself = torch.logical_not(places[:, None] - places[None, :])
+        kept = mask[:, None, None, :].bool() & ~itself
+        return ids[:, None, :, None] + torch.zeros(kept.shape).masked_fill(~kept, -1e4)
+
+
+def test_a_mask_of_each_token_itself_is_none_of_columns():
+    length = Dim("length", min=1, max=9)
+    example = torch.arange(4)[None], torch.ones(1, 4, dtype=torch.long)
+    program = export(NotItself(), example, dynamic_shapes=({1: length}, {1: length})).run_decompositions({})
+    result, report = SimplifyAttentionMask().run(program)
+    assert report.changes == 0 and len(report.skipped) == 1
+    assert torch.equal(result.module()(*example), program.module()(*example))
+
+
 class Window(nn.Module):
     """Scores under a sliding window of `reach` positions to either side, as transformers writes it."""
 

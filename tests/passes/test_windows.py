@@ -68,6 +68,8 @@ def test_windows_are_read(form, reach):
         lambda apart, columns, rows: added(((apart + 1).abs() <= 3) & columns),
         lambda apart, columns, rows: torch.where(apart.abs() <= 3, added(columns), -1.0),  # another number beyond
         lambda apart, columns, rows: added((apart.abs() <= 3) & (apart.abs() <= 2) & columns),  # two of them
+        lambda apart, columns, rows: added((apart.abs() <= 3)[:, :, :1].expand(apart.shape) & columns),  # one row of it
+        lambda apart, columns, rows: added((apart.abs() <= 3).flip(3) & columns),  # mirrored
     ],
 )
 def test_other_masks_are_none(form):
