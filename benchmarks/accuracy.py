@@ -35,12 +35,12 @@ from spartanc.compiler.quality import quality  # noqa: E402
 from spartanc.compiler.samples import encode_examples  # noqa: E402
 from spartanc.errors import GateError  # noqa: E402
 from spartanc.models.checkpoint import load_model  # noqa: E402
+from spartanc.models.datasets import STANDARD_SET  # noqa: E402
 from spartanc.runtime_py.bundle import Bundle, open_bundle  # noqa: E402
 from spartanc.runtime_py.data import read_examples  # noqa: E402
 from spartanc.runtime_py.devices.local import LocalDevice  # noqa: E402
 
 PROOF_ROWS = 200
-STANDARD = "trec,sms,film,tweets,banking77,r8"
 GOALS = {
     "int8": {"points_each": 0.3, "points_average": 0.1, "agreement_each": 0.99},
     "int4-memories": {"points_average": 0.2},
@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--tasks", default=STANDARD)
+    parser.add_argument("--tasks", default=",".join(STANDARD_SET))
     parser.add_argument("--quantize", default="int8,int4")
     parser.add_argument("--bundles", type=Path, help="directory in which bundles are kept")
     parser.add_argument("--fleet", type=Path, help="a bundle with a shared backbone that has all the tasks")

@@ -38,8 +38,9 @@ from typing import Any
 
 from turns import table
 
+from spartanc.models.datasets import STANDARD_SET
+
 ROOT = Path(__file__).resolve().parent.parent
-STANDARD = "trec,sms,film,tweets,banking77,r8"
 QEMU_TEXTS = 200
 SAME_LABEL = {"int8": 0.995, "fp32": 0.993, "int4": 0.95}
 POINTS_MEAN, POINTS_TASK = 0.05, 0.3
@@ -243,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=_absolute)
     parser.add_argument("out", type=_absolute)
-    parser.add_argument("--tasks", type=lambda text: text.split(","), default=STANDARD.split(","))
+    parser.add_argument("--tasks", type=lambda text: text.split(","), default=STANDARD_SET)
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--arms", type=lambda text: text.split(","), default=["int8", "fp32"])
     parser.add_argument("--targets", type=lambda text: tuple(text.split(",")), default=("host", "rpi4"))
