@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.base.files import file_digest
 from spartanc.errors import SpartancError, UsageError
 from spartanc.models.checkpoint import find_segment_separator
 from spartanc.models.classifier import SpartanClassifier
@@ -22,7 +20,7 @@ from spartanc.models.encoders.registry import adapter_of
 from spartanc.models.foreign import explain_file, explain_missing
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.tokenizer_files import SENTENCEPIECE, TOKENIZER, VOCABULARIES, read_tokenizer
-from spartanc.models.weights import listed, read_config, read_weights, weight_files
+from spartanc.models.weights import directory_digests, listed, read_config, read_weights
 
 # What an encoder's own state dict begins with when it was saved without a head.
 _BASE_PARTS = ("embeddings", "embeddings_project", "encoder", "transformer", "layers", "final_norm", "pooler")
@@ -61,15 +59,8 @@ class Backbone:
         return name
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of what a training depends on: the config's file, the weights' files, the tokenizer's text."""
-        weights = hashlib.sha256()
-        for path in weight_files(self.directory):
-            weights.update(file_digest(path).encode())
-        return {
-            "config": file_digest(self.directory / "config.json"),
-            "weights": weights.hexdigest(),
-            "tokenizer": hashlib.sha256(self.tokenizer.encode()).hexdigest(),
-        }
+        """SHA-256 of what a training depends on, see `directory_digests`."""
+        return directory_digests(self.directory, self.tokenizer)
 
     def without_use(self) -> str:
         """What of the checkpoint was left out, in a few words; "" where nothing was."""

@@ -27,6 +27,7 @@ Nothing but weights is ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -36,14 +37,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spartanc.base.files import whole_path
+from spartanc.base.files import file_digest, whole_path
 from spartanc.errors import SpartancError, UnsupportedModelError, UsageError
 from spartanc.models.classifier import MOST_CLASSES, SpartanClassifier, check_count, has_segments, read_encoder_config
 from spartanc.models.encoders.registry import adapter_for, adapter_of
 from spartanc.models.foreign import explain_foreign_file, explain_missing
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.tokenizer_files import read_tokenizer
-from spartanc.models.weights import listed, read_config, read_weights, unpickle_weights
+from spartanc.models.weights import directory_digests, listed, read_config, read_weights, unpickle_weights
 from spartanc.runtime_py.data import Example
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, find_task_type
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
@@ -150,6 +151,21 @@ def load_model(path: str | Path) -> TrainedModel:
         if str(path) in error.message:
             raise
         raise type(error)(f"`{path}`: {error.message}", error.hint) from error
+
+
+def model_digest(path: str | Path) -> str:
+    """SHA-256 of what `load_model` reads at `path`: a file, or a directory's config, weights and tokenizer.
+
+    Raises UsageError where that cannot be read.
+    """
+    path = Path(path)
+    try:
+        if not path.is_dir():
+            return file_digest(path)
+        digests = directory_digests(path, read_tokenizer(path))
+    except OSError as error:
+        raise UsageError(f"cannot read `{path}`: {error.strerror or error}") from error
+    return hashlib.sha256("".join(digests.values()).encode()).hexdigest()
 
 
 def save_model(model: TrainedModel, path: str | Path) -> None:

@@ -16,12 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from spartanc.base.files import file_digest
 from spartanc.base.progress import say as say_on_stderr
 from spartanc.base.results import Result
 from spartanc.errors import GateError, Interrupted, UsageError
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
-from spartanc.models.checkpoint import TrainedModel, check_vocabulary, load_model, save_model
+from spartanc.models.checkpoint import TrainedModel, check_vocabulary, load_model, model_digest, save_model
 from spartanc.models.choose_pooling import PoolingChoice, choose_pooling
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
@@ -303,8 +302,8 @@ def identity_of(
         "labels": list(data.labels),
         "pooling": classifier.pooling,
         "encoder": backbone.digests(),
-        "init_from": None if request.init_from is None else file_digest(request.init_from),
-        "teacher": None if request.teacher is None else file_digest(request.teacher),
+        "init_from": None if request.init_from is None else model_digest(request.init_from),
+        "teacher": None if request.teacher is None else model_digest(request.teacher),
         "columns": columns_as_json(request.columns or Columns()),
         "data": {
             "train": data_digest(request.data),

@@ -5,6 +5,7 @@ Nothing but weights is ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spartanc.base.files import file_digest
 from spartanc.errors import UsageError
 from spartanc.models.foreign import explain_directory
 
@@ -41,6 +43,21 @@ def weight_files(directory: Path) -> list[Path]:
     if found is None or found.suffix != ".json":
         return [] if found is None else [found]
     return [found, *(directory / shard for shard in sorted(set(_weight_map(found).values())))]
+
+
+def directory_digests(directory: Path, tokenizer: str | None) -> dict[str, str]:
+    """SHA-256 of what a directory's model is: the config's file, the weights' files, the tokenizer's text.
+
+    tokenizer: what `read_tokenizer` gives. Raises OSError.
+    """
+    weights = hashlib.sha256()
+    for path in weight_files(directory):
+        weights.update(file_digest(path).encode())
+    return {
+        "config": file_digest(directory / "config.json"),
+        "weights": weights.hexdigest(),
+        "tokenizer": hashlib.sha256((tokenizer or "").encode()).hexdigest(),
+    }
 
 
 def _weights_or_index(directory: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """Training: learns, repeats, resumes, and says what is wrong with its input."""
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers import BertForMaskedLM, BertModel
 from spartanc.compiler.inspection import inspect_path
 from spartanc.errors import GateError, SpartancError, UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
-from spartanc.models.checkpoint import load_model
+from spartanc.models.checkpoint import load_model, model_digest
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, load_balancing_loss, parameter_groups
 from spartanc.models.settings import TrainRequest, TrainSettings
@@ -20,8 +21,9 @@ from spartanc.models.training import train
 from spartanc.runtime_py.data import read_examples
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import sentiment, write_encoder, write_examples
-from support.models import tiny_model
+from support.models import tiny_model, tiny_tokenizer
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "roberta-v1"
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
 
@@ -328,6 +330,22 @@ def test_no_samples_first_layers_and_starting_from_a_model(files, tmp_path):
     assert len(model.module.memories()) == 1
     with pytest.raises(SpartancError, match="does not fit"):
         quick(files, tmp_path / "c.pt", settings=settings, init_from=tmp_path / "a.pt")
+
+
+def test_a_directory_of_the_original_is_started_from_and_learned_from(files, tmp_path):
+    original = tmp_path / "original"
+    shutil.copytree(GOLDEN, original)
+    (original / "tokenizer.json").write_text(tiny_tokenizer(like_roberta=True))
+    source = load_model(original)
+    rows = [{**row, "label": f"LABEL_{index % 3}"} for index, row in enumerate(sentiment(30, 5))]
+    data = write_examples(tmp_path / "three.jsonl", rows)
+    for name in ("init_from", "teacher"):
+        quick((original, data, None), tmp_path / f"{name}.pt", spartan=source.spartan, **{name: original})
+        assert load_model(tmp_path / f"{name}.pt").training[name] == model_digest(original)
+    for part in ("config.json", "tokenizer.json"):
+        before = model_digest(original)
+        (original / part).write_text((original / part).read_text() + " ")
+        assert model_digest(original) != before
 
 
 def test_language_models_directory_is_an_encoder_too(files, tmp_path):
