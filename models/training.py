@@ -19,6 +19,7 @@ from torch import nn
 from spartanc.base.progress import say as say_on_stderr
 from spartanc.base.results import Result
 from spartanc.errors import GateError, Interrupted, UsageError
+from spartanc.models.arithmetic.catalogue import find_arithmetic
 from spartanc.models.backbone import Backbone, build_classifier, load_backbone
 from spartanc.models.checkpoint import TrainedModel, check_vocabulary, load_model, model_digest, save_model
 from spartanc.models.choose_pooling import PoolingChoice, choose_pooling
@@ -113,6 +114,7 @@ def _train(request: TrainRequest, say: Say) -> TrainResult:
     pooling = find_pooling(request, backbone, source)
     torch.manual_seed(settings.seed)
     classifier = build_classifier(backbone, request.spartan, data.outputs, data.has_pairs, pooling.pooling)
+    find_arithmetic(settings.arithmetic).check_memories(classifier.config.hidden_size)
     say(describe_start(backbone, pooling))
     train_rows, eval_rows = encode_rows(data, backbone, classifier, settings, say)
     if request.teacher is not None:

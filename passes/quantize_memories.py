@@ -87,17 +87,23 @@ def rounded_to_half(parents_EH: Tensor) -> Tensor:
     return rounded if torch.isfinite(rounded).all() else parents_EH
 
 
+def require_groups(hidden: int, option: str) -> None:
+    """Raise UsageError where groups of 32 do not divide the hidden size. option: that asked for `int4`."""
+    if hidden % INT4_GROUP:
+        raise UsageError(
+            f"`int4` quantises memories in groups of {INT4_GROUP}, which do not divide the hidden size {hidden}",
+            hint=f"`{option} int8` takes every hidden size",
+        )
+
+
 def quantize_cells(cells_MH: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """torchao's integers int8 [M, H] (within -8 to 7 for 4 bits) and scales: [M] for 8 bits, [M, H / 32] for 4.
 
     Raises UsageError where groups of 32 do not divide H.
     """
     count, hidden = cells_MH.shape
-    if bits == 4 and hidden % INT4_GROUP:
-        raise UsageError(
-            f"`int4` quantises memories in groups of {INT4_GROUP}, which do not divide the hidden size {hidden}",
-            hint="`--quantize int8` takes every hidden size",
-        )
+    if bits == 4:
+        require_groups(hidden, "--quantize")
     # torchao quantises the weights of modules; a cell is a row, so the cells are a linear's weight.
     holder = nn.Linear(hidden, count, bias=False)
     holder.weight = nn.Parameter(cells_MH.detach().clone(), requires_grad=False)

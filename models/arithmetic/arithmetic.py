@@ -28,6 +28,9 @@ class Arithmetic(ABC):
     def embedding(self, part: nn.Embedding) -> Forward | None:
         """In place of the token table's own; None leaves that."""
 
+    def check_memories(self, hidden: int) -> None:  # noqa: B027 (most take every size)
+        """Raise UsageError where `memory` has no form for memories of this hidden size."""
+
     @abstractmethod
     def memory(self, memory: Memory) -> Forward:
         """In place of `memory`'s own."""

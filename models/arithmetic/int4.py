@@ -5,7 +5,8 @@
     embeddings   rows of the token table, a scale for every 32 of a row; positions and segments stay in fp32
     memories     cells, a scale for every 32 of a cell; what reads and sums them as in `int8`; parents in half precision
 
-What groups of 32 do not divide is in 8 bits, as in a program. With `--precision bf16` frozen weights take a second,
+Linears and tables that groups of 32 do not divide are in 8 bits, as in a program; memories that they do not divide are
+refused, as `compile` refuses them. With `--precision bf16` frozen weights take a second,
 finer rounding, to bfloat16; rows are whole numbers there and lose nothing.
 """
 
@@ -25,6 +26,7 @@ from spartanc.models.arithmetic.rounding import LastRows, rounded_inputs, straig
 from spartanc.models.memory import Memory
 from spartanc.passes.ops.linear_int8 import quantize_inputs
 from spartanc.passes.quantize_embeddings import rounded_table
+from spartanc.passes.quantize_memories import require_groups
 from spartanc.passes.weight_grids import INT4 as GRID
 
 
@@ -84,7 +86,11 @@ class Int4(Arithmetic):
             return None
         return partial(embedding_forward, part, rounded_table(part.weight, 4))
 
+    def check_memories(self, hidden: int) -> None:
+        require_groups(hidden, "--arithmetic")
+
     def memory(self, memory: Memory) -> Forward:
+        self.check_memories(memory.keys.shape[1])
         return partial(memory_forward, memory, 4)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from spartanc.errors import UsageError
 from spartanc.models.arithmetic.catalogue import ARITHMETICS, find_arithmetic
 from spartanc.models.arithmetic.int8 import FrozenWeights, _integer_products_are_exact, freeze
 from spartanc.models.arithmetic.rounding import rounded_cells
@@ -11,7 +12,8 @@ from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.faster import faster
 from spartanc.models.memory import Memory, SpartanConfig
 from spartanc.models.objective import TrainingModule, parameter_groups
-from spartanc.models.settings import TrainSettings
+from spartanc.models.settings import TrainRequest, TrainSettings
+from spartanc.models.training import train
 from spartanc.passes.ops.linear_int8 import pack_weights, rounded_inputs
 from spartanc.passes.ops.packing import pack_int4, pack_int8
 from spartanc.passes.quantize_embeddings import pack_pairs, quantize_groups, quantize_rows
@@ -19,7 +21,7 @@ from spartanc.passes.quantize_linears import quantize_weights
 from spartanc.passes.quantize_memories import quantize_cells, rounded_to_half
 from spartanc.passes.weight_grids import INT4 as GRID
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
-from support.encoders import write_encoder
+from support.encoders import sentiment, write_encoder, write_examples
 
 INT8, INT4 = find_arithmetic("int8"), find_arithmetic("int4")
 
@@ -165,6 +167,28 @@ def test_what_groups_do_not_divide_is_in_eight_bits_as_in_a_program():
     assert torch.equal(INT4.linear(part, "fp32")(x), INT8.linear(part, "fp32")(x))
     words, ids = nn.Embedding(50, 24).requires_grad_(False), torch.randint(0, 50, (2, 3))
     assert torch.equal(INT4.embedding(words)(ids), INT8.embedding(words)(ids))
+
+
+def test_a_memory_that_groups_do_not_divide_is_refused_in_compiles_words():
+    for hidden in (16, 48):
+        memory = Memory(SpartanConfig(4, 8, 2), hidden)
+        with pytest.raises(UsageError) as refused:
+            INT4.memory(memory)
+        with pytest.raises(UsageError) as compiled:
+            quantize_cells(memory.keys, 4)
+        assert refused.value.message == compiled.value.message
+        assert refused.value.hint == "`--arithmetic int8` takes every hidden size"
+        assert INT8.memory(memory)(torch.randn(1, 3, hidden)).shape == (1, 3, hidden)
+
+
+def test_a_training_on_four_bits_is_refused_before_it_begins(tmp_path):
+    encoder = write_encoder(tmp_path / "encoder", hidden_size=48)
+    rows = write_examples(tmp_path / "rows.jsonl", sentiment(40, 0))
+    settings, said = TrainSettings(arithmetic="int4"), []
+    with pytest.raises(UsageError, match="do not divide the hidden size 48"):
+        train(TrainRequest(encoder, rows, rows, tmp_path / "model.pt", settings=settings), said.append)
+    assert not any(line.startswith(("encoder:", "epoch")) for line in said)
+    assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == []
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-6], ids=["usual", "beyond half precision"])
