@@ -1,11 +1,11 @@
 """SPARTAN beside adapters: the same encoder, head, data, Trainer and seeds, one table.
 
-Every run is one process and one line of `runs.jsonl`, with its settings and numbers; a study that was killed goes on
-with the runs that are missing and ends with the same table. `workers` runs go on at a time. Studies on several machines
-share the comparisons among them where RANK and WORLD_SIZE are set, as `accelerate launch` does, each with a file of its
-own in one folder. The learning rate is selected for every task, number of shots and method by the first seed's score on
-the development split, and the other seeds run with that one; the test split is read once a run and takes part in no
-choice.
+Every run is one process and one line of `runs.jsonl`, with its settings, its numbers and digests of what it read; a
+study that was killed goes on with the runs that are missing and ends with the same table. `workers` runs go on at a
+time. Studies on several machines share the comparisons among them where RANK and WORLD_SIZE are set, as `accelerate
+launch` does, each with a file of its own in one folder. The learning rate is selected for every task, number of shots
+and method by the first seed's score on the development split, and the other seeds run with that one; the test split is
+read once a run and takes part in no choice.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,18 @@ import torch
 from spartanc.base.files import write_whole
 from spartanc.base.results import Result
 from spartanc.errors import UsageError
+from spartanc.models.arithmetic.catalogue import find_arithmetic
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.baselines import METHODS, BaselineClassifier
 from spartanc.models.choose_pooling import choose_pooling
-from spartanc.models.classifier import SpartanClassifier
+from spartanc.models.classifier import SpartanClassifier, read_encoder_config
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.faster import faster
 from spartanc.models.few_shot import are_few, for_few_rows, head_speed, with_enough_steps
 from spartanc.models.memory import SpartanConfig
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.settings import MAX_LENGTH, TrainSettings
+from spartanc.models.study_records import Comparison, Run, Sources, append_record, read_records
 from spartanc.models.study_table import chosen_of, means, render, summarise
 from spartanc.models.study_workers import Worker, Working, spread
 from spartanc.models.trainer import evaluate, run_trainer
@@ -47,6 +50,7 @@ from spartanc.models.training import start
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
 from spartanc.runtime_py.data.asking import have_pairs
 from spartanc.runtime_py.data.counting import oddities
+from spartanc.runtime_py.data.reading import data_digest
 from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from spartanc.runtime_py.task_types.decision import AUTO, decide_task
 from spartanc.runtime_py.task_types.task_type import TaskType
@@ -61,17 +65,6 @@ _OF_MEMORIES = ("values_lr", "load_balance", "parent_scale", "key_scale", "value
 # Of a factor of 1, for SPARTAN and adapters alike, so that the same factors mean the same rates. With few rows
 # `few_shot.py` has SPARTAN's; adapters keep theirs, with a head that is as slow.
 _RATES = {"spartan": 1e-3, "houlsby": 1e-3, "pfeiffer": 1e-3, "lora": 2e-3, "head": 1e-2, "full": 1e-4}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training. shots: number of training rows, or None for all; factor: on the method's learning rates."""
-
-    task: str
-    method: str
-    shots: int | None
-    seed: int
-    factor: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,7 @@ class StudyPlan:
         }
 
     @property
-    def comparisons(self) -> list[tuple[str, str, int | None]]:
+    def comparisons(self) -> list[Comparison]:
         """(task, method, shots), in the order of the table."""
         return [(task, method, count) for task in self.tasks for count in self.shots for method in self.methods]
 
@@ -160,12 +153,17 @@ def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> Study
     if rank == 0:
         for directory in plan.tasks.values():
             _say_rows(directory, plan.common, say)
-    records = read_records(plan.out, plan.common)
+    sources = _sources_of(plan)
+    found = read_records(plan.out, plan.comparisons, plan.common, sources, partial(_kept_now, plan.common))
+    if rank == 0:
+        for why, count in found.passed_over.items():
+            say(f"`{plan.out}`: {count} {'run' if count == 1 else 'runs'} passed over, {why}")
+    records = found.records
     runs_file = plan.out / ("runs.jsonl" if world == 1 else f"runs-{rank}.jsonl")
-    _do_runs(plan, plan.comparisons[rank::world], records, runs_file, say)
+    _do_runs(plan, plan.comparisons[rank::world], records, sources, runs_file, say)
     done = _records_of(plan, records)
     complete = _is_complete(done, plan.comparisons, plan.seeds, plan.factors)
-    steps = _step_times(plan) if rank == 0 and complete else {}
+    steps = _step_times(plan, sources) if rank == 0 and complete else {}
     table = summarise(done, steps)
     result = StudyResult(str(plan.out), complete, len(done), table, means(table))
     if plan.page is not None and rank == 0:
@@ -184,10 +182,28 @@ def _prepare(out: Path) -> None:
         raise UsageError(f"`{out}` holds `{held[0]}` and no runs of a study", hint="give a new or an empty directory")
 
 
+def _sources_of(plan: StudyPlan) -> Sources:
+    """What the plan's runs read. Raises UsageError where that can't be read, or memories have no such arithmetic."""
+    backbone = load_backbone(plan.backbone, plan.layers)
+    if "spartan" in plan.methods:
+        find_arithmetic(plan.arithmetic).check_memories(read_encoder_config(backbone.config).hidden_size)
+    pooling = choose_pooling(backbone, plan.pooling).pooling  # files beside the weights may say which
+    data = {
+        task: {name: data_digest(part_file(directory, name)) for name in PARTS}
+        for task, directory in plan.tasks.items()
+    }
+    return Sources({**backbone.digests(), "pooling": pooling}, data)
+
+
+def _kept_now(common: dict[str, Any], run: Run, rows: int, classes: int) -> dict[str, Any]:
+    return kept_settings(run, settings_for(run, common, rows, classes))
+
+
 def _do_runs(
     plan: StudyPlan,
-    comparisons: Sequence[tuple[str, str, int | None]],
+    comparisons: Sequence[Comparison],
     records: dict[Run, dict[str, Any]],
+    sources: Sources,
     runs_file: Path,
     say: Callable[[str], None],
 ) -> None:
@@ -198,7 +214,8 @@ def _do_runs(
             yield from _open_runs(plan, name, records)
 
     def keep(run: Run, record: dict[str, Any]) -> None:
-        _append(runs_file, record)
+        record = {**record, "digests": sources.of(run.task)}
+        append_record(runs_file, record)
         records[run] = record
         say(f"{_title(run)}: dev {record['dev']:.4f}, test {record['test']:.4f}")
 
@@ -206,9 +223,7 @@ def _do_runs(
     spread(open_runs, lambda run: _start(plan, run, threads), keep, _title, plan.workers)
 
 
-def _open_runs(
-    plan: StudyPlan, comparison: tuple[str, str, int | None], records: dict[Run, dict[str, Any]]
-) -> list[Run]:
+def _open_runs(plan: StudyPlan, comparison: Comparison, records: dict[Run, dict[str, Any]]) -> list[Run]:
     """Runs of a comparison that can start: the first seed with every factor, then the others with the best one."""
     first = [Run(*comparison, 0, factor) for factor in plan.factors]
     missing = [run for run in first if run not in records]
@@ -229,12 +244,12 @@ def _records_of(plan: StudyPlan, records: dict[Run, dict[str, Any]]) -> list[dic
     done = [
         record
         for run, record in records.items()
-        if (run.task, run.method, run.shots) in order and run.seed < plan.seeds and run.factor in plan.factors
+        if run.comparison in order and run.seed < plan.seeds and run.factor in plan.factors
     ]
     return sorted(done, key=lambda record: (order[_comparison(record)], record["run"]["seed"], record["run"]["factor"]))
 
 
-def _comparison(record: dict[str, Any]) -> tuple[str, str, int | None]:
+def _comparison(record: dict[str, Any]) -> Comparison:
     run = record["run"]
     return run["task"], run["method"], run["shots"]
 
@@ -247,7 +262,7 @@ def _title(run: Run) -> str:
 
 def _is_complete(
     records: Sequence[dict[str, Any]],
-    comparisons: Sequence[tuple[str, str, int | None]],
+    comparisons: Sequence[Comparison],
     seeds: int,
     factors: Sequence[float],
 ) -> bool:
@@ -261,29 +276,6 @@ def _is_complete(
         if first != set(factors) or len(chosen_of(group)) != seeds:
             return False
     return True
-
-
-def read_records(out: Path, common: dict[str, Any]) -> dict[Run, dict[str, Any]]:
-    """Runs that are done, with these common settings and with the training settings that they would have now.
-
-    A last line cut short by a kill is passed over.
-    """
-    records = {}
-    for path in sorted(out.glob("runs*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if not all(record.get(name) == value for name, value in common.items()):
-                continue
-            run = Run(**record["run"])
-            rows, classes = record["train_rows"], record.get("classes")
-            if classes is None:  # of an earlier version
-                continue
-            if record["settings"] == kept_settings(run, settings_for(run, common, rows, classes)):
-                records[run] = record
-    return records
 
 
 def part_file(directory: str | Path, name: str) -> Path:
@@ -429,16 +421,6 @@ def _test_as_trained(
     return {"test_as_trained": evaluate(classifier, task_type, rows, settings.precision, settings.arithmetic)}
 
 
-def _append(path: Path, record: dict[str, Any]) -> None:
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UsageError(f"cannot write `{path}`: {error.strerror}") from error
-
-
 def measure_steps(
     modules: dict[str, TrainingModule],
     batch: dict[str, torch.Tensor],
@@ -464,10 +446,11 @@ def measure_steps(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _step_times(plan: StudyPlan) -> dict[str, float]:
+def _step_times(plan: StudyPlan, sources: Sources) -> dict[str, float]:
     """Seconds of a step on 16 rows of the first task, kept beside the runs so that a resumed study shows the same."""
     path, common = plan.out / "steps.json", plan.common
-    key = json.dumps([common, list(plan.methods)], sort_keys=True)
+    read = {"encoder": sources.encoder, "rows": sources.data[plan.data[0].name]["train"]}
+    key = json.dumps([common, list(plan.methods), read], sort_keys=True)
     if path.is_file():
         kept = json.loads(path.read_text())
         if kept["key"] == key:

@@ -1,9 +1,11 @@
 """The study: resumes to the same table, draws fair shots, selects on dev, and times steps in turns."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
 
@@ -60,6 +62,99 @@ def small_study(place, out, **options):
     return study(StudyPlan(place[0], (place[1],), out, seeds=1, epochs=1, spartan=SMALL, **options)).as_json()
 
 
+def read(out):
+    """The records that are whole."""
+    found = []
+    for line in (out / "runs.jsonl").read_text().splitlines():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+@pytest.fixture
+def asked(place, tmp_path, monkeypatch):
+    """What a study of two methods runs anew, and what it says."""
+    ran = []
+
+    def start(plan, run, threads):
+        ran.append(run.method)
+        return Done(_record(run, plan.common))
+
+    def ask(encoder=place[0], task=place[1], **options):
+        ran.clear()
+        lines = []
+        plan = StudyPlan(encoder, (task,), tmp_path / "out", methods=("spartan", "head"), seeds=1, **options)
+        assert study(plan, lines.append).complete
+        return list(ran), [line for line in lines if "passed over" in line]
+
+    monkeypatch.setattr(module, "_start", start)
+    monkeypatch.setattr(module, "measure_steps", lambda modules, *rest: dict.fromkeys(modules, 1.0))
+    return ask
+
+
+def test_a_run_on_other_rows_is_no_answer(asked, place, tmp_path):
+    assert asked() == (["spartan", "head"], [])
+    assert asked() == ([], [])
+    key = json.loads((tmp_path / "out" / "steps.json").read_text())["key"]
+    for part in ("train", "dev", "test"):
+        write_examples(place[1] / f"{part}.jsonl", sentiment(30, 9))
+        ran, said = asked()
+        assert ran == ["spartan", "head"], part
+        assert said == [
+            f"`{tmp_path / 'out'}`: 2 runs passed over, trained or tested on other rows than `film` has now"
+        ]
+        assert asked() == ([], [])
+    assert json.loads((tmp_path / "out" / "steps.json").read_text())["key"] != key
+
+
+def test_a_run_on_another_encoder_is_no_answer_and_one_that_moved_is_the_same(asked, place, tmp_path):
+    asked()
+    key = json.loads((tmp_path / "out" / "steps.json").read_text())["key"]
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(place[0], tmp_path / "elsewhere" / "encoder")
+    shutil.copytree(place[1], tmp_path / "elsewhere" / "film")
+    assert asked(tmp_path / "elsewhere" / "encoder", tmp_path / "elsewhere" / "film") == ([], [])
+    shutil.rmtree(place[0])
+    torch.manual_seed(7)
+    write_encoder(place[0], num_hidden_layers=1)
+    ran, said = asked()
+    assert ran == ["spartan", "head"]
+    assert said == [f"`{tmp_path / 'out'}`: 2 runs passed over, trained on another encoder than `{place[0]}` is now"]
+    assert json.loads((tmp_path / "out" / "steps.json").read_text())["key"] != key
+
+
+def test_why_runs_are_passed_over_is_said(asked, tmp_path):
+    asked(epochs=1)
+    assert asked(epochs=2)[1] == [f"`{tmp_path / 'out'}`: 2 runs passed over, trained with other settings (epochs)"]
+    runs = tmp_path / "out" / "runs.jsonl"
+    records = read(tmp_path / "out")[2:]
+    runs.write_text("".join(json.dumps({**record, "digests": None}) + "\n" for record in records))
+    ran, (said,) = asked(epochs=2)
+    assert len(ran) == 2 and "2 runs passed over, made by an earlier version" in said
+
+
+def test_a_run_after_a_kill_within_a_line_is_not_lost_in_it(asked, tmp_path):
+    asked()
+    runs = tmp_path / "out" / "runs.jsonl"
+    for length in (1, 40, len(runs.read_text().splitlines()[1])):  # the last is whole but for its end
+        first, second = runs.read_text().splitlines()[:2]
+        runs.write_text(first + "\n" + second[:length])
+        ran, said = asked()
+        whole = length == len(second)
+        assert ran == ([] if whole else ["head"])
+        assert [line.partition(": ")[2] for line in said] == (
+            [] if whole else ["1 run passed over, cut short, as a kill leaves a line"]
+        )
+        assert asked()[0] == []
+        runs.write_text("".join(json.dumps(record) + "\n" for record in read(tmp_path / "out")))
+
+
+def test_memories_in_four_bits_are_refused_before_a_run(place, tmp_path):
+    with pytest.raises(UsageError, match="do not divide the hidden size 48"):
+        small_study((write_encoder(tmp_path / "48", hidden_size=48), place[1]), tmp_path / "out", arithmetic="int4")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_start", in_this_process)
     whole = small_study(place, tmp_path / "out", page=tmp_path / "study.html", methods=("spartan", "houlsby", "head"))
@@ -68,10 +163,11 @@ def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, 
     assert all(row["step_seconds"] > 0 for row in whole["table"])
     lines = (tmp_path / "out" / "runs.jsonl").read_text().splitlines()
     # Killed in the middle of its last line:
-    (tmp_path / "out" / "runs.jsonl").write_text("\n".join(lines[:2]) + "\n" + lines[2][:40] + "\n")
+    (tmp_path / "out" / "runs.jsonl").write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
     again = small_study(place, tmp_path / "out", methods=("spartan", "houlsby", "head"))
     for row, other in zip(whole["table"], again["table"], strict=True):
         assert (row["test"], row["dev"], row["parameters"]) == (other["test"], other["dev"], other["parameters"])
+    assert len(read(tmp_path / "out")) == 3
     content = (tmp_path / "study.html").read_text()
     assert content.count("<circle") == 3
     assert "houlsby" in content
@@ -80,7 +176,7 @@ def test_study_runs_every_method_and_resumes_to_the_same_table(place, tmp_path, 
 def test_two_workers_end_with_the_table_of_one(place, tmp_path, monkeypatch):
     """Each run in a process of its own, two at a time."""
     under_way = []
-    start, finish = module.Worker, module._append
+    start, finish = module.Worker, module.append_record
 
     def count(*arguments, **options):
         under_way.append(1)
@@ -91,7 +187,7 @@ def test_two_workers_end_with_the_table_of_one(place, tmp_path, monkeypatch):
         finish(path, record)
 
     monkeypatch.setattr(module, "Worker", count)
-    monkeypatch.setattr(module, "_append", keep)
+    monkeypatch.setattr(module, "append_record", keep)
     two = small_study(place, tmp_path / "two", methods=("spartan", "head"), workers=2)
     assert under_way[:2] == [1, 1] and sum(under_way) == 0
     monkeypatch.setattr(module, "_start", in_this_process)
