@@ -11,12 +11,13 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
@@ -102,6 +103,19 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help_text = f"Name of the column with the data's `{usual}`."
         wrapped = click.option(f"--{name}-column", metavar="NAME", help=help_text)(wrapped)
     return wrapped
+
+
+def given_options(*, among: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[str]:
+    """The options that this call was given, as they are spelt; by the names of their parameters."""
+    ctx = click.get_current_context()
+    return [
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name is not None
+        and (among is None or option.name in among)
+        and option.name not in without
+        and ctx.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+    ]
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -374,22 +388,29 @@ def slim(as_json: bool, vocabulary_from: tuple[Path, ...], **options: Any) -> No
     """
     from spartanc.base.targets.catalogue import find_target
     from spartanc.compiler.present import print_slimming, print_vocabulary
+    from spartanc.models.slim.directory import check_output
     from spartanc.models.slim.request import SlimRequest
     from spartanc.models.slim.slim import slim
     from spartanc.models.slim.vocabulary import cut_vocabulary
 
     backbone, out, target = options["backbone"], options["out"], options.pop("target")
     if vocabulary_from and not options["texts"]:
-        if target is not None:
-            raise UsageError("--target needs `--texts FILE`, which the narrower encoder learns from")
+        if unused := given_options(without=("backbone", "vocabulary_from", "out", "overwrite", "as_json")):
+            raise UsageError(
+                f"{', '.join(unused)}: of no use without `--texts FILE`, which the narrower encoder learns from",
+                hint="`--vocabulary-from` alone takes pieces out and changes nothing else",
+            )
         cut = cut_vocabulary(backbone, vocabulary_from, out, overwrite=options["overwrite"]).as_json()
         return print_json(cut) if as_json else print_vocabulary(cut)
     if not options["texts"] or target is None:
         raise UsageError(
             "slim needs `--texts FILE` and `--target NAME`", hint="or `--vocabulary-from FILE`, for fewer pieces alone"
         )
+    if len(both := given_options(among=("minutes", "steps"))) == 2:
+        raise UsageError(f"give {' or '.join(both)}: a number of steps takes the time that it takes")
     with TemporaryDirectory(prefix="spartanc-") as scratch:
         if vocabulary_from:
+            check_output(out, backbone, options["overwrite"])  # `slim` sees the copy in its place
             cut_vocabulary(backbone, vocabulary_from, Path(scratch) / "encoder")
             options["backbone"] = Path(scratch) / "encoder"
         result = slim(SlimRequest(target=find_target(target), **options)).as_json()

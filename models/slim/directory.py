@@ -43,6 +43,8 @@ def check_output(out: Path, backbone: Path, overwrite: bool) -> None:
         raise UsageError(f"`{out}` is a file", hint="--out is the directory to write")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise UsageError(f"`{out}` is not empty", hint="--overwrite replaces it when the new one is complete")
+    if backbone.resolve() != out.resolve() and backbone.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"`{out}` holds the encoder, which would be replaced with it", hint="give --out another name")
     if out.resolve() == backbone.resolve():
         raise UsageError(f"`{out}` is the encoder itself", hint="give --out another name")
 

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, BertConfig, BertForMaskedLM
 
+from spartanc.compiler.cli import main
 from spartanc.errors import UsageError
 from spartanc.models.backbone import build_classifier, load_backbone
 from spartanc.models.slim.vocabulary import cut_vocabulary, kept_ids, with_pieces
@@ -167,6 +168,40 @@ def test_what_slim_needs_is_said(encoder, texts, tmp_path):
     assert "--vocabulary-from" in refused.stderr
     words = ("slim", "--backbone", encoder, "--out", tmp_path / "out", "--target", "rpi4", "--vocabulary-from", texts)
     assert "--texts" in spartanc(*words).stderr
+
+
+def test_options_that_fewer_pieces_have_no_use_for_are_refused_by_name(encoder, texts, tmp_path):
+    words = ("slim", "--backbone", encoder, "--vocabulary-from", texts, "--out", tmp_path / "out")
+    given = {
+        "--target": "rpi4", "--speedup": 1.3, "--length": 128, "--minutes": 10, "--steps": 3, "--judge": texts,
+        "--sparsifier": "second-order", "--uneven": None, "--precision": "fp32", "--seed": 0, "--resume": None,
+    }  # fmt: skip
+    for name, value in given.items():
+        refused = spartanc(*words, name, *([] if value is None else [value]))
+        assert refused.exit_code == 2, name
+        assert f"error: {name}: of no use without `--texts FILE`" in refused.stderr
+    assert "--speedup, --uneven:" in spartanc(*words, "--uneven", "--speedup", 2).stderr
+    assert not (tmp_path / "out").exists()
+    taken = {"--backbone", "--texts", "--vocabulary-from", "--out", "--overwrite", "--json", "--help"}
+    options = {option.opts[0] for option in main.commands["slim"].params}
+    assert options - taken == set(given), "an option that is new: refused, or of use"
+    assert spartanc(*words, "--overwrite").exit_code == 0
+
+
+def test_steps_and_minutes_are_one_or_the_other(encoder, texts, tmp_path):
+    words = ("slim", "--backbone", encoder, "--texts", texts, "--target", "rpi4", "--out", tmp_path / "out")
+    refused = spartanc(*words, "--minutes", 1, "--steps", 3)
+    assert refused.exit_code == 2 and "--minutes or --steps" in refused.stderr
+
+
+def test_the_encoder_itself_is_not_replaced_by_one_of_fewer_pieces_and_units(encoder, texts, tmp_path):
+    before = {path.name: path.read_bytes() for path in encoder.iterdir()}
+    words = ("slim", "--backbone", encoder, "--vocabulary-from", texts, "--texts", texts, "--target", "rpi4")
+    for out in (encoder, tmp_path):
+        refused = spartanc(*words, "--length", 16, "--steps", 1, "--speedup", 1.01, "--out", out, "--overwrite")
+        assert refused.exit_code == 2
+        assert "the encoder" in refused.stderr
+    assert {path.name: path.read_bytes() for path in encoder.iterdir()} == before
 
 
 def test_a_tokenizer_that_marks_ends_of_words_is_refused():
