@@ -2,7 +2,8 @@
 
 A labelled file is judged by a probe: logistic regression (ridge for numbers) on the texts' mean vectors, trained on
 half of the rows and scored on the other half, once for the dense encoder and once for the slim one. It takes seconds
-where memories take minutes.
+where memories take minutes. Rows are drawn by a seed, at most `MOST_ROWS`, and every class is shared out between both
+halves, however the file is sorted. Files are read and checked before anything is computed.
 
 Legend: N rows, H hidden size.
 """
@@ -16,14 +17,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spartanc.errors import UsageError
 from spartanc.models.slim.encoder import Encoder
 from spartanc.models.slim.texts import Batch, batches
 from spartanc.runtime_py.data import read_examples
 from spartanc.runtime_py.encoding import encode_examples
 from spartanc.runtime_py.task_types.decision import decide_task
+from spartanc.runtime_py.task_types.task_type import TaskType
 from spartanc.runtime_py.text import TextEncoder
 
 MOST_ROWS = 4000  # of a labelled file
+FEWEST_ROWS = 4  # two in each half, for a standard error
+
+
+@dataclass(frozen=True)
+class JudgingRows:
+    """A labelled file as a probe takes it: token ids, targets [N] or [N, C], and the rows of its two halves. why: what
+    the labels were taken for.
+    """
+
+    path: Path
+    task: TaskType
+    why: str
+    rows: list[list[int]]
+    targets_N: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,24 +83,44 @@ def unexplained(dense: Encoder, slim: Encoder, data: Sequence[Batch]) -> list[fl
     return [one / max(all_of_it, 1e-12) for one, all_of_it in zip(missed, energy, strict=True)]
 
 
-def probe(dense: Encoder, slim: Encoder, path: Path, tokenizer: str, max_length: int, seed: int) -> Probed:
-    """Judge both encoders on a labelled file. Raises UsageError where it cannot be read as one."""
-    examples = read_examples(path)[:MOST_ROWS]
+def read_judging(path: Path, tokenizer: str, max_length: int, seed: int) -> JudgingRows:
+    """Rows of a labelled file. Raises UsageError where it cannot be read as one, or holds too little to compare by."""
+    examples = read_examples(path)
     decision = decide_task(examples, path, "auto")
-    task = decision.task_type
-    targets_N = np.asarray(task.targets(examples, decision.labels, path))
+    task, labels = decision.task_type, decision.labels
+    if len(examples) < FEWEST_ROWS:
+        raise UsageError(f"`{path}` has {len(examples)} rows, too few to judge by", hint="give some hundreds: --judge")
+    drawn = np.random.default_rng(seed).permutation(len(examples))[:MOST_ROWS]
+    examples = [examples[index] for index in drawn]
+    targets_N = np.asarray(task.targets(examples, labels, path))
+    train, test = halves(task.strata(examples, labels, path).indices)
+    if len(np.unique(targets_N[train], axis=0)) < 2:
+        raise UsageError(f"the rows of `{path}` to judge by have one label only", hint="a probe tells labels apart")
     rows = [row.ids for row in encode_examples(examples, TextEncoder(tokenizer, max_length), path)]
-    order = np.random.default_rng(seed).permutation(len(rows))
-    train, test = order[: len(order) // 2], order[len(order) // 2 :]
+    return JudgingRows(path, task, decision.why, rows, targets_N, train, test)
+
+
+def halves(strata_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the rows, each with half of every stratum; a single row of the rarest one is in the first half."""
+    counts_N = np.bincount(strata_N)[strata_N]
+    order_N = np.lexsort((strata_N, counts_N))
+    return order_N[::2], order_N[1::2]
+
+
+def probe(dense: Encoder, slim: Encoder, judging: JudgingRows) -> Probed:
+    """Judge both encoders on a labelled file."""
+    task, test = judging.task, judging.test
     scores = [
-        _scores(mean_vectors(encoder, rows), targets_N, train, test, task.has_classes) for encoder in (dense, slim)
+        _scores(mean_vectors(encoder, judging.rows), judging.targets_N, judging.train, test, task.has_classes)
+        for encoder in (dense, slim)
     ]
+    file = str(judging.path)
     if not task.has_classes:
-        return Probed(str(path), "R²", len(test), scores[0][0], scores[1][0], None)
+        return Probed(file, "R²", len(test), scores[0][0], scores[1][0], None)
     difference_N = scores[1] - scores[0]
     error = float(difference_N.std(ddof=1) / np.sqrt(len(test)))
     name = "share of right labels" if task.several else "accuracy"
-    return Probed(str(path), name, len(test), float(scores[0].mean()), float(scores[1].mean()), error)
+    return Probed(file, name, len(test), float(scores[0].mean()), float(scores[1].mean()), error)
 
 
 def mean_vectors(encoder: Encoder, rows: Sequence[list[int]]) -> np.ndarray:

@@ -11,7 +11,7 @@ from spartanc.base.targets.target import Target
 from spartanc.errors import UsageError
 from spartanc.models.slim.judge import Probed
 from spartanc.models.slim.narrow import Narrowed
-from spartanc.models.sparsifiers.catalogue import SPARSIFIERS
+from spartanc.models.sparsifiers.catalogue import SPARSIFIERS, find_sparsifier
 from spartanc.models.sparsifiers.second_order import SECOND_ORDER
 
 
@@ -54,6 +54,11 @@ class SlimRequest:
             raise UsageError(f"sparsifier `{self.sparsifier}` is not one of {', '.join(names)}")
         if self.uneven and self.sparsifier != SECOND_ORDER.name:
             raise UsageError("--uneven needs `--sparsifier second-order`, which knows what units are worth")
+        if self.resume and find_sparsifier(self.sparsifier).moves:
+            raise UsageError(
+                f"--resume: `{self.sparsifier}` moves its masks while it trains, and keeps no checkpoint to go on from",
+                hint="start it anew, without --resume",
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from spartanc.models.slim.cost import modelled_ms, narrower, shape_of, units_for
 from spartanc.models.slim.directory import check_output, write_directory
 from spartanc.models.slim.distil import Distilled, DistilSettings, distil
 from spartanc.models.slim.encoder import Encoder
-from spartanc.models.slim.judge import probe, unexplained
+from spartanc.models.slim.judge import probe, read_judging, unexplained
 from spartanc.models.slim.narrow import Narrowed, narrow, pool_of
 from spartanc.models.slim.page import write_slim_page
 from spartanc.models.slim.request import SlimRequest, SlimResult
@@ -61,10 +61,13 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
     longest = min(request.length, dense.classifier.max_length())
     texts = read_texts(request.texts, backbone.tokenizer, longest, request.seed)
     say(f"{len(texts.rows):,} texts to learn from, {len(texts.held_out)} held out")
+    judging = [read_judging(path, backbone.tokenizer, longest, request.seed) for path in request.judge]
+    for each in judging:
+        say(f"{each.path}: {each.why}")
     work = work_of(request.out)
     identity = identity_of(request, backbone.digests(), units, [data_digest(path) for path in request.texts])
     with claimed_work(work, request.out):
-        goes_on = begin(work, identity, request.resume)
+        goes_on = begin(work, identity, request.resume, say)
         try:
             if find_sparsifier(request.sparsifier).moves:
                 made = distil_with_masks(request, dense, slim_one, units, texts, began, say)
@@ -97,9 +100,7 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
             steps=distilled.steps,
             seconds=distilled.seconds,
             losses=distilled.losses,
-            judged=tuple(
-                probe(dense, slim_one, path, backbone.tokenizer, longest, request.seed) for path in request.judge
-            ),
+            judged=tuple(probe(dense, slim_one, each) for each in judging),
         )
         if is_first_process():
             write(request, backbone, slim_one, result)

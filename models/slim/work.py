@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,10 @@ def can_go_on(work: Path) -> bool:
     return (work / _STAMP).is_file() and (work / _NARROWED).is_file()
 
 
-def begin(work: Path, identity: dict[str, Any], resume: bool) -> bool:
+def begin(work: Path, identity: dict[str, Any], resume: bool, say: Callable[[str], None]) -> bool:
     """Whether there is something to go on from; else an empty `work`, which the first process makes.
 
-    Raises UsageError where it is of another run.
+    Where `resume` and what is there do not agree, that is said. Raises UsageError where it is of another run.
     """
     stamp = work / _STAMP
     if resume and can_go_on(work):
@@ -62,6 +62,10 @@ def begin(work: Path, identity: dict[str, Any], resume: bool) -> bool:
                 hint="give the same ones to go on, or start anew without --resume",
             )
         return True
+    if resume:
+        say("nothing to resume: no run has got so far beside the output, so this one starts from the beginning")
+    elif can_go_on(work):
+        say("starting anew; what an interrupted run left is deleted (--resume would go on from it)")
     if not is_first_process():
         return False
     try:

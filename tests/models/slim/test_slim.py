@@ -4,6 +4,7 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,8 +14,9 @@ from spartanc.base.targets.catalogue import find_target
 from spartanc.errors import Interrupted, UnsupportedModelError, UsageError
 from spartanc.models.backbone import load_backbone
 from spartanc.models.slim import distil as distillation
+from spartanc.models.slim import judge
 from spartanc.models.slim.encoder import Encoder
-from spartanc.models.slim.judge import unexplained
+from spartanc.models.slim.judge import halves, read_judging, unexplained
 from spartanc.models.slim.narrow import narrow
 from spartanc.models.slim.request import SlimRequest
 from spartanc.models.slim.slim import slim
@@ -176,6 +178,82 @@ def test_a_slim_encoder_is_not_slimmed_again(encoder, texts):
         slim(request(out, texts, out=encoder.parent / "slimmer"))
 
 
+def test_files_to_judge_by_are_read_before_anything_is_computed(encoder, texts, tmp_path):
+    alike = write_examples(tmp_path / "alike.jsonl", [{**row, "label": "pos"} for row in sentiment(40, 1)])
+    none = write_examples(tmp_path / "none.jsonl", [{"text": row["text"]} for row in sentiment(40, 1)])
+    few = write_examples(tmp_path / "few.jsonl", sentiment(3, 1))
+    wrong = {
+        tmp_path / "nofile.jsonl": "cannot read",
+        alike: "one label only",
+        none: "label",
+        few: "too few to judge by",
+    }
+    for path, why in wrong.items():
+        for sparsifier in ("second-order", "spartan"):
+            lines = []
+            with pytest.raises(UsageError, match=why):
+                slim(request(encoder, texts, judge=(texts, path), sparsifier=sparsifier), lines.append)
+            assert not any(line.startswith("distilling") for line in lines)
+            assert not list(encoder.parent.glob(".slim*"))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_sorted_file_is_judged_on_all_its_classes(encoder, tmp_path, monkeypatch, several):
+    """40 of one class, then 40 of another, then one of a third: the head alone would hold one."""
+    names = ["pos"] * 40 + ["neg"] * 40 + ["odd"]
+    key, value = ("labels", lambda name: [name]) if several else ("label", str)
+    rows = [{"text": row["text"], key: value(name)} for row, name in zip(sentiment(len(names), 3), names, strict=True)]
+    path = write_examples(tmp_path / "sorted.jsonl", rows)
+    tokenizer = load_backbone(encoder).tokenizer
+    judging = read_judging(path, tokenizer, 16, 0)
+    of = judging.targets_N.argmax(-1) if several else judging.targets_N
+    assert sorted(np.unique(of[judging.train], return_counts=True)[1]) == [1, 20, 20]
+    assert sorted(np.unique(of[judging.test], return_counts=True)[1]) == [20, 20]
+    monkeypatch.setattr(judge, "MOST_ROWS", 40)
+    assert len(judging.rows) == 81
+    drawn = read_judging(path, tokenizer, 16, 0)
+    assert len(drawn.rows) == 40 and len(drawn.test) == 20
+    of = drawn.targets_N.argmax(-1) if several else drawn.targets_N
+    assert len(np.unique(of[drawn.train])) >= 2 and len(np.unique(of[drawn.test])) >= 2
+    assert read_judging(path, tokenizer, 16, 0).rows == drawn.rows != read_judging(path, tokenizer, 16, 1).rows
+    both = Encoder(load_backbone(encoder))
+    probed = judge.probe(both, both, judging)
+    assert probed.rows == 40 and probed.dense == probed.slim and probed.error == 0
+
+
+def test_the_rarest_class_is_learned_from_however_rows_are_drawn():
+    for count, rare in ((3, 1), (4, 2), (40, 1), (41, 3)):
+        for first in range(count - rare + 1):
+            strata_N = np.zeros(count, int)
+            strata_N[first : first + rare] = 1
+            train, test = halves(strata_N)
+            assert sorted([*train, *test]) == list(range(count))
+            assert set(strata_N[train]) == {0, 1}
+
+
+def test_resuming_what_keeps_no_checkpoint_is_refused(encoder, texts):
+    for name in ("top-kast", "spartan"):
+        with pytest.raises(UsageError, match=f"`{name}` moves its masks"):
+            request(encoder, texts, sparsifier=name, resume=True)
+
+
+def test_nothing_to_resume_is_said_and_so_is_what_is_deleted(encoder, texts, monkeypatch):
+    lines = []
+    original = distillation.distance
+
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distillation, "distance", interrupt)
+    with pytest.raises(Interrupted):
+        slim(request(encoder, texts, resume=True), lines.append)
+    assert any(line.startswith("nothing to resume") for line in lines)
+    monkeypatch.setattr(distillation, "distance", original)
+    lines.clear()
+    slim(request(encoder, texts), lines.append)
+    assert any(line.startswith("starting anew; what an interrupted run left is deleted") for line in lines)
+
+
 def test_a_few_texts_are_too_few(encoder, tmp_path):
     few = write_examples(tmp_path / "few.jsonl", sentiment(20, 0))
     with pytest.raises(UsageError, match="too few to slim an encoder by"):
@@ -196,6 +274,8 @@ def test_nothing_is_written_over_unasked(encoder, texts):
         slim(request(encoder, texts, out=encoder))
     with pytest.raises(UsageError, match="is the encoder itself"):
         slim(request(encoder, texts, out=encoder, overwrite=True))
+    with pytest.raises(UsageError, match="holds the encoder"):
+        slim(request(encoder, texts, out=encoder.parent, overwrite=True))
     with pytest.raises(UsageError, match="is a file"):
         slim(request(encoder, texts, out=texts))
 
