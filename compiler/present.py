@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spartanc.base.targets.catalogue import all_targets
-from spartanc.runtime_py.data.counting import oddities
+from spartanc.runtime_py.data.counting import cut_texts, oddities
 from spartanc.runtime_py.data.labels import in_words
 from spartanc.runtime_py.prediction import Prediction
 
@@ -151,6 +151,8 @@ def print_topics(result: dict[str, Any]) -> None:
     console.print(f"[bold]{escape(result['model'])}[/bold]  {result['texts']} texts, {len(result['labels'])} labels")
     if (odd := oddities(result["rows"])) is not None:
         console.print(odd)
+    if (cut := cut_texts(result["truncated"], result["texts"], result["max_length"])) is not None:
+        console.print(cut)
     console.print(table)
     if result["html"]:
         console.print(f"page: {escape(result['html'])}")

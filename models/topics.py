@@ -23,8 +23,11 @@ from spartanc.base.pages import page
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
+from spartanc.models.settings import MAX_LENGTH
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
+from spartanc.runtime_py.data.counting import cut_texts
 from spartanc.runtime_py.data.labels import in_words
+from spartanc.runtime_py.text import TextEncoder
 
 PERMUTATIONS = 500
 WORDS_SHOWN = 12
@@ -62,7 +65,9 @@ def topics(
     names, belongs_NG = members.names, members.belongs_NG
     if len(names) < 2:
         raise UsageError(f"`{data}` holds one label only", hint="topics compares the texts of at least two")
-    loads_NE, words, sentences = _collect(trained, examples, data)
+    encoder = trained.text_encoder(longest(trained))
+    rows = EncodedExamples(examples, [0] * len(examples), encoder, data)
+    loads_NE, words, sentences = _collect(trained, examples, rows, encoder)
     layers = []
     for index, load_NE in enumerate(loads_NE):
         information, p_value = permutation_test(load_NE, belongs_NG, permutations, seed)
@@ -78,11 +83,14 @@ def topics(
             )
         )
     if page is not None:
-        _write(Path(page), render(Path(model).name, Path(data).name, len(examples), names, layers, sentences))
+        cut = cut_texts(rows.truncated, len(rows), encoder.max_length)
+        _write(Path(page), render(Path(model).name, Path(data).name, len(examples), cut, names, layers, sentences))
     return {
         "model": str(model),
         "data": str(data),
         "texts": len(examples),
+        "max_length": encoder.max_length,
+        "truncated": rows.truncated,
         "rows": count_rows(examples),
         "labels": list(names),
         "html": None if page is None else str(page),
@@ -100,6 +108,13 @@ def topics(
             for layer in layers
         ],
     }
+
+
+def longest(trained: TrainedModel) -> int:
+    """As many tokens of a text as the training read; by default where the model doesn't say."""
+    settings = trained.training.get("settings")
+    told = settings.get("max_length") if isinstance(settings, dict) else None
+    return min(told if isinstance(told, int) and told > 0 else MAX_LENGTH, trained.max_length)
 
 
 def normalised_information(joint_EG: np.ndarray) -> float:
@@ -130,10 +145,8 @@ def permutation_test(load_NE: np.ndarray, belongs_NG: np.ndarray, permutations: 
     return measured, (reached + 1) / (permutations + 1)
 
 
-def _collect(trained: TrainedModel, examples: list[Example], source: str | Path):
+def _collect(trained: TrainedModel, examples: list[Example], rows: EncodedExamples, encoder: TextEncoder):
     """Loads [N, E] of every layer, typical words of every parent, and some sentences with each token's parent."""
-    encoder = trained.text_encoder(min(128, trained.max_length))
-    rows = EncodedExamples(examples, [0] * len(examples), encoder, source)
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
     layers, parents = len(trained.module.memories()), trained.spartan.parents
     loads = np.zeros((layers, len(rows), parents), np.float64)
@@ -184,13 +197,17 @@ details { margin: .4rem 0 } summary { cursor: pointer; font-weight: 600 }
 """
 
 
-def render(model: str, data: str, texts: int, names: tuple[str, ...], layers: list[LayerTopics], sentences) -> str:
+def render(
+    model: str, data: str, texts: int, cut: str | None, names: tuple[str, ...], layers: list[LayerTopics], sentences
+) -> str:
     """The page, self-contained: no script, nothing fetched."""
     parents = len(layers[0].load_E)
     out = [
         f"<h1>What the memories of {html.escape(model)} learned</h1>",
         f"<p class='note'>{texts} texts of {html.escape(data)}, {len(names)} labels, {len(layers)} memories of "
-        f"{parents} parents. At every token a memory chooses a few of its parents and gives them weights that sum "
+        f"{parents} parents. "
+        + (f"{cut}. " if cut else "")
+        + "At every token a memory chooses a few of its parents and gives them weights that sum "
         "to 1. A parent's load is its mean weight over tokens. If parents specialise, their loads differ from label "
         "to label; if they do not, every row of a heat map has one colour.</p>",
         "<h2>Overview</h2><p class='note'>Information: how much the choice of parents says of the label, 0 nothing, "

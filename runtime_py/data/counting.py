@@ -32,3 +32,8 @@ def oddities(counts: dict[str, int]) -> str | None:
     """The counts that are not 0, in words; None where there are none."""
     odd = [f"{counts[name]} {name}" for name in ("empty", "duplicate", "contradictory") if counts[name]]
     return f"of {counts['rows']} rows {', '.join(odd)}" if odd else None
+
+
+def cut_texts(truncated: int, rows: int, max_length: int) -> str | None:
+    """How many texts were read in part only, in words; None where none was."""
+    return f"{truncated} of {rows} texts exceed {max_length} tokens and were cut" if truncated else None

@@ -1,6 +1,7 @@
 """Topics: the permutation test tells structure from chance, and the page holds what was measured."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.models.topics import normalised_information, permutation_test, topics
+from support.cli import spartanc
 from support.models import tiny_model
 
 
@@ -81,6 +83,20 @@ def test_page_is_self_contained_and_shows_the_numbers(model_and_data, tmp_path):
     assert "differs by label" in page.text
     assert f"{result['layers'][1]['information']:.4f}" in page.text
     assert sum(tag == "h2" for tag, _ in page.tags) == 4
+
+
+def test_texts_are_read_as_far_as_the_training_read_them_and_cut_ones_are_counted(tmp_path):
+    rows = [{"text": "good " * 150, "label": "a"}, {"text": "bad " * 3, "label": "b"}] * 2
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = tiny_model(changes={"max_position_embeddings": 256})
+    for told, longest, cut in ((16, 16, 2), (None, 128, 2), (200, 200, 0), (999, 256, 0)):
+        training = {} if told is None else {"settings": {"max_length": told}}
+        save_model(replace(model, training=training), tmp_path / "model.pt")
+        result = topics(tmp_path / "model.pt", tmp_path / "data.jsonl", tmp_path / "topics.html", permutations=20)
+        assert (result["max_length"], result["truncated"]) == (longest, cut)
+        said = f"2 of 4 texts exceed {longest} tokens and were cut"
+        shown = spartanc("topics", tmp_path / "model.pt", "--data", tmp_path / "data.jsonl").stdout
+        assert [said in shown, said in (tmp_path / "topics.html").read_text()] == [bool(cut)] * 2
 
 
 def test_same_seed_gives_the_same_numbers(model_and_data):
