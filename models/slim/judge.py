@@ -32,13 +32,15 @@ FEWEST_ROWS = 4  # two in each half, for a standard error
 
 @dataclass(frozen=True)
 class JudgingRows:
-    """A labelled file as a probe takes it: token ids, targets [N] or [N, C], and the rows of its two halves. why: what
-    the labels were taken for.
+    """A labelled file as a probe takes it: token ids, targets [N] or [N, C], and the rows of its two halves.
+
+    why: what the labels were taken for. truncated: how many texts were cut.
     """
 
     path: Path
     task: TaskType
     why: str
+    truncated: int
     rows: list[list[int]]
     targets_N: np.ndarray
     train: np.ndarray
@@ -96,8 +98,9 @@ def read_judging(path: Path, tokenizer: str, max_length: int, seed: int) -> Judg
     train, test = halves(task.strata(examples, labels, path).indices)
     if len(np.unique(targets_N[train], axis=0)) < 2:
         raise UsageError(f"the rows of `{path}` to judge by have one label only", hint="a probe tells labels apart")
-    rows = [row.ids for row in encode_examples(examples, TextEncoder(tokenizer, max_length), path)]
-    return JudgingRows(path, task, decision.why, rows, targets_N, train, test)
+    rows = encode_examples(examples, TextEncoder(tokenizer, max_length), path)
+    truncated = sum(row.truncated for row in rows)
+    return JudgingRows(path, task, decision.why, truncated, [row.ids for row in rows], targets_N, train, test)
 
 
 def halves(strata_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ from spartanc.models.slim.work import begin, can_go_on, identity_of, keep_narrow
 from spartanc.models.sparsifiers.catalogue import find_sparsifier
 from spartanc.models.sparsifiers.masking import Masking
 from spartanc.models.training_work import claimed_work, is_first_process
+from spartanc.runtime_py.data.counting import cut_texts
 from spartanc.runtime_py.data.reading import data_digest
 
 MOMENT_TOKENS = 24_000  # that second moments are taken from
@@ -61,9 +62,13 @@ def slim(request: SlimRequest, report: Say | None = None) -> SlimResult:
     longest = min(request.length, dense.classifier.max_length())
     texts = read_texts(request.texts, backbone.tokenizer, longest, request.seed)
     say(f"{len(texts.rows):,} texts to learn from, {len(texts.held_out)} held out")
+    if (cut := cut_texts(texts.truncated, texts.read, longest)) is not None:
+        say(cut)
     judging = [read_judging(path, backbone.tokenizer, longest, request.seed) for path in request.judge]
     for each in judging:
         say(f"{each.path}: {each.why}")
+        if (cut := cut_texts(each.truncated, len(each.rows), longest)) is not None:
+            say(f"{each.path}: {cut}")
     work = work_of(request.out)
     identity = identity_of(request, backbone.digests(), units, [data_digest(path) for path in request.texts])
     with claimed_work(work, request.out):

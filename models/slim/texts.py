@@ -31,11 +31,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Texts:
-    """Rows of token ids, shuffled by a seed. held_out: those that the result is judged on."""
+    """Rows of token ids, shuffled by a seed. held_out: those that the result is judged on. truncated: how many texts
+    were cut, of `read`.
+    """
 
     rows: list[list[int]]
     held_out: list[list[int]]
     counts: dict[str, int]
+    read: int
+    truncated: int
 
 
 def read_texts(paths: Sequence[Path], tokenizer: str, max_length: int, seed: int) -> Texts:
@@ -46,11 +50,13 @@ def read_texts(paths: Sequence[Path], tokenizer: str, max_length: int, seed: int
     encoder = TextEncoder(tokenizer, max_length)
     rows: dict[tuple[int, ...], None] = {}
     counts = {}
+    read = truncated = 0
     for path in paths:
         before = len(rows)
         encoded = encode_examples(examples_of(path), encoder, path)
         rows |= dict.fromkeys(tuple(row.ids) for row in encoded if not row.empty)
         counts[str(path)] = len(rows) - before
+        read, truncated = read + len(encoded), truncated + sum(row.truncated for row in encoded)
     if len(rows) < FEWEST:
         raise UsageError(
             f"{len(rows)} different texts are too few to slim an encoder by",
@@ -59,7 +65,7 @@ def read_texts(paths: Sequence[Path], tokenizer: str, max_length: int, seed: int
     shuffled = [list(row) for row in rows]
     random.Random(seed).shuffle(shuffled)
     spared = min(HELD_OUT, len(shuffled) // 10)
-    return Texts(shuffled[spared:], shuffled[:spared], counts)
+    return Texts(shuffled[spared:], shuffled[:spared], counts, read, truncated)
 
 
 def examples_of(path: Path) -> list[Example]:

@@ -221,6 +221,14 @@ def test_a_sorted_file_is_judged_on_all_its_classes(encoder, tmp_path, monkeypat
     assert probed.rows == 40 and probed.dense == probed.slim and probed.error == 0
 
 
+def test_texts_that_are_cut_are_counted(encoder, tmp_path):
+    rows = [{**row, "text": row["text"] + " good" * (20 * (index < 7))} for index, row in enumerate(sentiment(200, 0))]
+    path, lines = write_examples(tmp_path / "long.jsonl", rows), []
+    slim(request(encoder, path, judge=(path,), steps=0), lines.append)
+    assert "7 of 200 texts exceed 16 tokens and were cut" in lines
+    assert f"{path}: 7 of 200 texts exceed 16 tokens and were cut" in lines
+
+
 def test_the_rarest_class_is_learned_from_however_rows_are_drawn():
     for count, rare in ((3, 1), (4, 2), (40, 1), (41, 3)):
         for first in range(count - rare + 1):
