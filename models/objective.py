@@ -36,7 +36,8 @@ class TrainingModule(nn.Module):
     ):
         super().__init__()
         self.penalty: Callable[[], Tensor | None] | None = None  # added to the loss of every step
-        self.class_weights = class_weights
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)  # goes where the model goes
         self.classifier = classifier
         self.task_type = task_type
         self.load_balance = load_balance
@@ -88,7 +89,7 @@ class TrainingModule(nn.Module):
     def _weight_of(self, labels_B: Tensor) -> Tensor:
         """How much rows count in the mean of their losses."""
         if self.class_weights is None or labels_B.is_floating_point():
-            return torch.tensor(float(len(labels_B)))
+            return torch.tensor(float(len(labels_B)), device=labels_B.device)
         return self.class_weights[labels_B].sum()
 
 

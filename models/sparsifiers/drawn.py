@@ -19,6 +19,7 @@ class Drawn(Sparsifier):
 
     def choose(self, pool: Pool) -> Tensor:
         drawn = torch.rand(len(pool.costs), generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
+        drawn = drawn.to(pool.costs.device)  # drawn on the processor, so alike everywhere
         return best_within(drawn * pool.costs, pool.costs, pool.budget)  # the order is the draw's, whatever they cost
 
 

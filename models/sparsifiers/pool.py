@@ -19,8 +19,8 @@ class Pool:
 
     weights: the tensors. block: which of their dimensions a block spans, with its whole length: (0,) makes a block of
     every column of a matrix, () of every number.
-    costs: float64 [N], what keeping each block costs, in any unit (modelled milliseconds); blocks of the first weight
-    come first. budget: what kept blocks may cost together.
+    costs: float64 [N] on the weights' device, what keeping each block costs, in any unit (modelled milliseconds);
+    blocks of the first weight come first. budget: what kept blocks may cost together.
     saliency: what is lost if a block is removed beside those that are gone already, float [N] from the blocks that are
     still kept, bool [N]; None where nobody knows it.
     """
@@ -65,6 +65,6 @@ def best_within(worth_N: Tensor, costs_N: Tensor, budget: float) -> Tensor:
     """
     order = (worth_N.double() / costs_N).sort(descending=True, stable=True).indices
     spent = costs_N[order].cumsum(0)
-    kept = torch.zeros(len(worth_N), dtype=torch.bool)
-    kept[order[spent <= budget * (1 + 1e-9)]] = True
+    kept = torch.zeros_like(order, dtype=torch.bool)
+    kept[order] = spent <= budget * (1 + 1e-9)
     return kept

@@ -21,7 +21,7 @@ class SecondOrder(Sparsifier):
 
     def choose(self, pool: Pool) -> Tensor:
         assert pool.saliency is not None, "the pool must know what a removal costs"
-        kept = torch.ones(len(pool.costs), dtype=torch.bool)
+        kept = torch.ones_like(pool.costs, dtype=torch.bool)
         everything = float(pool.costs.sum())
         for done in range(1, ROUNDS + 1):
             budget = everything + (pool.budget - everything) * done / ROUNDS

@@ -151,6 +151,16 @@ def test_single_numbers_can_be_blocks():
     assert linear.weight.abs()[kept].min() >= linear.weight.abs()[~kept].max()
 
 
+@pytest.mark.parametrize("name", ["magnitude", "random", "top-kast"])
+def test_masks_are_where_the_weights_are(name):
+    """On torch's device without numbers, since there may be no other one here."""
+    _, pool = columns()
+    pool.weights, pool.costs = [weight.to("meta") for weight in pool.weights], pool.costs.to("meta")
+    masks = find_sparsifier(name).masks(pool, 0.5)
+    parts = [part for blocks in (masks.forward, masks.backward) for part in pool.split(blocks)]
+    assert [(part.device.type, part.shape) for part in parts] == [("meta", (1, 20))] * 2
+
+
 def test_a_budget_of_nothing_is_refused():
     linear, _ = columns()
     with pytest.raises(UsageError, match="keeps nothing"):
