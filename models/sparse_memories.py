@@ -2,7 +2,7 @@
 
 while it trains     masks on keys and values, moved by a sparsifier before every step
 an evaluation       judges the memories as they would be if the training ended there: that sparse, and no less
-a checkpoint        keeps the masks it was judged with beside the weights
+a checkpoint        keeps the masks it was judged with beside the weights, and those that training goes on with
 at the end          plain tensors with zeros, as dense as others to whoever reads the model
 """
 
@@ -40,6 +40,8 @@ class SparseMemories:
         """Before a step; progress: the share of the training that is done, from 0 to 1."""
         if self._sparsifier.moves or progress >= CHOSEN_AT:
             self._masking.advance(progress)
+        else:
+            self._masking.unproject()  # an evaluation may have been before
 
     def penalty(self) -> torch.Tensor | None:
         return self._masking.penalty()
@@ -54,7 +56,7 @@ class SparseMemories:
     def load(self, checkpoint: Path) -> None:
         """The masks that belong to the weights of `checkpoint`. Raises UsageError where they are missing."""
         try:
-            self._masking.restore(torch.load(checkpoint / _MASKS, weights_only=True))
+            self._masking.restore(torch.load(checkpoint / _MASKS, map_location="cpu", weights_only=True))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UsageError(
                 f"`{checkpoint}` holds no masks of memories: {error}", hint="train without --resume"
@@ -77,4 +79,4 @@ def _pool(memory: torch.nn.Module, name: str, sparsity: float) -> Pool:
     kept = round(weight.numel() * (1 - sparsity))
     if not kept:
         raise UsageError(f"memory sparsity `{sparsity:g}` keeps nothing of {weight.numel()} numbers")
-    return Pool([weight], (), torch.ones(weight.numel(), dtype=torch.float64), float(kept))
+    return Pool([weight], (), torch.ones(weight.numel(), dtype=torch.float64, device=weight.device), float(kept))

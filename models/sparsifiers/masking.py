@@ -4,6 +4,7 @@ masking = Masking(sparsifier, pools, places)    # what `weight` is from now on i
 masking.advance(progress)                       # before every forward pass of a step
 loss = … + masking.penalty()
 masking.project()                               # before an evaluation: as sparse as in the end
+masking.unproject()                             # after it: as in training; `advance` does that too
 masking.finish()                                # the weights are plain again, zero where blocks went
 """
 
@@ -58,6 +59,10 @@ def _as_dict(masks: Masks | None) -> dict[str, Tensor | None] | None:
     return {"forward": masks.forward, "backward": masks.backward, "soft": soft}
 
 
+def _from_dict(kept: dict[str, Any], device: torch.device) -> Masks:
+    return Masks(**{name: None if x is None else x.to(device) for name, x in kept.items()})
+
+
 class Masking:
     """One sparsifier's masks on several pools; `places[i]` says where each weight of `pools[i]` stands."""
 
@@ -79,9 +84,7 @@ class Masking:
         """The masks of the next step; progress: the share of the training that is done."""
         if self._frozen:
             return
-        if self._projected and self._masks:
-            self._put(self._masks)
-        self._projected = False
+        self.unproject()
         if progress >= FROZEN_FROM or (self._masks and not self.sparsifier.moves):
             self._freeze()
             return
@@ -102,8 +105,7 @@ class Masking:
     def _freeze(self) -> None:
         """Take the choice as it is: what is scaled softly now is scaled in the weight itself."""
         with torch.no_grad():
-            if self.sparsifier.moves or not self._masks:
-                self._masks = [self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools]
+            self._masks = self._choice()
             for of_pool, pool, masks in zip(self._places, self.pools, self._masks, strict=True):
                 if masks.soft is None:
                     continue
@@ -114,22 +116,47 @@ class Masking:
         self._frozen = True
 
     def project(self) -> None:
-        """Show the weights as they would be if masks were frozen now, until the next step."""
+        """Show the weights as they would be if masks were frozen now, until `unproject` or the next step."""
         if not self._frozen:
             with torch.no_grad():
-                self._put([self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools])
+                self._put(self._choice())
             self._projected = True
 
+    def unproject(self) -> None:
+        """Show the weights as training has them."""
+        if not self._projected:
+            return
+        self._projected = False
+        if self._masks:
+            self._put(self._masks)
+            return
+        for gate in (gate for gates in self._gates for gate in gates):
+            gate.masks = None
+
+    def _choice(self) -> list[Masks]:
+        """What freezing now would keep: what was chosen before, unless it moves."""
+        if self._masks and not self.sparsifier.moves:
+            return self._masks
+        return [self.sparsifier.masks(pool, FROZEN_FROM) for pool in self.pools]
+
     def state(self) -> dict[str, Any]:
-        """What weights are masked with now, in tensors and plain values."""
+        """What weights are masked with now, and how training goes on from here, in tensors and plain values."""
         shown = [[gate.masks for gate in gates] for gates in self._gates]
-        return {"frozen": self._frozen, "masks": [[_as_dict(masks) for masks in of_pool] for of_pool in shown]}
+        return {
+            "frozen": self._frozen,
+            "steps": self._steps,
+            "masks": [[_as_dict(masks) for masks in of_pool] for of_pool in shown],
+            "training": [_as_dict(masks) for masks in self._masks],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Mask as when `state` was taken. ValueError where it is of other pools."""
-        for gates, given in zip(self._gates, state["masks"], strict=True):
-            for gate, each in zip(gates, given, strict=True):
-                gate.masks = None if each is None else Masks(**each)
+        for gates, pool, given in zip(self._gates, self.pools, state["masks"], strict=True):
+            for gate, weight, each in zip(gates, pool.weights, given, strict=True):
+                gate.masks = None if each is None else _from_dict(each, weight.device)
+        training = zip(state["training"], self.pools, strict=False)  # empty before a first choice
+        self._masks = [_from_dict(each, pool.weights[0].device) for each, pool in training]
+        self._steps = state["steps"]
         self._frozen, self._projected = state["frozen"], not state["frozen"]
 
     def _put(self, chosen: Sequence[Masks]) -> None:

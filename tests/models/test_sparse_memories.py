@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
 
@@ -19,15 +23,24 @@ def zeros(classifier) -> list[float]:
     return [float((tensor == 0).float().mean()) for tensor in tensors]
 
 
-def trained(sparsifier: str, steps: int = 20, sparsity: float = 0.5):
-    """A small classifier after some steps, as the trainer makes them, its masks still on."""
+def trained(sparsifier: str, steps: int = 20, looks: Sequence[int] = (), cuts: Sequence[int] = ()):
+    """A small classifier after some steps, as the trainer makes them, its masks still on.
+
+    looks: steps before which it is evaluated. cuts: those before which it is, and goes on from a checkpoint of that.
+    """
     torch.manual_seed(0)
-    classifier = tiny_model("bert", seed=1).module
-    optimizer = torch.optim.AdamW(
-        [part for memory in classifier.memories() for part in (memory.keys, memory.values)], lr=1e-2
-    )
-    sparse = SparseMemories(classifier, sparsity, sparsifier)
+    classifier, optimizer, sparse = begun(sparsifier)
     for step in range(steps):
+        if step in (*looks, *cuts):
+            sparse.project()
+        if step in cuts:
+            before = classifier.state_dict(), optimizer.state_dict(), sparse
+            classifier, optimizer, sparse = begun(sparsifier)
+            classifier.load_state_dict(before[0])
+            optimizer.load_state_dict(before[1])
+            with TemporaryDirectory() as checkpoint:
+                before[2].save(Path(checkpoint))
+                sparse.load(Path(checkpoint))
         sparse.advance(step / steps)
         loss = classifier(IDS, torch.ones_like(IDS)).square().sum()
         penalty = sparse.penalty()
@@ -35,6 +48,14 @@ def trained(sparsifier: str, steps: int = 20, sparsity: float = 0.5):
         optimizer.step()
         optimizer.zero_grad()
     return classifier, sparse
+
+
+def begun(sparsifier: str):
+    classifier = tiny_model("bert", seed=1).module
+    optimizer = torch.optim.AdamW(
+        [part for memory in classifier.memories() for part in (memory.keys, memory.values)], lr=1e-2
+    )
+    return classifier, optimizer, SparseMemories(classifier, 0.5, sparsifier)
 
 
 def logits(classifier):
@@ -81,6 +102,43 @@ def test_an_evaluation_in_the_middle_judges_memories_as_sparse_as_in_the_end(spa
     assert zeros(other) == [0.5] * 4
     restored.finish()
     assert zeros(other) == [0.5] * 4
+
+
+@pytest.mark.parametrize("sparsifier", MEMORY_SPARSIFIERS)
+@pytest.mark.parametrize("when", ["looks", "cuts"])
+def test_neither_evaluations_nor_checkpoints_change_a_training(sparsifier, when):
+    """At every stage: before a choice that does not move, while masks move, between two choices, at rest."""
+    whole, _ = trained(sparsifier)
+    other, _ = trained(sparsifier, **{when: (2, 7, 8, 12, 17)})
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+    assert zeros(whole) == zeros(other) == [0.5] * 4
+
+
+@pytest.mark.parametrize("sparsifier", ["magnitude", "random"])
+def test_a_choice_that_does_not_move_is_made_at_30_percent_whatever_was_evaluated_before(sparsifier):
+    classifier, sparse = trained(sparsifier, steps=0)
+    seen = []
+    for step in range(20):
+        if step in (3, 5):
+            sparse.project()
+            assert zeros(classifier) == [0.5] * 4
+        sparse.advance(step / 20)
+        seen.append(zeros(classifier))
+    assert seen == [[0.0] * 4] * 6 + [[0.5] * 4] * 14
+
+
+def test_an_evaluation_after_the_choice_judges_what_will_be_kept():
+    classifier, sparse = trained("magnitude", steps=0)
+    sparse.advance(0.3)
+    chosen = [memory.keys == 0 for memory in classifier.memories()]
+    with torch.no_grad():
+        for memory in classifier.memories():
+            memory._parameters["keys"].normal_()
+    sparse.project()
+    assert all(torch.equal(memory.keys == 0, zero) for memory, zero in zip(classifier.memories(), chosen, strict=True))
+    sparse.advance(0.4)
+    assert all(torch.equal(memory.keys == 0, zero) for memory, zero in zip(classifier.memories(), chosen, strict=True))
 
 
 def test_a_frozen_choice_is_restored_and_not_made_anew(tmp_path):
