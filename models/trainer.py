@@ -7,8 +7,6 @@ folder of its own.
 from __future__ import annotations
 
 import math
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spartanc.errors import GateError, UsageError
+from spartanc.errors import UsageError
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples, pad_rows
 from spartanc.models.faster import faster
@@ -25,7 +23,6 @@ from spartanc.models.losses import loss_of
 from spartanc.models.objective import TrainingModule, make_optimizer
 from spartanc.models.processes import process_count
 from spartanc.models.settings import TrainSettings
-from spartanc.models.sparse_memories import SparseMemories, make_sparse
 from spartanc.models.training_course import follow_training
 from spartanc.models.training_metrics import MetricsFile
 from spartanc.models.training_work import prepare_work
@@ -34,6 +31,7 @@ from spartanc.runtime_py.task_types.task_type import TaskType
 
 LESS_IS_BETTER = ("loss", "rmse", "mae")
 _EVAL_BATCH = 64
+_CHECKPOINTS = 2  # what they hold: since 2 the order of rows, how masks move, and seconds
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class TrainerRun:
 
     history: every evaluation's epoch, measures, loss and seconds from the start. metric: the measure that chose the
     best of them; best: the measures of that one. logits float [N, C], targets: of the development rows, in an order of
-    their own, at the best. seconds: of the training alone.
+    their own, at the best. seconds: of the training alone, of all its parts if it was resumed.
     """
 
     main_process: bool
@@ -77,18 +75,18 @@ def run_trainer(
     """
     import transformers
 
-    from spartanc.models.transformers_trainer import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+    from spartanc.models.trainer_class import CheckedTrainer
 
     transformers.utils.logging.set_verbosity_error()
     if process_count() > 1:
         say(f"{process_count()} processes share every batch of {settings.batch_size} rows")
     judge = Judge(module, unit)
     metric = metric_of(module.task_type, settings.metric, [row["labels"] for row in eval_rows.rows])
-    checkpoint = prepare_work(work, identity, resume, say)
+    checkpoint = prepare_work(work, identity | {"checkpoints": _CHECKPOINTS}, resume, say)
     pad_id = module.classifier.config.pad_token_id or 0
-    optimizer = make_optimizer(module, settings)  # before masks: it knows memories by their own parameters
-    sparse = make_sparse(module.classifier, settings)
-    trainer: Any = _trainer_class(sparse)(
+    trainer: Any = CheckedTrainer(
+        settings=settings,
+        checkpoint=checkpoint,
         model=module,
         args=_arguments(settings, len(train_rows), metric, work),
         data_collator=lambda rows: pad_rows(rows, pad_id),
@@ -97,45 +95,36 @@ def run_trainer(
         compute_metrics=lambda prediction: judge(
             trainer.state.global_step, np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
         ),
-        optimizers=(optimizer, None),
+        optimizers=(make_optimizer(module, settings), None),
     )
-    for callback in (PrinterCallback, ProgressCallback):  # stdout belongs to results
-        trainer.remove_callback(callback)
-    if settings.patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    if sparse is not None:
-        module.penalty = sparse.penalty
-        trainer.add_callback(_masks_moving(sparse))
-        if checkpoint:
-            sparse.load(checkpoint)
     main = trainer.is_world_process_zero()
     names = [*judge.names, "loss"]
     course = follow_training(metric, names, len(train_rows), say, main, lambda: trainer.step_loss, metrics)
     for callback in (course, *(() if reporter is None else (reporter,))):
         trainer.add_callback(callback)
-    started = time.perf_counter()
-    try:
-        with faster(module.classifier, settings.precision, settings.arithmetic):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        course.bar.stop()
-    seconds = time.perf_counter() - started
-    if sparse is not None:
-        sparse.load(Path(trainer.state.best_model_checkpoint))
-    trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
-    step = trainer.state.best_global_step
-    if step not in judge.answers:  # of a training that this one went on with
-        judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
-    if sparse is not None:
-        sparse.finish()
+    with faster(module.classifier, settings.precision, settings.arithmetic):
+        try:
+            trainer.run()
+        finally:
+            course.bar.stop()
+        seconds = course.seconds()
+        trainer.accelerator.wait_for_everyone()  # all have read the best checkpoint before it is deleted
+        step = trainer.state.best_global_step
+        if step not in judge.answers:  # of a training that this one went on with
+            judge.answers[step] = judge.of(trainer.predict(trainer.eval_dataset))
+    if trainer.sparse is not None:
+        trainer.sparse.finish()
+    module.cpu()  # whoever comes next computes there
     logits, targets = judge.answers[step]
     history = [
-        {"epoch": round(entry["epoch"], 4), **{name: entry[f"eval_{name}"] for name in names}}
+        {
+            "epoch": round(entry["epoch"], 4),
+            **{name: entry[f"eval_{name}"] for name in names},
+            "seconds": entry["seconds"],
+        }
         for entry in trainer.state.log_history
         if f"eval_{metric}" in entry
     ]
-    for entry, moment in zip(reversed(history), reversed(course.moments), strict=False):
-        entry["seconds"] = moment - started
     best = judge.measures(logits, targets)
     return TrainerRun(main, seconds, trainer.state.global_step, tuple(history), metric, best, logits, targets)
 
@@ -147,7 +136,8 @@ class Judge:
     """
 
     def __init__(self, module: TrainingModule, unit: tuple[float, float]):
-        self.task_type, self.class_weights = module.task_type, module.class_weights
+        self.task_type = module.task_type
+        self.class_weights = None if module.class_weights is None else module.class_weights.cpu()
         self.mean, self.deviation = unit
         self.names = measure_names(self.task_type)
         self.answers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -226,72 +216,6 @@ def _arguments(settings: TrainSettings, rows: int, metric: str, work: Path) -> A
         use_cpu=not torch.cuda.is_available(),  # else processes without a GPU are not told of each other
         report_to="none",
     )
-
-
-def _trainer_class(sparse: SparseMemories | None) -> Any:
-    """The Trainer, which goes on with finite numbers only, says what it could not write, and keeps masks of weights."""
-    from spartanc.models.transformers_trainer import Trainer
-
-    class CheckedTrainer(Trainer):
-        step_loss = math.nan
-
-        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            loss = super().training_step(model, inputs | self._real_rows(inputs), *args, **kwargs)
-            self.step_loss = loss.item()
-            if not math.isfinite(self.step_loss):
-                raise _diverged(f"the loss became `{self.step_loss}` in step {self.state.global_step + 1}")
-            return loss
-
-        def _real_rows(self, inputs: dict[str, Any]) -> dict[str, int]:
-            """accelerate fills up the last batch with rows of the first one, so that each process has a share."""
-            state = self.accelerator.gradient_state
-            if self.args.world_size == 1 or not state.end_of_dataloader or state.remainder <= 0:
-                return {}
-            share = len(inputs["labels"])
-            return {"real_rows": min(share, max(0, state.remainder - share * self.args.process_index))}
-
-        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-            self._require_finite_weights()
-            if sparse is not None:
-                sparse.project()
-            return super().evaluate(*args, **kwargs)
-
-        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-            self._require_finite_weights()
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            try:
-                super()._save_checkpoint(*args, **kwargs)
-                if sparse is not None and self.is_world_process_zero():
-                    sparse.save(folder)
-            except Exception as error:  # OSError, torch's RuntimeError, safetensors' own: whoever was writing
-                shutil.rmtree(folder, ignore_errors=True)
-                raise UsageError(
-                    f"cannot write the checkpoint `{folder}`: {error}",
-                    hint="is there room? --resume goes on from the last checkpoint, if there is one",
-                ) from error
-
-        def _require_finite_weights(self) -> None:
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad and not torch.isfinite(parameter).all():
-                    name = name.removeprefix("classifier.")
-                    raise _diverged(f"`{name}` holds NaN or infinite values after step {self.state.global_step}")
-
-    return CheckedTrainer
-
-
-def _masks_moving(sparse: SparseMemories) -> Any:
-    """A callback that moves the masks of memories before every step."""
-    from spartanc.models.transformers_trainer import TrainerCallback
-
-    class MoveMasks(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            sparse.advance(state.global_step / state.max_steps)
-
-    return MoveMasks()
-
-
-def _diverged(what: str) -> GateError:
-    return GateError(f"the training diverged: {what}", hint="a lower --learning-rate may help; no model was written")
 
 
 def evaluate(

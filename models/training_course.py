@@ -37,16 +37,19 @@ def follow_training(
     class FollowTraining(TrainerCallback):
         def __init__(self):
             self.bar, self.task = _bar(shown)
-            self.moments: list[float] = []  # of every evaluation
+            self.started = time.perf_counter()
+            self.seconds_before = 0.0  # of the parts that this one goes on with
             self.smooth_loss = math.nan
             self.logged: dict[str, float] = {}
             self.busy = 0.0  # seconds of training since the last evaluation
             self.epoch_before = 0.0
 
         def on_train_begin(self, args, state, control, **kwargs):
-            self.started = self.mark = time.perf_counter()
+            self.mark = time.perf_counter()
             self.first_step, self.epoch_before = state.global_step, state.epoch or 0.0
-            self.seconds_before = file.begin(state.global_step) if file is not None and shown else 0.0
+            self.seconds_before = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
+            if file is not None and shown:
+                file.begin(state.global_step)
             self.bar.start()
             self.bar.start_task(self.task)
             self.bar.update(self.task, total=state.max_steps, completed=state.global_step)
@@ -67,9 +70,10 @@ def follow_training(
 
         def on_evaluate(self, args, state, control, metrics=None, **kwargs):
             if metrics and f"eval_{metric}" in metrics:
-                self.moments.append(time.perf_counter())
+                seconds = self.seconds()
+                state.log_history[-1]["seconds"] = seconds  # this evaluation's; checkpoints keep it
                 if shown:
-                    self._tell(state, {name: float(metrics[f"eval_{name}"]) for name in names})
+                    self._tell(state, {name: float(metrics[f"eval_{name}"]) for name in names}, seconds)
                 self.busy, self.epoch_before = 0.0, state.epoch
             self.mark = time.perf_counter()
 
@@ -79,8 +83,11 @@ def follow_training(
         def on_train_end(self, args, state, control, **kwargs):
             self.bar.stop()
 
-        def _tell(self, state, measures: dict[str, float]) -> None:
-            elapsed = self.moments[-1] - self.started
+        def seconds(self) -> float:
+            """From the start of the training, of all its parts, to now."""
+            return self.seconds_before + time.perf_counter() - self.started
+
+        def _tell(self, state, measures: dict[str, float], seconds: float) -> None:
             record = {
                 "step": state.global_step,
                 "epoch": round(state.epoch, 4),
@@ -88,11 +95,12 @@ def follow_training(
                 "training_loss": self.logged.get("loss", self.smooth_loss),
                 "learning_rate": self.logged.get("learning_rate", 0.0),
                 "rows_per_second": round(self._rows_per_second(state), 1),
-                "seconds": round(self.seconds_before + elapsed, 3),
+                "seconds": round(seconds, 3),
             }
             if file is not None:
                 file.add(record)
-            left = elapsed / max(1, state.global_step - self.first_step) * (state.max_steps - state.global_step)
+            a_step = (seconds - self.seconds_before) / max(1, state.global_step - self.first_step)
+            left = a_step * (state.max_steps - state.global_step)
             loss = "" if metric == "loss" else f"loss {record['loss']:.4f}, "
             say(
                 f"epoch {state.epoch:.3g}: {metric} {record[metric]:.4f}, {loss}"

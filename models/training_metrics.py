@@ -24,15 +24,14 @@ class MetricsFile:
     def __init__(self, path: Path):
         self.path = path
 
-    def begin(self, step: int) -> float:
-        """Keep the lines up to `step` and no others; returns the last one's seconds, 0 where there is none.
+    def begin(self, step: int) -> None:
+        """Keep the lines up to `step` and no others.
 
         Evaluations after the last checkpoint are done again, so their lines would be there twice. Raises UsageError
         where the file can't be written.
         """
         kept = [line for line in self._lines() if line["step"] <= step] if step else []
         self._try(lambda: write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept)))
-        return kept[-1]["seconds"] if kept else 0.0
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a line. Raises UsageError where that fails."""

@@ -16,7 +16,7 @@ from spartanc.models.checkpoint import load_model
 from spartanc.models.training import train
 from spartanc.models.training_metrics import metrics_path
 from support.cli import spartanc_json
-from support.encoders import sentiment, write_encoder, write_examples
+from support.encoders import of_all_lengths, sentiment, write_encoder, write_examples
 
 DOCS = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 (LAUNCH,) = re.findall(r"^(accelerate launch .*-m spartanc) train", DOCS, re.MULTILINE)
@@ -28,12 +28,20 @@ def start(words, **pipes):
     return subprocess.Popen(command, env=os.environ | ALONE, text=True, **pipes)
 
 
-def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
-    """300 rows in batches of 16, lengths that differ: the last batch of an epoch is a part of one."""
+@pytest.mark.parametrize(
+    ("rows", "more", "epochs", "steps"),
+    [
+        (300, ["--epochs", "3"], [1, 2, 3], [19, 38, 57]),
+        (90, [], [3.3333, 6.6667, 10, 13.3333, 16.6667, 20], [20, 40, 60, 80, 100, 120]),  # few, so within epochs
+    ],
+    ids=["at an epoch's end", "within an epoch"],
+)
+def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path, rows, more, epochs, steps):
+    """In batches of 16, lengths that differ: the last batch of an epoch is a part of one."""
     encoder = write_encoder(tmp_path / "encoder")
-    data = write_examples(tmp_path / "train.jsonl", sentiment(300, 1))
-    dev = write_examples(tmp_path / "dev.jsonl", sentiment(75, 2))
-    words = ["--backbone", encoder, "--data", data, "--eval", dev, "--batch-size", "16", "--epochs", "3"]
+    data = write_examples(tmp_path / "train.jsonl", of_all_lengths(rows, 12, 1))
+    dev = write_examples(tmp_path / "dev.jsonl", of_all_lengths(75, 12, 2))
+    words = ["--backbone", encoder, "--data", data, "--eval", dev, "--batch-size", "16", *more]
     words += ["--cells", "8", "--parents", "4", "--top-k", "2", "--class-weights", "balanced"]
     out = tmp_path / "two.pt"
 
@@ -41,12 +49,12 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
     said = []
     for line in training.stderr:
         said.append(line)
-        if line.startswith("epoch 2:"):  # the checkpoint of the first is whole
+        if line.startswith(f"epoch {epochs[1]:.3g}:"):  # the first evaluation's checkpoint is whole
             workers = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
             assert len(workers) == 2
             os.kill(int(workers[1]), signal.SIGKILL)  # the launcher ends the other one
     assert training.wait(timeout=60) != 0
-    assert sum(line.startswith("epoch 1:") for line in said) == 1, "".join(said)
+    assert sum(line.startswith(f"epoch {epochs[0]:.3g}:") for line in said) == 1, "".join(said)
     assert not out.exists()
 
     whole = spartanc_json("train", *words, "--out", tmp_path / "one.pt")
@@ -54,12 +62,12 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path):
     shown, told = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, told
     assert told.count("2 processes share every batch of 16 rows") == 1
-    assert told.count("going on from checkpoint-19") == 1
-    assert [entry["epoch"] for entry in json.loads(shown)["history"]] == [1, 2, 3]  # one document, of one process
+    assert told.count(f"going on from checkpoint-{steps[0]}\n") == 1
+    assert [entry["epoch"] for entry in json.loads(shown)["history"]] == epochs  # one document, of one process
 
     lines = [json.loads(line) for line in metrics_path(out).read_text().splitlines()]
     alone = [json.loads(line) for line in metrics_path(tmp_path / "one.pt").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [line["step"] for line in alone] == [19, 38, 57]
+    assert [line["step"] for line in lines] == [line["step"] for line in alone] == steps
     for line, other in zip(lines, alone, strict=True):
         assert line["loss"] == pytest.approx(other["loss"], abs=1e-3)
         assert line["training_loss"] == pytest.approx(other["training_loss"], abs=1e-3)
