@@ -33,7 +33,7 @@ class TrainSettings:
 
     lr: learning rate of parents and keys; values_lr: of the memories' values; head_lr: of the classifier; norm_lr: of
     the LayerNorms.
-    evaluations: how often to evaluate in all; None is after every epoch.
+    evaluations: how often to evaluate, evenly, and after the last step too; None is after every epoch.
     parent_scale, key_scale: by how much logits vary between tokens at first, see `start.py`; value_std: of values.
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
