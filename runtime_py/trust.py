@@ -15,7 +15,7 @@ from spartanc.runtime_py.emulation import emulator_among
 from spartanc.runtime_py.statistics import median_interval
 
 WIDEST_INTERVAL = 0.05  # half of the median's 95% interval, over the median
-MOST_OTHER_LOAD = 0.05  # of all processors' time
+MOST_OTHER_LOAD = 0.05  # of the time of all processors that the run may use
 MOST_STEAL = 0.02
 MOST_DRIFT = 0.05  # of the median, from the first half of the runs to the second
 LEAST_FREQUENCY = 0.95  # of the highest that the processor may reach
@@ -79,7 +79,7 @@ def _about_times(raw: dict[str, Any], run_ms: Sequence[float]) -> list[str]:
 
 
 def other_load(raw: dict[str, Any]) -> float | None:
-    """The share of all processors' time that others took during the runs; None where it can't be told."""
+    """The share of the time of the runs' processors that others took; None where it can't be told."""
     before, after = raw["before"], raw["after"]
     seconds = (after["wall_ns"] - before["wall_ns"]) / 1e9
     if seconds < _LEAST_LOAD_SECONDS or after["busy_ticks"] == 0:
@@ -94,7 +94,9 @@ def _about_load(raw: dict[str, Any]) -> list[str]:
     load = other_load(raw)
     if load is not None and load > MOST_OTHER_LOAD:
         reasons.append(f"other load on the machine: {load:.0%} of its processors' time")
-    if load is None and (raw["before"]["load_average"] or 0) > 0.5 * raw["processors"]:
+    # The load average is the whole machine's; bundles of an older spartanc bring a runtime that does not count it.
+    online = raw["before"].get("online") or raw["processors"]
+    if load is None and (raw["before"]["load_average"] or 0) > 0.5 * online:
         reasons.append(f"other load on the machine: load average {raw['before']['load_average']:.2f}")
     before, after = raw["before"], raw["after"]
     seconds = (after["wall_ns"] - before["wall_ns"]) / 1e9
@@ -108,7 +110,9 @@ def _about_load(raw: dict[str, Any]) -> list[str]:
 def _about_speed(raw: dict[str, Any]) -> list[str]:
     reasons = []
     after = raw["after"]
-    for now, highest in zip(after["frequencies_mhz"], after["highest_mhz"], strict=True):
+    # Which processors ran the threads is not known; those that did nothing are slow because of that, and stand last.
+    fastest = sorted(zip(after["frequencies_mhz"], after["highest_mhz"], strict=True), reverse=True)
+    for now, highest in fastest[: raw["threads"]]:
         if now < LEAST_FREQUENCY * highest:
             reasons.append(f"throttled: a processor ended at {now:.0f} of {highest:.0f} MHz")
             break

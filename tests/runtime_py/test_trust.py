@@ -11,6 +11,7 @@ from spartanc.runtime_py.trust import other_load, reasons_against
 STEADY = [10.0 + 0.01 * (i % 7) for i in range(100)]
 STATE = {
     "load_average": 0.1,
+    "online": 2,
     "busy_ticks": 1000,
     "steal_ticks": 0,
     "own_ticks": 100,
@@ -86,7 +87,11 @@ def test_a_median_far_above_the_estimate_is_not_a_board():
     [
         (changed(busy_ticks=1400), "other load on the machine: 50%"),
         (changed(steal_ticks=40), "hypervisor took 10%"),
-        (changed(frequencies_mhz=[1500.0, 1000.0]), "throttled: a processor ended at 1000 of 1500 MHz"),
+        (changed(frequencies_mhz=[900.0, 1000.0]), "throttled: a processor ended at 1000 of 1500 MHz"),
+        (
+            changed(frequencies_mhz=[1500.0, 1000.0]) | {"threads": 2},
+            "throttled: a processor ended at 1000 of 1500 MHz",
+        ),
         (changed(throttled=0x50005), "throttled: the firmware says so"),
         (changed(throttled=0x50000), "during the runs"),
         (QUIET | {"clock_resolution_ns": 1_000_000}, "clock too coarse"),
@@ -97,6 +102,11 @@ def test_each_disturbance_is_named_and_alone(raw, reason):
     reasons = reasons_against(raw, STEADY, emulated=False)
     assert len(reasons) == 1
     assert reason in reasons[0]
+
+
+def test_processors_that_ran_nothing_are_not_throttled():
+    raw = changed(frequencies_mhz=[800.0, 4900.0, 800.0, 800.0], highest_mhz=[4900.0] * 4)
+    assert reasons_against(raw | {"processors": 4}, STEADY, emulated=False) == []
 
 
 def test_throttling_long_ago_is_no_reason():
@@ -125,6 +135,10 @@ def test_a_short_measurement_falls_back_on_the_load_average():
     raw = changed(wall_ns=10_000_000, busy_ticks=1000, own_ticks=100)
     assert other_load(raw) is None
     raw["before"] = STATE | {"load_average": 1.9}
+    assert "load average 1.90" in reasons_against(raw, STEADY, emulated=False)[0]
+    raw["before"] |= {"online": 64}  # the machine's, of which the run may use two
+    assert reasons_against(raw, STEADY, emulated=False) == []
+    del raw["before"]["online"]  # a runtime of an older spartanc
     assert "load average 1.90" in reasons_against(raw, STEADY, emulated=False)[0]
 
 

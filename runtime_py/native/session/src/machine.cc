@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -33,13 +34,38 @@ uint64_t now_ns() {
           .count());
 }
 
-void read_processor_times(MachineState& state) {
+// Processors that this process may run on, in order. What others do on the rest of the machine does not slow it.
+std::vector<int> own_processors() {
+  std::vector<int> numbers;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+  const int most = known ? CPU_SETSIZE : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  for (int cpu = 0; cpu < most; ++cpu) {
+    if (!known || CPU_ISSET(static_cast<size_t>(cpu), &set)) {
+      numbers.push_back(cpu);
+    }
+  }
+  return numbers;
+}
+
+// `processors` is sorted.
+void read_processor_times(MachineState& state, const std::vector<int>& processors) {
   std::ifstream file("/proc/stat");
-  std::string label;
-  uint64_t user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, soft = 0, steal = 0;
-  if (file >> label >> user >> nice >> system >> idle >> wait >> irq >> soft >> steal && label == "cpu") {
-    state.busy_ticks = user + nice + system + irq + soft;
-    state.steal_ticks = steal;
+  std::string line;
+  while (std::getline(file, line) && line.rfind("cpu", 0) == 0) {
+    std::istringstream fields(line);
+    std::string label;
+    uint64_t user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, soft = 0, steal = 0;
+    fields >> label >> user >> nice >> system >> idle >> wait >> irq >> soft >> steal;
+    if (!fields || label == "cpu") {  // the sum of all
+      continue;
+    }
+    ++state.online;
+    if (std::binary_search(processors.begin(), processors.end(), std::atoi(label.c_str() + 3))) {
+      state.busy_ticks += user + nice + system + irq + soft;
+      state.steal_ticks += steal;
+    }
   }
   struct tms own {};
   times(&own);
@@ -88,22 +114,24 @@ std::string list_text(const std::vector<double>& values) {
 
 MachineState read_machine_state() {
   MachineState state;
-  state.wall_ns = now_ns();
-  read_number("/proc/loadavg", &state.load_average);
-  read_processor_times(state);
-  for (int zone = 0; zone < 16; ++zone) {
-    double value = 0;
-    if (read_number("/sys/class/thermal/thermal_zone" + std::to_string(zone) + "/temp", &value)) {
-      state.temperatures_c.push_back(value / 1000);
-    }
-  }
-  for (int cpu = 0; cpu < processors(); ++cpu) {
+  const std::vector<int> own = own_processors();
+  // Frequencies first: they fall within milliseconds of the last run.
+  for (const int cpu : own) {
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/cpufreq/";
     double now = 0;
     double highest = 0;
     if (read_number(folder + "scaling_cur_freq", &now) && read_number(folder + "cpuinfo_max_freq", &highest)) {
       state.frequencies_mhz.push_back(now / 1000);
       state.highest_mhz.push_back(highest / 1000);
+    }
+  }
+  state.wall_ns = now_ns();
+  read_processor_times(state, own);
+  read_number("/proc/loadavg", &state.load_average);
+  for (int zone = 0; zone < 16; ++zone) {
+    double value = 0;
+    if (read_number("/sys/class/thermal/thermal_zone" + std::to_string(zone) + "/temp", &value)) {
+      state.temperatures_c.push_back(value / 1000);
     }
   }
   std::ifstream throttled("/sys/devices/platform/soc/soc:firmware/get_throttled");
@@ -117,7 +145,7 @@ MachineState read_machine_state() {
 std::string to_json(const MachineState& state) {
   std::ostringstream text;
   text << "{\"load_average\":" << (state.load_average < 0 ? "null" : json_number(state.load_average))
-       << ",\"busy_ticks\":" << state.busy_ticks << ",\"steal_ticks\":" << state.steal_ticks
+       << ",\"online\":" << state.online << ",\"busy_ticks\":" << state.busy_ticks << ",\"steal_ticks\":" << state.steal_ticks
        << ",\"own_ticks\":" << state.own_ticks << ",\"wall_ns\":" << state.wall_ns
        << ",\"temperatures_c\":" << list_text(state.temperatures_c)
        << ",\"frequencies_mhz\":" << list_text(state.frequencies_mhz)
@@ -156,14 +184,7 @@ uint64_t clock_resolution_ns() {
   return smallest;
 }
 
-int processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    return CPU_COUNT(&set);
-  }
-  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-}
+int processors() { return static_cast<int>(own_processors().size()); }
 
 double ticks_per_second() { return static_cast<double>(sysconf(_SC_CLK_TCK)); }
 
