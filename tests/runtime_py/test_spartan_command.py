@@ -1,8 +1,10 @@
 """The `spartan` command: what it prints, and what it refuses."""
 
 import json
+import os
 import struct
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +95,36 @@ def test_bench_prints_every_run_of_both_programs(tiny, spartan):
     assert result["clock_resolution_ns"] > 0
 
 
+def test_bench_takes_the_longest_input_if_no_length_is_given(tiny, spartan, tmp_path):
+    """Of the program or its manifest, and at most 128: what docs/on-a-pi.md shows is the whole command."""
+    shorter = make_bundle(tmp_path / "shorter", tiny[0], max_length=8)
+    for given, length in (((tiny[0],), MAX_LENGTH), ((shorter,), 8), ((tiny[0], "--baseline", shorter), 8)):
+        done = spartan("bench", *given, "--max-runs", 5, "--warmup", 1)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["length"] == length
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor alone")
+def test_a_pinned_bench_counts_its_own_processors_alone(tiny, spartan):
+    allowed = sorted(os.sched_getaffinity(0))
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    os.sched_setaffinity(burner.pid, {allowed[0]})
+    os.sched_setaffinity(0, {allowed[-1]})  # children have it too
+    try:
+        words = ("--length", 7, "--min-seconds", 1.5, "--seconds", 1.5, "--max-runs", 1000000, "--precision", 0)
+        found = json.loads(spartan("bench", tiny[0], *words).stdout)
+    finally:
+        os.sched_setaffinity(0, set(allowed))
+        burner.kill()
+        burner.wait()
+    before, after = found["before"], found["after"]
+    assert found["processors"] == 1
+    assert after["online"] >= len(allowed)
+    ticks = (after["wall_ns"] - before["wall_ns"]) / 1e9 * found["ticks_per_second"]
+    # Half of it where half of the processor is ours, and never above all of it, which two busy ones would be.
+    assert 0.3 * ticks < after["busy_ticks"] - before["busy_ticks"] < 1.1 * ticks
+
+
 def test_info_tells_the_bounds(tiny, spartan):
     info = json.loads(spartan("info", tiny[0]).stdout)
     assert info["inputs"] == [{"dtype": "int64", "sizes": [[1, 1], [1, MAX_LENGTH]]}] * 2
@@ -133,8 +165,8 @@ def test_the_kernels_that_this_processor_gets_are_named(tiny, spartan, ids, monk
         ["run", "/does/not/exist", "--ids", "IDS"],
         ["run", "PROGRAM", "--ids", "/does/not/exist"],
         ["run", "PROGRAM", "--ids", "IDS", "--out", "/does/not/exist/out"],
-        ["bench", "PROGRAM"],
         ["bench", "PROGRAM", "--length", "0"],
+        ["bench", "PROGRAM", "--length", "3", "--ids", "IDS"],
         ["bench", "PROGRAM", "--length", "1000"],
     ],
 )

@@ -33,6 +33,8 @@ double median_interval(std::vector<uint64_t> times) {
   return median > 0 ? std::max(below, above) / median : 1.0;
 }
 
+constexpr int64_t kDefaultLength = 128;
+
 struct Contender {
   std::string path;
   std::unique_ptr<Program> program;
@@ -45,17 +47,28 @@ struct Contender {
     program->run(inputs);
     return program->statistics().last_run_ns;
   }
+
+  // Tokens of the longest input, which a bundle may state below what its program takes.
+  int64_t longest(const Bundle& bundle) const {
+    spartan_tensor_info ids{};
+    check(spartan_input_info(program->get(), 0, &ids), "an input has no description");
+    const int64_t most = std::max<int64_t>(ids.max_sizes[1], 1);
+    const Json* stated = bundle.manifest.find("max_length");
+    uint64_t length = 0;
+    return stated != nullptr && stated->as_size(&length) ? std::min(most, static_cast<int64_t>(length)) : most;
+  }
 };
 
 }  // namespace
 
 int bench(const Options& options) {
-  if (options.has("--length") == options.has("--ids")) {
-    throw CommandError("`spartan bench` needs either `--length N` or `--ids FILE.safetensors`");
+  if (options.has("--length") && options.has("--ids")) {
+    throw CommandError("`--length` and `--ids` do not go together");
   }
   if (options.has("--baseline") && options.has("--profile")) {
     throw CommandError("`--profile` and `--baseline` do not go together");
   }
+  const int64_t length = options.whole("--length", 0, 1, 1000000);  // 0: not given
   const int64_t warmup = options.whole("--warmup", 5, 0, 100000);
   const int64_t least = options.whole("--min-runs", 20, 1, 1000000);
   const int64_t most = options.whole("--max-runs", 10000, 1, 1000000);
@@ -77,22 +90,32 @@ int bench(const Options& options) {
   for (const Bundle& bundle : bundles) {
     more.emplace_back(bundle, bundles.size() == 1 || is_fleet(bundle) ? options : without_task);
   }
-  const Row row = options.has("--ids")
-                      ? read_rows(options.text("--ids"), false, bundles[0]).front()
-                      : row_of_length(bundles[0], static_cast<size_t>(options.whole("--length", 0, 1, 1000000)));
+  Row row;
+  if (options.has("--ids")) {
+    row = read_rows(options.text("--ids"), false, bundles[0]).front();
+  }
   for (size_t i = 1; options.has("--ids") && i < bundles.size(); ++i) {
     read_rows(options.text("--ids"), false, bundles[i]);  // its ids are in this vocabulary too
   }
   const MachineState before_load = read_machine_state();
   std::vector<Contender> contenders(paths.size());
+  int64_t longest = kDefaultLength;
   for (size_t i = 0; i < paths.size(); ++i) {
     contenders[i].path = paths[i];
     contenders[i].program = std::make_unique<Program>(bundles[i], options);
     contenders[i].load_ns = contenders[i].program->statistics().load_ns;
-    more[i].check_probe(*contenders[i].program, bundles[i]);
-    contenders[i].inputs = inputs_of(row, more[i].tensors());
+    longest = std::min(longest, contenders[i].longest(bundles[i]));
   }
-  for (int64_t i = 0; i < std::max<int64_t>(warmup, 1); ++i) {
+  if (!options.has("--ids")) {
+    row = row_of_length(bundles[0], static_cast<size_t>(length > 0 ? length : longest));
+  }
+  for (size_t i = 0; i < contenders.size(); ++i) {
+    contenders[i].inputs = inputs_of(row, more[i].tensors());
+    // The first run of a loaded program is timed as such, so the probe comes after it: no answer was given yet.
+    contenders[i].warmup_ns.push_back(contenders[i].run_once());
+    more[i].check_probe(*contenders[i].program, bundles[i]);
+  }
+  for (int64_t i = 1; i < warmup; ++i) {
     for (Contender& contender : contenders) {
       contender.warmup_ns.push_back(contender.run_once());
     }

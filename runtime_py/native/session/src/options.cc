@@ -12,7 +12,7 @@ namespace spartan {
 
 const char* const kUsage = R"(usage:
   spartan run BUNDLE --ids FILE.safetensors [--out FILE.safetensors] [--json] [--keep-padding]
-  spartan bench BUNDLE [--baseline BUNDLE] (--length N | --ids FILE.safetensors)
+  spartan bench BUNDLE [--baseline BUNDLE] [--length N | --ids FILE.safetensors]
                 [--warmup N] [--min-runs N] [--max-runs N] [--min-seconds S] [--seconds S] [--precision P]
   spartan info BUNDLE [--cold]
   spartan check BUNDLE [--task TASK]
@@ -25,7 +25,8 @@ run      answers every row of the file's `input_ids` and `attention_mask` [N, L]
   --json             prints logits, labels and times as JSON
   --keep-padding     runs rows as they are; without it, positions after the last one of the mask are cut off
 bench    measures, and prints every single time as JSON; with --baseline both programs run in turn
-  --length N         as many tokens, taken from the bundle's probe again and again
+  --length N         as many tokens, taken from the bundle's probe again and again (128, or the longest input if that is
+                     less)
   --ids FILE         the first row of the file
   --warmup N         runs before the measured ones (5)
   --min-runs, --max-runs, --min-seconds, --seconds
