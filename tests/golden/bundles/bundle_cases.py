@@ -187,6 +187,10 @@ ACCEPT: dict[str, tuple[Bundle, str]] = {
     "labels-empty": (with_fields(labels=["", " "]), "a label may be empty"),
     "compact-json": (compact(), "white space is free"),
     "number-forms": (with_probe(logits=[[5, -2.5e-1]], tolerance=0), "a number may be written as a whole number"),
+    "number-below-all": (
+        with_text("0.0001", "0.0001e-9223372036854775808"),
+        "a number that is nearer to 0 than any float64 is 0, however long its exponent is",
+    ),
     "pairs": (with_fields(pairs=True, vocabulary_size=1 << 30), "whether an input is two texts, and the most tokens"),
     "pairs-null": (with_fields(pairs=None), "it is not known whether an input is two texts"),
     "operators": (with_fields(operators=["aten::add.out"], backends=[]), "what the program needs of a runtime"),
@@ -392,6 +396,11 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     "probe-logit-infinite": (with_text("-0.25", "1e400"), "probe", "a number that float64 does not hold"),
     "probe-tolerance-negative": (with_probe(tolerance=-1e-4), "probe", "a tolerance is not negative"),
     "probe-tolerance-infinite": (with_text("0.0001", "1e400"), "probe", "nothing would ever be refused"),
+    "probe-tolerance-beyond-all": (
+        with_text("0.0001", "1e9223372036854775807"),
+        "probe",
+        "infinite, though its exponent fits in int64",
+    ),
     "probe-tolerance-text": (with_probe(tolerance="1e-4"), "probe", "a tolerance is a number"),
     # Fleets
     "fleet-without-problem": (
@@ -402,6 +411,7 @@ REFUSE: dict[str, tuple[Bundle, str, str]] = {
     "fleet-problem-alone": (with_fields(problem="fleet", labels=[]), "fleet", "one without the other"),
     "fleet-null": (fleet_fields(fleet=None), "fleet", "null is not an object"),
     "fleet-with-labels": (fleet_fields(labels=["a", "b"]), "labels", "labels are those of the tasks"),
+    "fleet-pairs-number": (fleet_fields(pairs=1), "pairs", "true, false or null, though tasks have their own"),
     "fleet-with-thresholds": (fleet_fields(thresholds=[0.5]), "thresholds", "thresholds are those of the tasks"),
     "fleet-probe-without-row": (fleet_fields(probe={}), "probe", "an input to measure with"),
     "fleet-backbone-not-a-digest": (fleet(backbone={"digest": "5a"}), "backbone", "64 hexadecimal digits"),

@@ -41,11 +41,13 @@ bool is_utf8(std::string_view text) {
 bool is_too_large(std::string_view text) {
   const size_t e = std::min(text.find_first_of("eE"), text.size());
   int64_t exponent = 0;
+  constexpr int64_t kFar = int64_t{1} << 60;  // more than any text has digits, and twice that still fits
   if (e < text.size()) {
     const size_t digits = e + (text[e + 1] == '+' ? 2 : 1);
     if (std::from_chars(text.data() + digits, text.data() + text.size(), exponent).ec != std::errc()) {
       return text[e + 1] != '-';
     }
+    exponent = std::clamp(exponent, -kFar, kFar);
   }
   const std::string_view mantissa = text.substr(0, e);
   const size_t point = std::min(mantissa.find('.'), mantissa.size());

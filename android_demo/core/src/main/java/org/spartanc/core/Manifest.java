@@ -74,11 +74,12 @@ public final class Manifest {
       throw new InputException("`" + NAME + "` has a `fleet` without that problem, or that problem without a `fleet`");
     }
     Labels labels = Labels.ofManifest(fields, problem);
+    Boolean pairs = fields.flag("pairs"); // held to its type in a fleet too, whose tasks have their own
     if (fields.has("inputs")) checkInputs(fields);
     if (fields.has("outputs")) checkOutputs(fields, isFleet ? (Object) "classes" : (Object) (long) labels.outputs());
     if (isFleet) Probe.checkInput(fields.object("probe"), maxLength);
     fleet = isFleet ? new Fleet(fields.object("fleet"), files.keySet()) : null;
-    task = isFleet ? null : task(fields, problem, labels);
+    task = isFleet ? null : task(fields, problem, labels, pairs);
   }
 
   private static void checkVersion(Object version, boolean hasMinLength) throws InputException {
@@ -92,9 +93,9 @@ public final class Manifest {
     }
   }
 
-  private Task task(Fields fields, String problem, Labels labels) throws InputException {
+  private Task task(Fields fields, String problem, Labels labels, Boolean pairs) throws InputException {
     Probe probe = new Probe(fields.object("probe"), labels.outputs(), maxLength);
-    return new Task(labels, problem.equals(Words.REGRESSION), fields.flag("pairs"), Collections.<TaskTensor>emptyList(), probe);
+    return new Task(labels, problem.equals(Words.REGRESSION), pairs, Collections.<TaskTensor>emptyList(), probe);
   }
 
   private static void checkInputs(Fields fields) throws InputException {
