@@ -78,7 +78,9 @@ class Emulation:
             ids, bare = Path(scratch) / "ids.safetensors", without_checks(program, Path(scratch))
             for rows in (1, 2):
                 write_rows(ids, [row] * rows)
-                words: list[str | Path] = [command, "run", bare, "--ids", ids, "--threads", "1", *more]
+                # Padding is kept: a row may be padded to the least that a program takes.
+                options = ["--keep-padding", "--threads", "1", *more]
+                words: list[str | Path] = [command, "run", bare, "--ids", ids, *options]
                 counts.append(self._count(words, marks=False, environment=None))
         return joined(difference(counts[1], counts[0]))
 
