@@ -72,6 +72,7 @@ public final class CoreTest {
     signatures();
     tasks();
     catalog();
+    leftovers();
     alteredTasks();
     mutations();
     System.out.println(checks + " passed, 0 failed");
@@ -218,6 +219,10 @@ public final class CoreTest {
       files.put("model.pte", "a program".getBytes(StandardCharsets.US_ASCII));
       files.put("tokenizer.json", WORD_PIECE.getBytes(StandardCharsets.UTF_8));
       seal();
+    }
+
+    String digestOf(String name) throws Exception {
+      return sha(files.get(name));
     }
 
     Memory seal() throws Exception {
@@ -636,6 +641,47 @@ public final class CoreTest {
     KeyPair ours = keys("secp256r1");
     Catalog strict = new Catalog(shelf, folder, ours.getPublic(), loader);
     refused("`manifest.sig` is missing", () -> strict.choose("alone"));
+  }
+
+  /** An app of another version comes to the folder where this one's copies stand. */
+  private static void leftovers() throws Exception {
+    Shelf old = new Shelf();
+    byte[] second = taskFile("[\"yes\",\"no\"]", new float[] {4, 1}, LAYOUT, "", "");
+    old.bundles.put("one", fleet(taskFile(LABELS, HEAD, LAYOUT, "", ""), second));
+    old.bundles.put("alone", new Memory());
+    old.bundles.get("alone").files.put("model.pte", "alone".getBytes(StandardCharsets.US_ASCII));
+    old.bundles.get("alone").seal();
+    File folder = Files.createTempDirectory("core").toFile();
+    try (Catalog catalog = new Catalog(old, folder, null, file -> new Shared())) {
+      catalog.choose("one/first");
+      catalog.choose("one/second");
+    }
+    try (Catalog catalog = new Catalog(old, folder, null, file -> new Echo())) {
+      catalog.choose("alone");
+    }
+    that(folder.list().length == 4, "two programs and two tasks are copied, and stay while their bundles are there");
+    File foreign = new File(folder, "profile.pte");
+    File partial = new File(folder, old.bundles.get("alone").digestOf("model.pte") + ".partial");
+    that(foreign.createNewFile() && partial.createNewFile(), "a file of another name, and half a copy");
+    Shelf later = new Shelf();
+    later.bundles.put("alone", new Memory());
+    later.bundles.get("alone").files.put("model.pte", "a later program".getBytes(StandardCharsets.US_ASCII));
+    later.bundles.get("alone").seal();
+    later.bundles.put("one", old.bundles.get("alone"));
+    later.bundles.put("wrong", new Memory().sealWith("{}"));
+    Catalog refusing = new Catalog(later, folder, null, file -> new Echo());
+    refused("is not of format", () -> refusing.choose("wrong"));
+    that(folder.list().length == 6, "a bundle that is refused removes nothing");
+    try (Catalog catalog = new Catalog(later, folder, null, file -> new Echo())) {
+      catalog.choose("alone");
+    }
+    String[] left = folder.list();
+    Arrays.sort(left);
+    String[] expected = {
+      later.bundles.get("alone").digestOf("model.pte") + ".pte", later.bundles.get("one").digestOf("model.pte") + ".pte", "profile.pte"
+    };
+    Arrays.sort(expected);
+    that(Arrays.equals(left, expected), "what a manifest lists, and what is no copy: " + Arrays.toString(left));
   }
 
   private static void alteredTasks() throws Exception {

@@ -33,10 +33,12 @@ public final class Catalog implements AutoCloseable {
   private Bundle bundle;
   private String bundleName;
   private boolean chosen;
+  private boolean tidy;
 
   /**
    * @param bundles a folder for every bundle
-   * @param folder where programs and tasks are copied to, for a runtime that wants files
+   * @param folder where programs and tasks are copied to, for a runtime that wants files; copies of bundles that are
+   *     gone are removed from it
    * @param key what bundles must be signed with, or null where no signature is asked for
    */
   public Catalog(Source bundles, File folder, PublicKey key, Loader loader) {
@@ -78,6 +80,9 @@ public final class Catalog implements AutoCloseable {
     } else {
       close();
       bundle = Bundle.open(bundles.below(name), key);
+      // Now, before anything is copied to where an earlier version's program may fill the storage.
+      if (!tidy) Leftovers.remove(bundles, folder);
+      tidy = true;
       Task first = bundle.task(wanted, folder);
       classifier = new Classifier(bundle, loader.load(bundle.program(folder)), first);
       bundleName = name;
