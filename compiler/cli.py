@@ -582,6 +582,7 @@ def list_command(fleet: Path, as_json: bool, require_signature: Path | None) -> 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--task", help="The task of a bundle with a shared backbone.")
 @click.option("--length", type=int, help="Tokens of the input; 128, or the bundle's maximum if that is less.")
 @click.option(
     "--baseline", type=click.Path(path_type=Path), help="Another bundle to compare with, in alternating runs."
@@ -605,6 +606,7 @@ def list_command(fleet: Path, as_json: bool, require_signature: Path | None) -> 
 def bench(
     bundle: Path,
     as_json: bool,
+    task: str | None,
     baseline: Path | None,
     html: Path | None,
     verification: Path | None,
@@ -621,21 +623,31 @@ def bench(
     """
     from spartanc.base.progress import stage
     from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+    from spartanc.runtime_py.bench_result import BenchResult, PageNotWrittenError
     from spartanc.runtime_py.report import read_verification, text_summary
 
     verified = None if verification is None else read_verification(verification)
     plan = BenchPlan(lengths=lengths, thread_counts=sweep_threads, operators=operators or html is not None, **options)
-    with stage(f"measure on {device}"):
-        result = bench_bundle(
-            bundle,
-            device=device,
-            baseline=baseline,
-            plan=plan,
-            html=html,
-            verification=verified,
-            require_signature=require_signature,
-        ).as_json()
-    print_json(result) if as_json else click.echo(text_summary(result))
+
+    def show(result: BenchResult) -> None:
+        print_json(result.as_json()) if as_json else click.echo(text_summary(result.as_json()))
+
+    try:
+        with stage(f"measure on {device}"):
+            result = bench_bundle(
+                bundle,
+                task=task,
+                device=device,
+                baseline=baseline,
+                plan=plan,
+                html=html,
+                verification=verified,
+                require_signature=require_signature,
+            )
+    except PageNotWrittenError as error:
+        show(error.result)
+        raise
+    show(result)
 
 
 @main.command()

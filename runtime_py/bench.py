@@ -3,7 +3,8 @@
 Loading is measured in processes of their own, cold (the program dropped from the page cache first) and warm.
 Latency is measured in one process after a warm-up, until the median's 95% interval is narrow or a time limit ends
 it. Memory is measured in a separate short run, so that what the measurement keeps does not count. Against a baseline
-both programs run in turn in one process, and the ratio is taken pair by pair.
+both programs run in turn in one process, and the ratio is taken pair by pair. What is measured is a bundle, and of a
+fleet one task of it: the device checks it, and pads inputs that are shorter than the program takes.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from spartanc.base.files import require_writable
 from spartanc.errors import SpartancError, UsageError
-from spartanc.runtime_py.bench_result import BenchResult
-from spartanc.runtime_py.bundle import Bundle, open_bundle
+from spartanc.runtime_py.bench_result import BenchResult, PageNotWrittenError
+from spartanc.runtime_py.bundle import LONGEST_INPUT, Bundle, open_bundle
 from spartanc.runtime_py.devices.catalogue import device_for
 from spartanc.runtime_py.devices.device import Device, Place, Row, common_arguments, write_rows
 from spartanc.runtime_py.emulation import emulator_among
@@ -27,9 +29,12 @@ from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
 from spartanc.runtime_py.session import pad
 from spartanc.runtime_py.statistics import median_interval, summary
+from spartanc.runtime_py.task_file import find_task
 from spartanc.runtime_py.trust import other_load, reasons_against
 
 DEFAULT_LENGTH = 128
+_MOST_THREADS = 256  # of a session
+_MOST_SECONDS = 86400
 _PROFILED_RUNS = 10
 _MEMORY_RUNS = 3
 _SWEEP_SHARE = 0.25  # of the time limit, for each further length and thread count
@@ -57,17 +62,24 @@ class BenchPlan:
     weight_cache: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("length", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"`--{name}` must be at least 1, got `{value}`")
-        if self.seconds <= 0 or self.loads < 1 or self.warmup < 1 or self.min_runs < 1:
-            raise UsageError("seconds, loads, warmup and runs must be above 0")
+        # All of them here: what the device refused in the middle would take the figures with it.
+        for name, most, values in (
+            ("length", LONGEST_INPUT, [self.length]),
+            ("threads", _MOST_THREADS, [self.threads]),
+            ("lengths", LONGEST_INPUT, self.lengths),
+            ("sweep-threads", _MOST_THREADS, self.thread_counts),
+        ):
+            for value in values:
+                if value is not None and not 1 <= value <= most:
+                    raise UsageError(f"`--{name}` must be from 1 to {most}, got `{value}`")
+        if not 0 < self.seconds <= _MOST_SECONDS or self.loads < 1 or self.warmup < 1 or self.min_runs < 1:
+            raise UsageError(f"seconds, loads, warmup and runs must be above 0, and seconds at most {_MOST_SECONDS}")
 
 
 def bench_bundle(
     path: Path,
     *,
+    task: str | None = None,
     device: str = "local",
     baseline: Path | None = None,
     plan: BenchPlan | None = None,
@@ -78,29 +90,66 @@ def bench_bundle(
 ) -> BenchResult:
     """Measure the bundle at `path`. `inputs` follow ids and mask, where the program takes more than those two.
 
-    `html` is where the report goes, with the accuracy of `verification` (the JSON of `spartanc verify`) if given.
+    `task` is a fleet's, by name or file; `baseline` gets the same if it is a fleet. `html` is where the report goes,
+    with the accuracy of `verification` (the JSON of `spartanc verify`) if given. Raises UsageError before anything runs
+    for a plan that this bundle does not allow, and PageNotWrittenError, which holds the result, if the report can't be
+    written in the end.
     """
     plan = plan or BenchPlan()
     if verification is not None and html is None:
         raise UsageError("a verification is shown on a page alone", hint="say where it goes: `--html FILE`")
-    if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        raise UsageError(f"`{html}` can't be written: it is a directory, or its folder does not exist")
+    if html is not None:
+        _check_page(html)
     bundle = open_bundle(path, require_signature=require_signature)
     other = None if baseline is None else open_bundle(baseline, require_signature=require_signature)
     if other is not None and other.path.resolve() == bundle.path.resolve():
         raise UsageError("a bundle can't be its own baseline")
+    both = [bundle] if other is None else [bundle, other]
+    _check_formats(both)
     length = _length(plan, bundle, other)
+    if inputs is None or task is not None:
+        _check_task(both, task)
     chosen = device_for(bundle, device)
-    for each in (bundle, other):
-        if each is not None:
-            chosen.check_probe(each)
+    for each in both:
+        chosen.check_probe(each)
     with tempfile.TemporaryDirectory(prefix="spartanc-") as scratch, chosen.place(bundle.path) as place:
         common = common_arguments(place, Path(scratch), None, inputs, plan.weight_cache)
-        measured = _Bench(chosen, place, plan, common, bundle, Path(scratch)).everything(length, other)
-    result = _result(bundle, other, device, chosen.emulated, length, measured)
+        measured = _Bench(chosen, place, plan, common, both, task, Path(scratch)).everything(length)
+    result = _result(bundle, other, task, device, chosen.emulated, length, measured)
     if html is not None:
-        write_report(result.as_json(), html, verification)
+        try:
+            write_report(result.as_json(), html, verification)
+        except UsageError as error:
+            raise PageNotWrittenError(error.message, result) from error
     return result
+
+
+def _check_page(html: Path) -> None:
+    try:
+        require_writable(html)
+    except OSError as error:
+        raise UsageError(f"`{html}` can't be written: {error.strerror}") from error
+
+
+def _check_formats(bundles: Sequence[Bundle]) -> None:
+    for bundle in bundles:
+        if bundle.manifest.get("program_format") == "torchscript":
+            raise UsageError(
+                f"`{bundle.path}` holds TorchScript, which `bench` does not measure",
+                hint="`spartanc compile --format executorch` makes a program that it does",
+            )
+
+
+def _check_task(bundles: Sequence[Bundle], task: str | None) -> None:
+    """`task` is there for the fleets among `bundles`, and theirs; UsageError if not."""
+    fleets = [each for each in bundles if each.is_fleet]
+    if task is not None and not fleets:
+        raise UsageError(f"`{bundles[0].path}` holds one task, so `--task` has nothing to choose")
+    for fleet in fleets:
+        if task is None:
+            names = ", ".join(fleet.manifest["fleet"]["tasks"]) or "none"
+            raise UsageError(f"`{fleet.path}` holds several tasks: {names}", hint="name one with `--task`")
+        find_task(fleet, task)
 
 
 @dataclass(frozen=True)
@@ -118,7 +167,13 @@ class _Measured:
 
 
 def _result(
-    bundle: Bundle, other: Bundle | None, device: str, emulated: bool, length: int, measured: _Measured
+    bundle: Bundle,
+    other: Bundle | None,
+    task: str | None,
+    device: str,
+    emulated: bool,
+    length: int,
+    measured: _Measured,
 ) -> BenchResult:
     raw = measured.raw
     run_ms = _milliseconds(raw["programs"][0]["run_ns"])
@@ -158,6 +213,7 @@ def _result(
         parity=bundle.manifest.get("parity"),
         estimates=estimates(costs, length, bundle.quantization) if costs else None,
         run_ms=run_ms,
+        task=task,
         **({} if other is None else _comparison(other, raw, run_ms)),
     )
 
@@ -183,23 +239,37 @@ def _comparison(other: Bundle, raw: dict[str, Any], run_ms: list[float]) -> dict
 
 
 class _Bench:
-    """One device, one bundle: each method is one use of the `spartan` command there."""
+    """One device, one bundle: each method is one use of the `spartan` command there.
 
-    def __init__(self, device: Device, place: Place, plan: BenchPlan, common: list[str], bundle: Bundle, scratch: Path):
+    both: the bundle, and its baseline if there is one. common: options of every `spartan bench`.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        place: Place,
+        plan: BenchPlan,
+        common: list[str],
+        both: Sequence[Bundle],
+        task: str | None,
+        scratch: Path,
+    ):
         self._device = device
         self._place = place
         self._plan = plan
-        self._common = common
-        self._bundle = bundle
+        self._bundle = both[0]
+        self._others = both[1:]
+        self._task = task
         self._scratch = scratch
-        self._program = place.put(bundle.program)
+        self._there = place.put(self._bundle.path)
+        self._common = common + (self._task_words() if self._bundle.is_fleet else [])
 
-    def everything(self, length: int, other: Bundle | None) -> _Measured:
+    def everything(self, length: int) -> _Measured:
         """In the order that disturbs least: loading, latency, memory, and only then what costs time itself."""
         plan = self._plan
-        baseline = None if other is None else self.put_baseline(other)
+        against = self.put_baseline(self._others[0]) if self._others else []
         loads = self.loads()
-        raw = self.measure(length, plan.threads, plan.seconds, baseline)
+        raw = self.measure(length, plan.threads, plan.seconds, against)
         memory, sweeps = self.peak_memory(length), self.sweeps(length)
         operators, skipped = self.operators(length) if plan.operators else (None, [])
         instructions, uncounted = self.instructions(length)
@@ -207,11 +277,19 @@ class _Bench:
         skipped = skipped + uncounted + unmodelled
         return _Measured(raw, loads, memory, sweeps, operators, instructions, modelled, skipped)
 
-    def put_baseline(self, other: Bundle) -> str:
-        """The baseline's program under a name of its own."""
-        link = self._scratch / f"baseline-{other.program.name}"
-        link.symlink_to(other.program.resolve())
-        return self._place.put(link)
+    def put_baseline(self, other: Bundle) -> list[str]:
+        """The baseline under a name of its own, as options; a fleet's task may be one of them."""
+        link = self._scratch / f"baseline-{other.path.resolve().name}"
+        link.symlink_to(other.path.resolve(), target_is_directory=True)
+        alone = other.is_fleet and not self._bundle.is_fleet
+        return ["--baseline", self._place.put(link), *(self._task_words() if alone else [])]
+
+    def _task_words(self) -> list[str]:
+        if self._task is None:
+            return []
+        fleets = [each for each in (self._bundle, *self._others) if each.is_fleet]
+        named = any(self._task in each.manifest["fleet"]["tasks"] for each in fleets)
+        return ["--task", self._task if named else self._place.put(Path(self._task))]
 
     def ids(self, length: int) -> list[str]:
         """A row of `length` real tokens: the probe's, again and again; the mask is ones."""
@@ -221,18 +299,16 @@ class _Bench:
             write_rows(file, [(np.resize(probe, (1, length)), np.ones((1, length), np.int64))])
         return ["--ids", self._place.put(file)]
 
-    def measure(
-        self, length: int, threads: int | None, seconds: float, baseline: str | None = None, *more: str
-    ) -> dict[str, Any]:
+    def measure(self, length: int, threads: int | None, seconds: float, against: Sequence[str] = ()) -> dict[str, Any]:
         plan = self._plan
-        words = ["bench", self._program, *self.ids(length), "--warmup", str(plan.warmup)]
+        words = ["bench", self._there, *self.ids(length), "--warmup", str(plan.warmup)]
         words += ["--min-runs", str(plan.min_runs), "--seconds", f"{seconds:g}", "--precision", f"{plan.precision:g}"]
-        words += ["--baseline", baseline] if baseline else []
-        return self._device.command_json(self._place, [*words, *_threads(threads), *self._common, *more])
+        return self._device.command_json(self._place, [*words, *against, *_threads(threads), *self._common])
 
     def loads(self) -> dict[str, float]:
-        """Median milliseconds to load, over processes of their own."""
-        words = ["info", self._program, *_threads(self._plan.threads)]
+        """Median milliseconds to load the program alone, over processes of their own."""
+        program = f"{self._there}/{self._bundle.manifest['program']}"
+        words = ["info", program, *_threads(self._plan.threads)]
         words += ["--weight-cache"] if self._plan.weight_cache else []
         times: dict[str, float] = {}
         for kind, more in (("cold", ["--cold"]), ("warm", [])):
@@ -242,16 +318,18 @@ class _Bench:
 
     def peak_memory(self, length: int) -> float:
         runs = ["--max-runs", str(_MEMORY_RUNS), "--warmup", "1"]
-        words = ["bench", self._program, *self.ids(length), *runs]
+        words = ["bench", self._there, *self.ids(length), *runs]
         raw = self._device.command_json(self._place, [*words, *_threads(self._plan.threads), *self._common])
         return raw["peak_rss_bytes"] / (1 << 20)
 
     def sweeps(self, length: int) -> dict[str, list[dict[str, Any]]]:
         plan = self._plan
         seconds = plan.seconds * _SWEEP_SHARE
-        lengths = sorted({each for each in plan.lengths if 1 <= each <= self._bundle.max_length})
         return {
-            "lengths": [{"length": each, **_point(self.measure(each, plan.threads, seconds))} for each in lengths],
+            "lengths": [
+                {"length": each, **_point(self.measure(each, plan.threads, seconds))}
+                for each in sorted(set(plan.lengths))
+            ],
             "thread_counts": [
                 {"threads": each, **_point(self.measure(length, each, seconds))}
                 for each in sorted(set(plan.thread_counts))
@@ -273,22 +351,21 @@ class _Bench:
             return None, [f"modelled time: {error}"]
 
     def _one_input(self, length: int) -> tuple[Path, Path, Row, list[str]]:
-        """Bundle, program, row and options of `spartan run` for one input; a fleet's goes to its first task."""
+        """Bundle, program, row and options of `spartan run` for one input."""
         bundle = self._bundle
         probe = np.asarray(bundle.manifest["probe"].get("input_ids", [1, 2]), np.int64).ravel()
         ids = np.resize(probe, (1, length))
         row = pad(ids, np.ones_like(ids), bundle.min_length)  # what runs beside no manifest is not padded
         if not bundle.is_fleet:
             return bundle.path, bundle.program, row, []
-        tasks = list(bundle.manifest["fleet"]["tasks"])
-        if not tasks:
-            raise UsageError("the fleet holds no task")
-        return bundle.path, bundle.path, row, ["--task", tasks[0]]
+        if self._task is None:
+            raise UsageError("no task of the fleet was named")
+        return bundle.path, bundle.path, row, ["--task", self._task]
 
     def operators(self, length: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
         """The operators' times, or None and the reason."""
         remote, local = self._place.new_path("profile.etdump"), self._scratch / "profile.etdump"
-        words = ["bench", self._program, *self.ids(length), "--profile", remote, "--warmup", "2"]
+        words = ["bench", self._there, *self.ids(length), "--profile", remote, "--warmup", "2"]
         words += ["--max-runs", str(_PROFILED_RUNS)]
         self._device.command_json(self._place, [*words, *_threads(self._plan.threads), *self._common])
         self._place.get(remote, local)
@@ -305,6 +382,8 @@ def _length(plan: BenchPlan, bundle: Bundle, other: Bundle | None) -> int:
     length = min(DEFAULT_LENGTH, longest) if plan.length is None else plan.length
     if length > longest:
         raise UsageError(f"`--length` must be at most {longest} for this bundle, got `{length}`")
+    if (most := max(plan.lengths, default=0)) > bundle.max_length:
+        raise UsageError(f"`--lengths` must be at most {bundle.max_length} for this bundle, got `{most}`")
     return length
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spartanc.base.results import OPTIONAL, Result
+from spartanc.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class BenchResult(Result):
     median_interval_ms: of the median, with 95% confidence. peak_rss_mb: of a whole process, in MiB. trustworthy,
     reasons: whether to believe the times, and why not. lengths, thread_counts: the sweeps. operators: their times;
     instructions: counted by an emulator; modelled_ms, modelled: one core's time by the board model, under emulation and
-    never a measurement; skipped_checks: why one of these is missing. run_ms: every run. ratio,
+    never a measurement; skipped_checks: why one of these is missing. run_ms: every run. task: of a fleet. ratio,
     baseline: against another bundle, interleaved with this one; above 1 this one is faster.
     """
 
@@ -51,5 +52,14 @@ class BenchResult(Result):
     parity: dict[str, Any] | None
     estimates: list[dict[str, Any]] | None
     run_ms: list[float]
+    task: str | None = field(default=None, metadata=OPTIONAL)
     ratio: dict[str, float] | None = field(default=None, metadata=OPTIONAL)
     baseline: dict[str, Any] | None = field(default=None, metadata=OPTIONAL)
+
+
+class PageNotWrittenError(UsageError):
+    """The report could not be written after the measurement; `result` is what was measured."""
+
+    def __init__(self, message: str, result: BenchResult):
+        super().__init__(message)
+        self.result = result

@@ -15,6 +15,7 @@ import numpy as np
 from spartanc.base.files import write_whole
 from spartanc.base.pages import STYLE, page
 from spartanc.errors import UsageError
+from spartanc.runtime_py.probe import is_number
 from spartanc.runtime_py.report_texts import stages_table, worst_texts
 from spartanc.runtime_py.strict_json import parse_object
 
@@ -24,8 +25,14 @@ _BAR_HEIGHT, _MOST_BARS, _MOST_BINS = 26, 14, 30
 
 
 def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any] | None = None) -> None:
-    """Write the page for what `bench_bundle` returned; `verification` is the JSON of `spartanc verify`."""
-    write_whole(path, render(result, verification))
+    """Write the page for what `bench_bundle` returned; `verification` is the JSON of `spartanc verify`.
+
+    Raises UsageError where it can't be written.
+    """
+    try:
+        write_whole(path, render(result, verification))
+    except OSError as error:
+        raise UsageError(f"`{path}` can't be written: {error.strerror or error}") from error
 
 
 def read_verification(path: Path) -> dict[str, Any]:
@@ -36,14 +43,21 @@ def read_verification(path: Path) -> dict[str, Any]:
         raise UsageError(f"`{path}` is not what `spartanc verify --json` prints: {error}") from error
     if not {"label_agreement", "max_abs_diff", "samples", "worst"} <= found.keys():
         raise UsageError(f"`{path}` is not what `spartanc verify --json` prints: `worst` or another key is missing")
+    try:  # now, and not when all is measured
+        _accuracy(None, found), stages_table(found), worst_texts(found)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"`{path}` is not what `spartanc verify --json` prints: it can't be shown ({error})"
+        ) from error
     return found
 
 
 def text_summary(result: dict[str, Any]) -> str:
     """The result in a few lines, for a terminal."""
     latency, (low, high) = result["latency_ms"], result["median_interval_ms"]
+    task = f"task {result['task']}, " if result.get("task") else ""
     lines = [
-        f"{result['length']} tokens, {result['threads']} threads, {result['runs']} runs on {result['device']}",
+        f"{task}{result['length']} tokens, {result['threads']} threads, {result['runs']} runs on {result['device']}",
         f"median {_figure(latency['p50'])} ms ({_figure(low)} to {_figure(high)}), p90 {_figure(latency['p90'])},"
         f" p95 {_figure(latency['p95'])}, p99 {_figure(latency['p99'])} ms",
         f"{_figure(result['throughput_per_s'])} texts a second, loads in {_figure(result['load_ms'])} ms"
@@ -73,6 +87,7 @@ def text_summary(result: dict[str, Any]) -> str:
 
 def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -> str:
     title = f"{Path(result['bundle']).name} on {result['device']}"
+    task = f" task {html.escape(result['task'])}," if result.get("task") else ""
     sections = [
         _verdict(result),
         _figures(result),
@@ -90,7 +105,7 @@ def render(result: dict[str, Any], verification: dict[str, Any] | None = None) -
     ]
     body = (
         f"<h1>{html.escape(title)}</h1>\n"
-        f'<p class="soft">target {html.escape(str(result.get("target", "")))}, {result["length"]} tokens,'
+        f'<p class="soft">target {html.escape(str(result.get("target", "")))},{task} {result["length"]} tokens,'
         f" {result['threads']} thread{'s' if result['threads'] != 1 else ''}</p>\n"
         + "\n".join(section for section in sections if section)
     )
@@ -206,11 +221,8 @@ def _sizes(files: dict[str, int]) -> str:
 def _accuracy(parity: dict[str, Any] | None, verification: dict[str, Any] | None) -> str:
     parts = []
     if verification is not None:
-        for side in ("eager", "device"):
-            for name in ("accuracy", "correlation"):
-                value = verification.get(f"{name}_{side}")
-                if value is not None:
-                    parts.append(f"<tr><td>{name}, {side}</td><td>{value:.4f}</td></tr>")
+        for name, value in _of_both_sides(verification).items():
+            parts.append(f"<tr><td>{html.escape(name)}</td><td>{value:.4f}</td></tr>")
         if verification["label_agreement"] is not None:
             parts.append(f"<tr><td>labels agree</td><td>{verification['label_agreement']:.4f}</td></tr>")
         parts.append(f"<tr><td>largest logit difference</td><td>{verification['max_abs_diff']:.3g}</td></tr>")
@@ -222,6 +234,17 @@ def _accuracy(parity: dict[str, Any] | None, verification: dict[str, Any] | None
         parts.append(f"<tr><td>largest logit difference</td><td>{parity['max_abs_diff']:.3g}</td></tr>")
         parts.append(f"<tr><td>inputs</td><td>{parity['samples']}</td></tr>")
     return f"<table>{''.join(parts)}</table>" if parts else ""
+
+
+def _of_both_sides(verification: dict[str, Any]) -> dict[str, float]:
+    """Measures that eager and the device have both, whatever the task type calls them."""
+    found: dict[str, float] = {}
+    for key in verification:
+        name = key.removesuffix("_eager")
+        pair: dict[str, Any] = {side: verification.get(f"{name}_{side}") for side in ("eager", "device")}
+        if key != name and all(map(is_number, pair.values())):
+            found |= {f"{name.replace('_', ' ')}, {side}": float(value) for side, value in pair.items()}
+    return found
 
 
 def _modelled_line(modelled: dict[str, Any]) -> str:

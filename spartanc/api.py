@@ -159,6 +159,7 @@ def verify(
 def bench(
     bundle: StrPath,
     *,
+    task: str | None = None,
     device: str = "local",
     baseline: StrPath | None = None,
     length: int | None = None,
@@ -175,8 +176,9 @@ def bench(
 ) -> BenchResult:
     """Measure a bundle's latency, load time and memory, and how far to trust each figure (`trustworthy`, `reasons`).
 
+    task: of a fleet.
     device: as for `verify`; times on an emulated device say nothing about speed.
-    baseline: another bundle, run interleaved with this one.
+    baseline: another bundle, run interleaved with this one; a fleet by the same `task`.
     length: of the input in tokens; 128 or the bundle's maximum, whichever is less.
     seconds: limit of the measured runs.
     lengths, sweep_threads: further lengths and thread counts to measure.
@@ -186,7 +188,8 @@ def bench(
     `stages=True` the noise by stage too.
     threads, require_signature, progress: as for `verify`.
 
-    Raises UsageError for wrong input or an altered bundle, MissingToolError if the device can't be reached.
+    Raises UsageError for wrong input or an altered bundle, MissingToolError if the device can't be reached. If the page
+    can't be written when all is measured, the UsageError's `result` is what this would have returned.
     """
     with _as_library(progress):
         from spartanc.base.progress import stage
@@ -204,6 +207,7 @@ def bench(
         with stage(f"measure on {device}"):
             return bench_bundle(
                 Path(bundle),
+                task=task,
                 device=device,
                 baseline=_path(baseline),
                 plan=plan,

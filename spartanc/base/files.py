@@ -41,6 +41,15 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
         yield file
 
 
+def require_writable(path: Path) -> None:
+    """Raise OSError where no file can be written at `path` now: before work whose result is to go there."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    os.unlink(name)
+
+
 def write_whole(path: Path, text: str) -> None:
     """`text` in UTF-8 at `path`, whole or not at all. Raises OSError."""
     with whole_file(path) as file:

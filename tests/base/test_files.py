@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spartanc.base.files import whole_file, whole_folder, write_new, write_whole
+from spartanc.base.files import require_writable, whole_file, whole_folder, write_new, write_whole
 
 
 def test_a_file_takes_the_place_of_the_old_one_and_obeys_the_umask(tmp_path):
@@ -102,6 +102,17 @@ def test_a_new_file_never_takes_the_place_of_another_and_is_whole_before_it_has_
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
     assert (tmp_path / "key").read_bytes() == b"one"
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_place_is_tried_before_the_work_and_left_as_it_was(tmp_path):
+    write_whole(tmp_path / "page", "old")
+    require_writable(tmp_path / "page")
+    require_writable(tmp_path / "new")
+    for wrong in (tmp_path, tmp_path / "absent" / "page", tmp_path / "page" / "below", tmp_path / ("n" * 256)):
+        with pytest.raises(OSError, match=r"directory|too long"):
+            require_writable(wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
+    assert (tmp_path / "page").read_text() == "old"
 
 
 def test_a_new_file_needs_no_links(tmp_path, monkeypatch):

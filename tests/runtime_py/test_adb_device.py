@@ -9,11 +9,13 @@ import pytest
 
 from spartanc.base.files import file_digest
 from spartanc.errors import MissingToolError
+from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.devices.adb import AdbDevice
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError
 from spartanc.runtime_py.setup_target import is_ready
 from support.adb import install_adb, log_commands
+from support.bundles import make_bundle
 from support.programs import eager_logits, tiny_rows
 
 HERE = platform.machine()
@@ -46,6 +48,16 @@ def test_logits_over_adb_agree_with_eager_and_no_job_is_left(tiny, phone, machin
     assert np.abs(got - np.stack(eager_logits(module, rows))).max() < 1e-5
     assert list((root / "spartanc-device/jobs").iterdir()) == []
     assert list((root / "spartanc-device/files").iterdir()) != []
+
+
+def test_bench_takes_a_baseline_of_the_same_name_there(tiny, phone, tmp_path):
+    phone()
+    one, other = (make_bundle(tmp_path / name / "bundle", tiny[0], max_length=length) for name, length in
+                  (("one", 24), ("other", 8)))  # fmt: skip
+    plan = BenchPlan(threads=1, seconds=0.2, loads=1)
+    found = bench_bundle(one, device="adb", baseline=other, plan=plan)
+    assert found.length == 8
+    assert found.ratio is not None
 
 
 def test_a_serial_chooses_the_phone(tiny, phone):

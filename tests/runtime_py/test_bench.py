@@ -1,6 +1,8 @@
 """The bench on tiny bundles: its fields, its comparisons, and what it says beside a program that burns the CPU."""
 
+import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 
 from spartanc.errors import UsageError
+from spartanc.runtime_py import report
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+from spartanc.runtime_py.bench_result import PageNotWrittenError
+from spartanc.runtime_py.devices.device import Device
 from spartanc.runtime_py.setup_target import is_ready
 from support.bundles import make_bundle
-from support.cli import spartanc_json
+from support.cli import spartanc, spartanc_json
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "roberta-v1"
 QUICK = BenchPlan(length=8, threads=1, seconds=1.0, loads=1)
@@ -27,9 +32,7 @@ def bundle(tiny, tmp_path):
 
 
 def test_every_promised_field_is_there_and_json(bundle):
-    plan = BenchPlan(
-        length=8, threads=1, seconds=1.0, loads=2, lengths=(2, 24, 999), thread_counts=(1, 2), operators=True
-    )
+    plan = BenchPlan(length=8, threads=1, seconds=1.0, loads=2, lengths=(24, 2), thread_counts=(1, 2), operators=True)
     result = bench_bundle(bundle, plan=plan).as_json()
     promised = "device emulated threads length warmup runs load_ms latency_ms throughput_per_s peak_rss_mb"
     assert set(promised.split()) | {"trustworthy", "reasons"} <= set(result)
@@ -52,10 +55,42 @@ def test_every_promised_field_is_there_and_json(bundle):
 
 
 def test_a_report_is_written_only_where_it_can_be(bundle, tmp_path):
-    with pytest.raises(UsageError, match="can't be written"):
-        bench_bundle(bundle, plan=QUICK, html=tmp_path / "missing" / "report.html")
+    for wrong in (tmp_path / "missing" / "report.html", tmp_path, tmp_path / ("long" * 64)):
+        with pytest.raises(UsageError, match="can't be written") as caught:
+            bench_bundle(tmp_path / "no bundle", plan=QUICK, html=wrong)
+        assert not isinstance(caught.value, PageNotWrittenError)
     bench_bundle(bundle, plan=QUICK, html=tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_figures_survive_a_report_that_cannot_be_written_in_the_end(bundle, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(report, "write_whole", full)
+    page = tmp_path / "report.html"
+    with pytest.raises(PageNotWrittenError, match="No space left") as caught:
+        bench_bundle(bundle, plan=QUICK, html=page)
+    assert caught.value.result.latency_ms["p50"] > 0
+    words = ("bench", bundle, "--length", 8, "--threads", 1, "--seconds", 0.5, "--html", page)
+    assert spartanc_json(*words, code=2)["latency_ms"]["p50"] > 0
+    told = spartanc(*words)
+    assert "median" in told.stdout
+    assert "No space left" in told.stderr
+    assert not page.exists()
+
+
+def test_torchscript_is_refused_by_its_name_before_anything_runs(bundle, tiny, tmp_path, monkeypatch):
+    scripted = make_bundle(tmp_path / "scripted", tiny[0], program_format="torchscript")
+    monkeypatch.setattr(Device, "check_probe", lambda *_: pytest.fail("something ran"))
+    for one, other in ((scripted, None), (bundle, scripted)):
+        with pytest.raises(UsageError, match="scripted` holds TorchScript"):
+            bench_bundle(one, baseline=other, plan=QUICK)
+
+
+def test_a_bundle_of_one_task_takes_no_task(bundle):
+    with pytest.raises(UsageError, match="`--task` has nothing to choose"):
+        bench_bundle(bundle, task="news", plan=QUICK)
 
 
 def test_a_baseline_is_run_in_turn_and_compared_pair_by_pair(bundle, tiny, tmp_path):
@@ -133,9 +168,24 @@ def test_an_emulated_device_says_so_and_is_not_trusted(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"length": 0}, {"length": 25}, {"threads": 0}, {"seconds": 0.0}, {"loads": 0}], ids=str
+    "options",
+    [
+        {"length": 0},
+        {"length": 25},
+        {"lengths": (8, 25)},
+        {"lengths": (8, 0)},
+        {"threads": 0},
+        {"thread_counts": (1, 0)},
+        {"thread_counts": (1, 257)},
+        {"seconds": 0.0},
+        {"seconds": math.nan},
+        {"seconds": 1e9},
+        {"loads": 0},
+    ],
+    ids=str,
 )
-def test_a_wrong_plan_is_a_usage_error(bundle, options):
+def test_a_wrong_plan_is_a_usage_error_before_anything_runs(bundle, options, monkeypatch):
+    monkeypatch.setattr(Device, "check_probe", lambda *_: pytest.fail("something ran"))
     with pytest.raises(UsageError):
         bench_bundle(bundle, plan=BenchPlan(**options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,13 +13,17 @@ import torch
 
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.samples import Row
+from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel
+from spartanc.runtime_py.bench import BenchPlan, bench_bundle
+from spartanc.runtime_py.board_model import counting
 from spartanc.runtime_py.build import COMMAND, build_runtime
 from spartanc.runtime_py.bundle import open_bundle
 from spartanc.runtime_py.devices.device import write_rows
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.stock import StockDevice
 from spartanc.runtime_py.loading import load
+from spartanc.runtime_py.session import pad
 from support.fleets import save_tasks, tiny_tasks
 
 WORDS = range(4, 40)
@@ -111,6 +116,50 @@ def test_the_command_answers_to_rows_of_two_tokens(models, single, tmp_path):
         if command == "run":
             got = [row["logits"] for row in json.loads(done.stdout)["rows"]]
             assert np.abs(np.array(got) - eager(models["three"], rows)).max() < 1e-5
+
+
+def test_bench_pads_an_input_of_one_token(single, fleet):
+    plan = BenchPlan(length=1, threads=1, seconds=0.2, loads=1, lengths=(2, 12))
+    alone = bench_bundle(single, plan=plan)
+    of_fleet = bench_bundle(fleet, task="pair", baseline=single, plan=plan)
+    for result in (alone, of_fleet):
+        assert (result.length, [each["length"] for each in result.lengths]) == (1, [2, 12])
+        assert result.latency_ms["p50"] > 0
+    assert (alone.task, of_fleet.task) == (None, "pair")
+    assert of_fleet.ratio is not None
+
+
+def test_a_fleet_is_measured_by_one_of_its_tasks(single, fleet, models, tmp_path):
+    plan = BenchPlan(length=5, threads=1, seconds=0.2, loads=1, operators=True)
+    by_name = bench_bundle(fleet, task="three", plan=plan, html=tmp_path / "page.html").as_json()
+    assert by_name["task"] == "three"
+    assert "three" in (tmp_path / "page.html").read_text()
+    shutil.copy(fleet / "tasks" / "three.safetensors", tmp_path / "three.file")
+    assert bench_bundle(fleet, task=str(tmp_path / "three.file"), plan=plan).runs > 0
+    against = bench_bundle(single, task="three", baseline=fleet, plan=plan)
+    assert against.ratio is not None
+    with pytest.raises(UsageError, match="holds several tasks: three, pair, score"):
+        bench_bundle(fleet, plan=plan)
+    with pytest.raises(UsageError, match="holds several tasks: three, pair, score"):
+        bench_bundle(single, baseline=fleet, plan=plan)
+    with pytest.raises(UsageError, match="has no task `four`"):
+        bench_bundle(fleet, task="four", plan=plan)
+
+
+def test_a_short_row_is_counted_as_the_program_takes_it(single, monkeypatch):
+    """By the command here, without the emulator that counts."""
+    ran = []
+
+    def run(self, command, marks, environment):
+        ran.append(subprocess.run([*map(str, command)], capture_output=True, text=True))
+
+    monkeypatch.setattr(counting.Emulation, "_count", run)
+    monkeypatch.setattr(counting, "difference", lambda *_: None)
+    monkeypatch.setattr(counting, "joined", lambda _: None)
+    bundle, ones = open_bundle(single), np.ones((1, 1), np.int64)
+    emulation = counting.Emulation("cortex-a72", Path("/"), ())
+    emulation.run_warm(build_runtime("host") / COMMAND, bundle.program, pad(5 * ones, ones, bundle.min_length))
+    assert [done.returncode for done in ran] == [0, 0], ran
 
 
 def test_a_trace_takes_every_length_and_says_nothing(models, tmp_path):

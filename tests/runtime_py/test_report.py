@@ -1,5 +1,6 @@
 """The report: one page, nothing fetched, its pictures there; the last in a real browser."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -117,6 +118,24 @@ def test_verification_replaces_the_parity_of_the_compile(result):
     assert "at compile time" not in text
 
 
+def test_measures_of_every_task_type_are_shown_for_both_sides(result):
+    verified = {
+        "macro_f1_eager": 0.812, "macro_f1_device": 0.7934, "micro_f1_eager": 0.9, "micro_f1_device": None,
+        "per_class_eager": {"a": 1}, "per_class_device": {"a": 1},
+        "label_agreement": 0.99, "max_abs_diff": 0.01, "samples": 200,
+    }  # fmt: skip
+    text = render(result, verified)
+    for side, value in (("eager", "0.8120"), ("device", "0.7934")):
+        assert f"<td>macro f1, {side}</td><td>{value}</td>" in text
+    assert "micro f1" not in text
+    assert "per class" not in text
+
+
+def test_the_task_of_a_fleet_is_named(result):
+    assert text_summary(result | {"task": "news"}).startswith("task news, 64 tokens")
+    assert " task &lt;news&gt;," in render(result | {"task": "<news>"})
+
+
 def test_stages_and_the_texts_that_moved_most_are_shown(result):
     """The page of `bench --html`, given the JSON of `verify --stages`."""
     layer = {"snr_db": 27.31, "parents_flipped": 1, "parents_chosen": 100}
@@ -135,6 +154,25 @@ def test_stages_and_the_texts_that_moved_most_are_shown(result):
     assert "x, now y" in text
     assert "a &lt;b&gt;bold&lt;/b&gt; claim" in text
     assert "Noise by stage" not in render(result)
+
+
+UNLIKE = [
+    {"worst": [{"text": "a"}]},
+    {"worst": [3]},
+    {"max_abs_diff": "much"},
+    {"stages": [{"stage": "exact passes"}]},
+    {"stages": 3},
+]
+
+
+@pytest.mark.parametrize("wrong", UNLIKE, ids=str)
+def test_a_verification_that_cannot_be_shown_is_refused_before_anything_is_measured(tmp_path, wrong):
+    verified = {"label_agreement": 0.99, "max_abs_diff": 0.33, "samples": 200, "worst": []}
+    (tmp_path / "file").write_text(json.dumps(verified))
+    assert read_verification(tmp_path / "file") == verified
+    (tmp_path / "file").write_text(json.dumps(verified | wrong))
+    with pytest.raises(UsageError, match="it can't be shown"):
+        read_verification(tmp_path / "file")
 
 
 @pytest.mark.parametrize("content", ["no JSON", '{"samples": 3}'])
