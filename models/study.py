@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from spartanc.base.files import write_whole
+from spartanc.base.pages import check_page, write_page
 from spartanc.base.results import Result
 from spartanc.errors import UsageError
 from spartanc.models.arithmetic.catalogue import find_arithmetic
@@ -148,6 +149,8 @@ class StudyResult(Result):
 def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> StudyResult:
     """Train every method on every task and compare; runs that `plan.out` holds already are not done again."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if plan.page is not None and rank == 0:
+        check_page(plan.page)
     say = report or (lambda line: None)
     _prepare(plan.out)
     if rank == 0:
@@ -167,7 +170,7 @@ def study(plan: StudyPlan, report: Callable[[str], None] | None = None) -> Study
     table = summarise(done, steps)
     result = StudyResult(str(plan.out), complete, len(done), table, means(table))
     if plan.page is not None and rank == 0:
-        write_whole(plan.page, render(result.as_json(), done))
+        write_page(plan.page, render(result.as_json(), done))
     return result
 
 

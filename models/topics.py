@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.base.files import write_whole
-from spartanc.base.pages import page
+from spartanc.base.pages import check_page, page, write_page
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.models.examples import EncodedExamples, pad_rows
@@ -59,6 +58,8 @@ def topics(
 
     Raises UsageError where the model has no tokenizer, a label is not the model's, or the page cannot be written.
     """
+    if page is not None:
+        check_page(Path(page))
     trained, examples = load_model(model), read_examples(data, columns)
     require_texts(examples, trained.pairs, data, allow_empty=True)
     members = trained.task_type.members(examples, trained.labels, data)
@@ -84,7 +85,7 @@ def topics(
         )
     if page is not None:
         cut = cut_texts(rows.truncated, len(rows), encoder.max_length)
-        _write(Path(page), render(Path(model).name, Path(data).name, len(examples), cut, names, layers, sentences))
+        write_page(Path(page), render(Path(model).name, Path(data).name, len(examples), cut, names, layers, sentences))
     return {
         "model": str(model),
         "data": str(data),
@@ -253,10 +254,3 @@ def render(
 
 def _heat(share: float) -> str:
     return f"hsl(215 80% {97 - 45 * min(1.0, max(0.0, share)):.0f}%)"
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise UsageError(f"cannot write `{path}`: {error.strerror}") from error

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from spartanc.base.pages import check_page
 from spartanc.base.progress import say as say_on_stderr
 from spartanc.base.results import Result
 from spartanc.errors import GateError, Interrupted, UsageError
@@ -238,8 +239,8 @@ def check_output(request: TrainRequest) -> None:
         raise UsageError(f"`{request.out}` is a directory", hint="give the name of a file: --out model.pt")
     if request.out.exists() and not request.overwrite:
         raise UsageError(f"`{request.out}` exists", hint="--overwrite replaces it when the training has ended well")
-    if request.html is not None and (request.html.is_dir() or not request.html.parent.is_dir()):
-        raise UsageError(f"cannot write `{request.html}`: it is a folder, or its folder is missing", hint="--html FILE")
+    if request.html is not None:
+        check_page(request.html)
     if request.html is not None and request.html.absolute() == request.out.absolute():
         raise UsageError(f"`{request.html}` is the model's own place", hint="give --html another name")
     metrics = metrics_path(request.out)

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.base.files import write_whole
-from spartanc.base.pages import STYLE, page
+from spartanc.base.pages import STYLE, page, write_page
 from spartanc.models.classifier import SpartanClassifier
 from spartanc.models.examples import EncodedExamples
 from spartanc.models.learning import Learning
@@ -63,7 +62,7 @@ def write_training_page(
 ) -> None:
     """Write the page to `path`, whole or not at all; UsageError where it cannot be written."""
     trained = Trained(result, settings, worst_rows(data, task_type, run, rows), parent_loads(classifier, rows))
-    write_whole(path, render(trained, learning))
+    write_page(path, render(trained, learning))
 
 
 def worst_rows(

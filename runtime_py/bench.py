@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.base.files import require_writable
+from spartanc.base.pages import check_page
 from spartanc.errors import SpartancError, UsageError
 from spartanc.runtime_py.bench_result import BenchResult, PageNotWrittenError
 from spartanc.runtime_py.bundle import LONGEST_INPUT, Bundle, open_bundle
@@ -99,7 +99,7 @@ def bench_bundle(
     if verification is not None and html is None:
         raise UsageError("a verification is shown on a page alone", hint="say where it goes: `--html FILE`")
     if html is not None:
-        _check_page(html)
+        check_page(html)
     bundle = open_bundle(path, require_signature=require_signature)
     other = None if baseline is None else open_bundle(baseline, require_signature=require_signature)
     if other is not None and other.path.resolve() == bundle.path.resolve():
@@ -122,13 +122,6 @@ def bench_bundle(
         except UsageError as error:
             raise PageNotWrittenError(error.message, result) from error
     return result
-
-
-def _check_page(html: Path) -> None:
-    try:
-        require_writable(html)
-    except OSError as error:
-        raise UsageError(f"`{html}` can't be written: {error.strerror}") from error
 
 
 def _check_formats(bundles: Sequence[Bundle]) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.base.files import write_whole
-from spartanc.base.pages import STYLE, page
+from spartanc.base.pages import STYLE, page, write_page
 from spartanc.errors import UsageError
 from spartanc.runtime_py.probe import is_number
 from spartanc.runtime_py.report_texts import stages_table, worst_texts
@@ -29,10 +28,7 @@ def write_report(result: dict[str, Any], path: Path, verification: dict[str, Any
 
     Raises UsageError where it can't be written.
     """
-    try:
-        write_whole(path, render(result, verification))
-    except OSError as error:
-        raise UsageError(f"`{path}` can't be written: {error.strerror or error}") from error
+    write_page(path, render(result, verification))
 
 
 def read_verification(path: Path) -> dict[str, Any]:

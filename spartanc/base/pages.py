@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
+
+from spartanc.base.files import require_writable, write_whole
+from spartanc.errors import UsageError
 
 STYLE = """
 :root { --ink: #1d2330; --soft: #5c6675; --line: #d5dae2; --paper: #ffffff; --fill: #2f6fb2; --warn: #a4460b; }
@@ -42,3 +46,23 @@ def page(title: str, style: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def check_page(path: Path) -> None:
+    """Raise UsageError where no page can be written at `path`: before the work that it is to show."""
+    try:
+        require_writable(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def write_page(path: Path, content: str) -> None:
+    """`content` at `path`, whole or not at all. Raises UsageError."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"`{path}` can't be written: {error.strerror or error}")

@@ -123,6 +123,11 @@ def test_a_run_on_another_encoder_is_no_answer_and_one_that_moved_is_the_same(as
     assert json.loads((tmp_path / "out" / "steps.json").read_text())["key"] != key
 
 
+def test_a_page_that_cannot_be_written_is_said_before_a_run(asked, tmp_path):
+    with pytest.raises(UsageError, match="can't be written"):
+        asked(page=tmp_path / "none" / "page.html")
+
+
 def test_why_runs_are_passed_over_is_said(asked, tmp_path):
     asked(epochs=1)
     assert asked(epochs=2)[1] == [f"`{tmp_path / 'out'}`: 2 runs passed over, trained with other settings (epochs)"]

@@ -99,6 +99,11 @@ def test_texts_are_read_as_far_as_the_training_read_them_and_cut_ones_are_counte
         assert [said in shown, said in (tmp_path / "topics.html").read_text()] == [bool(cut)] * 2
 
 
+def test_a_page_that_cannot_be_written_is_said_before_the_work(tmp_path):
+    with pytest.raises(UsageError, match="can't be written"):
+        topics(tmp_path / "no-model.pt", tmp_path / "no-data.jsonl", tmp_path / "none" / "page.html")
+
+
 def test_same_seed_gives_the_same_numbers(model_and_data):
     assert topics(*model_and_data, permutations=50) == topics(*model_and_data, permutations=50)
 
