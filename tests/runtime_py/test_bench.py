@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spartanc.base import pages
 from spartanc.errors import UsageError
-from spartanc.runtime_py import report
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
 from spartanc.runtime_py.bench_result import PageNotWrittenError
 from spartanc.runtime_py.devices.device import Device
@@ -67,7 +67,7 @@ def test_figures_survive_a_report_that_cannot_be_written_in_the_end(bundle, tmp_
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(report, "write_whole", full)
+    monkeypatch.setattr(pages, "write_whole", full)
     page = tmp_path / "report.html"
     with pytest.raises(PageNotWrittenError, match="No space left") as caught:
         bench_bundle(bundle, plan=QUICK, html=page)
