@@ -44,29 +44,33 @@ def check_output(out: Path) -> None:
             raise UsageError(f"output `{out}` exists and is not a directory")
         if out.is_dir() and any(out.iterdir()):
             raise UsageError(f"output directory `{out}` is not empty", hint="give another `--out`, or empty it first")
-        parent = _existing_ancestor(out)
+        if out.exists() and out.samefile(os.curdir):  # whoever works there would be left in one that is gone
+            raise UsageError(
+                f"output `{out}` is the current directory, which can't be replaced",
+                hint=f"name one in it, as in `--out {out / 'bundle'}`",
+            )
     except PermissionError as error:  # a folder on the way there that may not even be looked into
         raise UsageError(f"output `{out}` can't be written: no permission in `{error.filename}`") from error
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"output `{out}` can't be written: no permission in `{parent}`")
+    _check_place(out.resolve(), f"output `{out}` can't be written")
 
 
 @contextmanager
 def whole_or_nothing(out: Path) -> Iterator[Path]:
     """A new directory to fill; it becomes `out` when the block ends well, and is gone when it does not."""
     check_output(out)
-    made = _make_parents(out.parent)
+    place = out.resolve()
+    made = _make_parents(place.parent)
     staging: Path | None = None
     try:
         with _terminate_as_interrupt():
-            staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+            staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
             yield staging
             staging.chmod(0o755)
             sync_tree(staging)
-            os.rename(staging, out)  # onto nothing, or onto an empty directory
+            os.rename(staging, place)  # onto nothing, or onto an empty directory
         staging = None
         made = []
-        sync_path(out.absolute().parent)
+        sync_path(place.parent)
     except OSError as error:
         raise _disk_error(out, error) from error
     finally:
@@ -81,27 +85,52 @@ def replaced_whole(bundle: Path) -> Iterator[Path]:
     """A new directory with the files of `bundle`, manifest excepted; it takes the bundle's place when the block ends.
 
     Files are linked, not copied: remove or replace them, never write into them. Old and new change places in one step
-    of the file system, so whoever opens the bundle meanwhile finds one of the two, whole.
+    of the file system, so whoever opens the bundle meanwhile finds one of the two, whole. A link to a bundle stays:
+    what it leads to is replaced. Nobody else changes the bundle during the block; what was read of it before may be
+    stale.
+
+    Raises UsageError while another program changes the bundle, or where it can't be replaced.
     """
-    bundle = bundle.absolute()
-    with _locked(bundle):
+    check_replaceable(bundle)
+    place = bundle.resolve()
+    with _locked(place):
         staging: Path | None = None
         try:
             with _terminate_as_interrupt():
-                staging = Path(tempfile.mkdtemp(prefix=f".{bundle.name}.", dir=bundle.parent))
-                shutil.copytree(bundle, staging, copy_function=_link_or_copy, dirs_exist_ok=True)
+                staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+                shutil.copytree(place, staging, copy_function=_link_or_copy, dirs_exist_ok=True)
                 for name in (MANIFEST, MANIFEST_DIGEST, SIGNATURE):
                     (staging / name).unlink(missing_ok=True)
                 yield staging
-                staging.chmod(stat.S_IMODE(bundle.stat().st_mode))
+                staging.chmod(stat.S_IMODE(place.stat().st_mode))
                 sync_tree(staging)
-                _exchange(staging, bundle)  # what is removed below is the old one
-                sync_path(bundle.parent)
+                _exchange(staging, place)  # what is removed below is the old one
+                sync_path(place.parent)
         except OSError as error:
             raise _disk_error(bundle, error) from error
         finally:
             if staging is not None:
                 shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_replaceable(bundle: Path) -> None:
+    """Raise UsageError where another directory can't take the place of `bundle`."""
+    _check_place(bundle.resolve(), f"bundle `{bundle}` can't be changed")
+
+
+def _check_place(path: Path, refusal: str) -> None:
+    """Raise UsageError, which `refusal` begins, unless a directory can be made beside `path` and renamed onto it."""
+    if os.path.ismount(path):
+        raise UsageError(
+            f"{refusal}: `{path}` is a mount point, which no directory can take the place of",
+            hint=f"use a directory in it, as `{path / 'bundle'}`",
+        )
+    try:
+        parent = _existing_ancestor(path.parent)
+    except PermissionError as error:  # a folder on the way there that may not even be looked into
+        raise UsageError(f"{refusal}: no permission in `{error.filename}`") from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{refusal}: no permission in `{parent}`")
 
 
 @contextmanager
@@ -189,11 +218,12 @@ def _disk_error(out: Path, error: OSError) -> SpartancError:
         )
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
         return UsageError(f"output directory `{out}` was filled by another program meanwhile; it was left alone")
+    if error.errno == errno.EBUSY:  # a folder of the same file system that is mounted there does not look like it
+        return UsageError(f"`{out}` is a mount point, which no directory can take the place of")
     return CompileError(f"`{out}` could not be written: {error.strerror or error}; nothing was left behind")
 
 
 def _existing_ancestor(path: Path) -> Path:
-    path = path.absolute()
     while not path.exists():
         path = path.parent
     return path if path.is_dir() else path.parent
