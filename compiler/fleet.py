@@ -9,7 +9,7 @@ from typing import Any
 
 from spartanc.base.progress import stage
 from spartanc.base.schemes.catalogue import find_scheme
-from spartanc.compiler.artifact import replaced_whole, write_manifest
+from spartanc.compiler.artifact import check_replaceable, replaced_whole, write_manifest
 from spartanc.compiler.backbone import require_equal, require_equal_tensors
 from spartanc.compiler.backends.catalogue import backend_of
 from spartanc.compiler.fleet_program import task_sizes
@@ -35,13 +35,16 @@ def add_task(
     require_signature: Path | None = None,
     columns: Columns | None = None,
 ) -> dict[str, Any]:
-    """Add the task of a model to the fleet at `path`; the program stays as it is, byte by byte."""
+    """Add the task of a model to the fleet at `path`; the program stays as it is, byte by byte.
+
+    Tasks that others add or remove meanwhile are kept as they left them.
+    """
     start = time.monotonic()
     bundle, fleet = open_fleet(path, require_signature)
+    check_replaceable(path)
     _check_sign(bundle, sign)
     name = task_name(source) if name is None else checked_name(name)
-    if name in fleet["tasks"]:
-        raise UsageError(f"the fleet `{path}` has a task `{name}` already", hint="give another one with `--name`")
+    _check_new(bundle, name)
     backend, scheme = backend_of(bundle.manifest), find_scheme(bundle.quantization)
     with stage(f"load {name}"):
         model = load_model(source)
@@ -57,9 +60,11 @@ def add_task(
     with stage(f"prove {name} on {len(member.samples.rows)} inputs"):
         member.prove(backend.device(), bundle.program, scheme)
     with replaced_whole(path) as directory:
+        now = _open_again(bundle, require_signature)
+        _check_sign(now, sign)
+        _check_new(now, name)
         row = write_member(directory, member, fleet)
-        tasks = fleet["tasks"] | {name: row}
-        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
+        _write_tasks(directory, now, now.manifest["fleet"]["tasks"] | {name: row}, sign)
         check_written_task(directory, name)
     return {"fleet": str(path), "added": name, **row, "seconds": round(time.monotonic() - start, 3)}
 
@@ -68,16 +73,18 @@ def remove_task(
     path: Path, name: str, sign: Path | None = None, require_signature: Path | None = None
 ) -> dict[str, Any]:
     """Take the task `name` out of the fleet at `path`."""
-    bundle, fleet = open_fleet(path, require_signature, without=name)
-    _check_sign(bundle, sign)
-    if name not in fleet["tasks"]:
-        raise UsageError(
-            f"the fleet `{path}` has no task `{name}`", hint=f"it has {', '.join(fleet['tasks']) or 'none'}"
-        )
-    tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
+    open_fleet(path, require_signature, without=name)  # what is no fleet is refused as such, before it is locked
     with replaced_whole(path) as directory:
+        bundle, fleet = open_fleet(path, require_signature, without=name)
+        _check_sign(bundle, sign)
+        if name not in fleet["tasks"]:
+            raise UsageError(
+                f"the fleet `{path}` has no task `{name}`", hint=f"it has {', '.join(fleet['tasks']) or 'none'}"
+            )
+        tasks = {other: row for other, row in fleet["tasks"].items() if other != name}
         (directory / fleet["tasks"][name]["file"]).unlink(missing_ok=True)
-        write_manifest(directory, bundle.manifest | {"fleet": fleet | {"tasks": tasks}}, sign)
+        _write_tasks(directory, bundle, tasks, sign)
+        open_bundle(directory)
     return {"fleet": str(path), "removed": name, "tasks": list(tasks)}
 
 
@@ -112,6 +119,31 @@ def open_fleet(
         )
     read_interface(bundle.manifest, path)
     return bundle, bundle.manifest["fleet"]
+
+
+def _open_again(before: Bundle, require_signature: Path | None) -> Bundle:
+    """The fleet as it is now, which may have other tasks than `before`; UsageError where anything else differs."""
+    now, _ = open_fleet(before.path, require_signature)
+    if _without_tasks(now.manifest) != _without_tasks(before.manifest):
+        raise UsageError(f"the fleet `{before.path}` was replaced by another one meanwhile", hint="try again")
+    return now
+
+
+def _without_tasks(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    fleet = manifest["fleet"]
+    of_tasks = {row["file"] for row in fleet["tasks"].values()}
+    files = {name: row for name, row in manifest["files"].items() if name not in of_tasks}
+    return {**manifest, "files": files, "fleet": {**fleet, "tasks": {}}}
+
+
+def _write_tasks(directory: Path, bundle: Bundle, tasks: Mapping[str, Any], sign: Path | None) -> None:
+    """The manifest of `bundle` with other tasks, in `directory`."""
+    write_manifest(directory, bundle.manifest | {"fleet": bundle.manifest["fleet"] | {"tasks": tasks}}, sign)
+
+
+def _check_new(bundle: Bundle, name: str) -> None:
+    if name in bundle.manifest["fleet"]["tasks"]:
+        raise UsageError(f"the fleet `{bundle.path}` has a task `{name}` already", hint="give another with `--name`")
 
 
 def _check_sign(bundle: Bundle, sign: Path | None) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from spartanc.compiler.artifact import write_manifest
 from spartanc.compiler.fleet import add_task, list_tasks, remove_task
 from spartanc.compiler.inspection import inspect_path
+from spartanc.compiler.member import Member
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.compiler.proof import eager_logits
 from spartanc.compiler.run import answer_rows, run_bundle
@@ -219,6 +221,74 @@ def test_a_removed_task_is_gone_and_can_be_added_again(made, fleet):
     assert (fleet / "model.pte").stat().st_ino == inode  # linked: the program was not so much as copied
     _refused("has a task `pair` already", add_task, fleet, made[1]["pair"])
     assert [path.name for path in fleet.parent.iterdir()] == ["fleet"]
+
+
+def test_two_changes_at_once_both_hold(made, fleet, monkeypatch):
+    """A task is proved for a while, and others may change the fleet meanwhile."""
+    others = [lambda: add_task(fleet, made[1]["pair"], "other"), lambda: remove_task(fleet, "three")]
+    prove = Member.prove
+
+    def prove_while_others_change(member, *arguments):
+        prove(member, *arguments)
+        if others:
+            others.pop(0)()
+
+    monkeypatch.setattr(Member, "prove", prove_while_others_change)
+    add_task(fleet, made[1]["pair"], "again")
+    assert not others
+    assert list(list_tasks(fleet)["tasks"]) == ["pair", "score", "other", "again"]
+    for task in ("again", "other"):
+        assert run_bundle(fleet, text="a good film", text_pair="a bad film", task=task)
+
+
+def test_a_task_of_the_same_name_that_came_meanwhile_is_kept(made, fleet, monkeypatch):
+    other, prove = fleet / "tasks" / "new.safetensors", Member.prove
+
+    def prove_while_others_add(member, *arguments):
+        prove(member, *arguments)
+        if not other.exists():
+            shutil.copy(fleet / "tasks" / "score.safetensors", other)
+            _seal(fleet, new=_manifest(fleet)["fleet"]["tasks"]["score"] | {"file": "tasks/new.safetensors"})
+
+    monkeypatch.setattr(Member, "prove", prove_while_others_add)
+    _refused("has a task `new` already", add_task, fleet, made[1]["pair"], "new")
+    assert other.read_bytes() == (fleet / "tasks" / "score.safetensors").read_bytes()
+
+
+def test_a_fleet_that_was_replaced_meanwhile_is_left_alone(made, fleet, monkeypatch):
+    prove = Member.prove
+
+    def prove_while_another_fleet_comes(member, *arguments):
+        prove(member, *arguments)
+        (fleet / "tokenizer.json").write_text("{}")
+        _seal(fleet)
+
+    monkeypatch.setattr(Member, "prove", prove_while_another_fleet_comes)
+    _refused("replaced by another one meanwhile", add_task, fleet, made[1]["pair"], "new")
+    assert list(list_tasks(fleet)["tasks"]) == ["three", "pair", "score"]
+
+
+def _manifest(fleet):
+    return json.loads((fleet / "manifest.json").read_text())
+
+
+def _seal(fleet, **tasks):
+    """The manifest anew, of the files that are there, with further tasks."""
+    manifest = _manifest(fleet)
+    manifest["fleet"]["tasks"] |= tasks
+    for name in ("manifest.json", "manifest.sha256"):
+        (fleet / name).unlink()
+    write_manifest(fleet, manifest)
+
+
+def test_a_fleet_reached_by_a_link_is_changed_where_it_is(made, fleet):
+    link = fleet.with_name("current")
+    link.symlink_to("fleet")
+    remove_task(link, "pair")
+    add_task(link, made[1]["pair"], "again")
+    assert os.readlink(link) == "fleet"
+    assert list(list_tasks(fleet)["tasks"]) == list(list_tasks(link)["tasks"]) == ["three", "score", "again"]
+    assert sorted(path.name for path in fleet.parent.iterdir()) == ["current", "fleet"]
 
 
 def test_a_change_that_fails_leaves_the_fleet_as_it_was(made, fleet, monkeypatch):
