@@ -68,7 +68,7 @@ def print_doctor(checks: list[dict[str, Any]]) -> None:
     table = _table("", "what", "found", "fix")
     for check in checks:
         mark = "[green]ok[/green]" if check["ok"] else "[yellow]--[/yellow]"
-        table.add_row(mark, check["name"], escape(check["detail"]), escape(check["hint"] or ""))
+        table.add_row(mark, escape(check["name"]), escape(check["detail"]), escape(check["hint"] or ""))
     _console().print(table)
 
 
@@ -83,7 +83,7 @@ def print_training(result: dict[str, Any]) -> None:
         odd = ", ".join(f"{counts[name]} {name}" for name in ("empty", "duplicate", "contradictory"))
         console.print(f"{part} rows: {counts['rows']} ({odd})")
     if result["held_out"]:
-        console.print(f"held out: {result['held_out']}")
+        console.print(f"held out: {escape(result['held_out'])}")
     table = _table("epoch", "on the development rows")
     found = result["details"].get("classes", {})
     per_class = [name for name in _PER_CLASS if all(name in each for each in found.values())]
@@ -214,7 +214,7 @@ def print_compile(result: dict[str, Any]) -> None:
             said = f"{each['name']}: {skipped['node']}, {skipped['reason']}"
             console.print(f"  skipped         {escape(said)}")
     for said in zeros(result["passes"]):
-        console.print(f"zeros             {said}")
+        console.print(f"zeros             {escape(said)}")
     console.print(f"XNNPACK           {result['delegated_nodes']} operators in {result['delegates']} delegates")
     console.print(f"linear layers     {result['linears']['kernels']}: {escape(result['linears']['reason'])}")
     for form in ("fp32", "int8"):
@@ -229,7 +229,7 @@ def print_compile(result: dict[str, Any]) -> None:
     shown = [f"{op} ×{count}" for op, count in list(fallback.items())[:SHOWN_FALLBACKS]]
     rest = len(fallback) - len(shown)
     console.print(f"not delegated     {escape(', '.join(shown))}" + (f", and {rest} more kinds" if rest else ""))
-    console.print(f"against eager     {against_eager(parity)}")
+    console.print(f"against eager     {escape(against_eager(parity))}")
     if "backbone_bytes" in result:
         print_fleet(result)
     if result["truncated"]:
@@ -314,7 +314,9 @@ def print_verification(result: dict[str, Any]) -> None:
     for name, each in _below(result):
         table.add_row(f"of class {escape(name)}", f"{each['label_agreement']:.4f} of {each['texts']}")
     console = _console()
-    console.print(f"[bold]{escape(result['bundle'])}[/bold] on {result['device']}", "(emulated)" * result["emulated"])
+    console.print(
+        f"[bold]{escape(result['bundle'])}[/bold] on {escape(result['device'])}", "(emulated)" * result["emulated"]
+    )
     console.print(table)
     if result.get("rows") and (odd := oddities(result["rows"])) is not None:
         console.print(odd)
@@ -349,9 +351,10 @@ def print_stages(result: dict[str, Any]) -> None:
     for column in ("stage", "same labels", "difference", measure, lost_of):
         table.add_column(column, no_wrap=True)
     for each in stages:
+        name = escape(each["stage"])  # which may have the device's in it
         found, lost = each[measure], each[f"{measure}_cost"]
         table.add_row(
-            each["stage"] if each["passed"] else f"[red]{each['stage']}[/red]",
+            name if each["passed"] else f"[red]{name}[/red]",
             "" if each["label_agreement"] is None else f"{each['label_agreement']:.2%}",
             f"{each['max_abs_diff']:.1e}",
             "" if found is None else f"{found:.4f}",
@@ -360,7 +363,7 @@ def print_stages(result: dict[str, Any]) -> None:
     console.print(table)
     traced = [each for each in stages if each["layers"]]
     console.print("Of every layer's output: signal over noise in dB, and how many of the chosen parents flipped.")
-    table = Table("layer", *(each["stage"] for each in traced), box=box.SIMPLE_HEAD)
+    table = Table("layer", *(escape(each["stage"]) for each in traced), box=box.SIMPLE_HEAD)
     for number in range(len(traced[0]["layers"]) if traced else 0):
         cells = []
         for each in traced:
@@ -369,7 +372,7 @@ def print_stages(result: dict[str, Any]) -> None:
             cells.append(f"{snr} {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
         table.add_row(str(number + 1), *cells)
     console.print(table)
-    console.print(f"first stage that moved results too far: {result['first_moved'] or 'none'}")
+    console.print(f"first stage that moved results too far: {escape(result['first_moved'] or 'none')}")
 
 
 def _training(known: dict[str, Any] | None) -> dict[str, Any]:
@@ -402,5 +405,5 @@ def print_inspection(found: dict[str, Any]) -> None:
             value = ", ".join(f"{key} {item}" for key, item in value.items())
         elif isinstance(value, list):
             value = ", ".join(str(item) for item in value)
-        table.add_row(name.replace("_", " "), escape(str(value)))
+        table.add_row(escape(name.replace("_", " ")), escape(str(value)))
     console.print(table)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from rich.console import Console
+from rich.markup import escape
 
 _console = Console(stderr=True, highlight=False, force_jupyter=False)  # a notebook's stderr is stderr too
 _is_silenced: ContextVar[bool] = ContextVar("is_silenced", default=False)
@@ -41,6 +42,6 @@ def stage(name: str) -> Iterator[None]:
         yield
         return
     start = time.monotonic()
-    with _console.status(name):
+    with _console.status(escape(name)):  # a file's name may hold brackets
         yield
-    _console.print(f"[green]✓[/green] {name:<44}{time.monotonic() - start:7.1f} s")
+    _console.print(f"[green]✓[/green] {escape(f'{name:<44}')}{time.monotonic() - start:7.1f} s")
