@@ -7,7 +7,6 @@ no torch start at once.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import shlex
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from spartanc.base.json_text import json_text
 from spartanc.base.quiet import hush
 from spartanc.base.schemes.catalogue import QUANTIZATIONS
 from spartanc.base.terminal import can_show_unicode, escape_what_cannot_be_shown
@@ -150,7 +150,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, text: str | No
 
 
 def print_json(result: Any) -> None:
-    click.echo(json.dumps(result, ensure_ascii=not can_show_unicode(sys.stdout), indent=1))
+    click.echo(json_text(result, ascii_only=not can_show_unicode(sys.stdout)))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

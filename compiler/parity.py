@@ -262,6 +262,12 @@ class Reference:
         )
 
 
+def largest_difference(expected: np.ndarray, got: np.ndarray) -> float:
+    """Of two arrays of one shape; infinite where a number is not finite, so that it is above every other one."""
+    found = float(np.abs(expected - got).max())
+    return found if np.isfinite(found) else float("inf")
+
+
 def compare(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> Parity:
     """Two lists of a classifier's logits [C], of the same rows."""
     return Reference(np.stack(expected).astype(np.float64), real=True).compare(got)

@@ -13,6 +13,7 @@ from spartanc.base.targets.catalogue import all_targets
 from spartanc.runtime_py.data.counting import cut_texts, oddities
 from spartanc.runtime_py.data.labels import in_words
 from spartanc.runtime_py.prediction import Prediction
+from spartanc.runtime_py.report_texts import noise_said
 
 SHOWN_FALLBACKS = 12
 SHOWN_CHARACTERS = 100  # of a text
@@ -368,8 +369,7 @@ def print_stages(result: dict[str, Any]) -> None:
         cells = []
         for each in traced:
             layer = each["layers"][number]
-            snr = "exact" if layer["snr_db"] is None else f"{layer['snr_db']:.1f}"
-            cells.append(f"{snr} {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
+            cells.append(f"{noise_said(layer)} {layer['parents_flipped'] / layer['parents_chosen']:.2%}")
         table.add_row(str(number + 1), *cells)
     console.print(table)
     console.print(f"first stage that moved results too far: {escape(result['first_moved'] or 'none')}")

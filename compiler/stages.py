@@ -37,7 +37,7 @@ from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.backends.backend import Backend
 from spartanc.compiler.backends.catalogue import backend_of
 from spartanc.compiler.fitting import TextsOfTask, TextsToFit, texts_to_fit
-from spartanc.compiler.parity import Reference
+from spartanc.compiler.parity import Reference, largest_difference
 from spartanc.compiler.pipeline import Artifact, Passes, Pipeline, build_pipeline
 from spartanc.compiler.proof import Gates, eager_reference, gates_of, passes
 from spartanc.compiler.quality import measure_name, quality
@@ -109,13 +109,22 @@ class _Layer:
         self.flipped += int((before & ~after).sum())
 
     def as_dict(self, number: int) -> dict[str, Any]:
-        ratio = self.signal / self.noise if self.noise > 0 else None
-        return {
+        found = {
             "layer": number,
-            "snr_db": 10 * math.log10(ratio) if ratio else None,  # None: not a bit differs
+            "snr_db": self.snr_db,
             "parents_chosen": self.choices,
             "parents_flipped": self.flipped,
         }
+        # JSON has null for both kinds of layers without a ratio.
+        return found if self.snr_db is None or math.isfinite(self.snr_db) else found | {"finite": False}
+
+    @property
+    def snr_db(self) -> float | None:
+        """Signal over noise; None where not a bit differs, NaN where there is no such ratio."""
+        if self.noise == 0:
+            return None
+        ratio = self.signal / self.noise
+        return 10 * math.log10(ratio) if 0 < ratio < math.inf else math.nan
 
 
 def walk_stages(
@@ -159,7 +168,7 @@ def walk_stages(
         "first_moved": moved,
         "moved": {each.name: _distances(each, reference) for each in every},
         # The traced program is the bundle's but for what is read from it: their logits show it.
-        "traced_vs_bundle_max_abs_diff": max(float(np.abs(same[i] - got[i]).max()) for i in range(len(rows))),
+        "traced_vs_bundle_max_abs_diff": max(largest_difference(same[i], got[i]) for i in range(len(rows))),
     }
 
 
@@ -212,7 +221,10 @@ def _build(
 
 
 def _texts(bundle: Bundle, scheme: Scheme, model: TrainedModel, given: Sequence[Example]) -> TextsToFit | None:
-    """What the bundle was fitted to: the model's own texts, if it has any."""
+    """What linears are fitted to: the model's own texts, or `given` where it has none.
+
+    A bundle that was compiled with `--data` was fitted to other texts: its stages differ from it by that.
+    """
     examples = list(model.eval_examples) or list(given)
     if model.tokenizer is None or scheme.is_exact:
         return None
@@ -330,7 +342,7 @@ def _chosen(taken_PH: np.ndarray, parents_EH: np.ndarray, top_k: int) -> np.ndar
 
 
 def _distances(each: _Stage, reference: Sequence[np.ndarray]) -> list[float]:
-    return [float(np.abs(each.logits[i] - logits_C).max()) for i, logits_C in enumerate(reference)]
+    return [largest_difference(logits_C, each.logits[i]) for i, logits_C in enumerate(reference)]
 
 
 def _summary(

@@ -15,7 +15,7 @@ import numpy as np
 from spartanc.base.pages import STYLE, page, write_page
 from spartanc.errors import UsageError
 from spartanc.runtime_py.probe import is_number
-from spartanc.runtime_py.report_texts import stages_table, worst_texts
+from spartanc.runtime_py.report_texts import difference_said, stages_table, worst_texts
 from spartanc.runtime_py.strict_json import parse_object
 
 WIDTH, HEIGHT = 640, 260
@@ -221,7 +221,8 @@ def _accuracy(parity: dict[str, Any] | None, verification: dict[str, Any] | None
             parts.append(f"<tr><td>{html.escape(name)}</td><td>{value:.4f}</td></tr>")
         if verification["label_agreement"] is not None:
             parts.append(f"<tr><td>labels agree</td><td>{verification['label_agreement']:.4f}</td></tr>")
-        parts.append(f"<tr><td>largest logit difference</td><td>{verification['max_abs_diff']:.3g}</td></tr>")
+        moved = difference_said(verification["max_abs_diff"], ".3g")
+        parts.append(f"<tr><td>largest logit difference</td><td>{moved}</td></tr>")
         parts.append(f"<tr><td>inputs</td><td>{verification['samples']}</td></tr>")
     elif parity:
         for name, what in (("label_agreement", "labels agree"), ("correlation", "correlation")):

@@ -18,7 +18,7 @@ def stages_table(verification: Mapping[str, Any] | None) -> str:
     names = "".join(f"<th>layer {number + 1}, dB</th>" for number in range(layers))
     rows = "".join(
         f"<tr><td>{html.escape(each['stage'])}</td><td>{_share(each['label_agreement'])}</td>"
-        f"<td>{each['max_abs_diff']:.1e}</td>{_noise(each['layers'] or (), layers)}</tr>"
+        f"<td>{difference_said(each['max_abs_diff'], '.1e')}</td>{_noise(each['layers'] or (), layers)}</tr>"
         for each in stages
     )
     head = f"<tr><th>stage</th><th>same labels</th><th>difference</th>{names}</tr>"
@@ -33,11 +33,23 @@ def worst_texts(verification: Mapping[str, Any] | None) -> str:
         return ""
     said = "".join(
         f"<tr><td>{html.escape((row['text'] or '')[:_SHOWN_LETTERS])}</td><td>{row['row']}</td>"
-        f"<td>{row['max_abs_diff']:.3g}</td><td>{_called(row)}</td></tr>"
+        f"<td>{difference_said(row['max_abs_diff'], '.3g')}</td><td>{_called(row)}</td></tr>"
         for row in rows
     )
     head = "<tr><th>text</th><th>row</th><th>moved by</th><th>label</th></tr>"
     return f'<div class="wide"><table>{head}{said}</table></div>'
+
+
+def noise_said(layer: Mapping[str, Any]) -> str:
+    """The signal over the noise of one of `layers`, in dB."""
+    if not layer.get("finite", True):
+        return "not finite"
+    return "exact" if layer["snr_db"] is None else f"{layer['snr_db']:.1f}"
+
+
+def difference_said(value: float | None, form: str) -> str:
+    """A largest difference in the format `form`; None stands in JSON for what is not finite."""
+    return "not finite" if value is None else f"{value:{form}}"
 
 
 def _share(value: float | None) -> str:
@@ -45,7 +57,7 @@ def _share(value: float | None) -> str:
 
 
 def _noise(layers: Any, count: int) -> str:
-    cells = ["exact" if layer["snr_db"] is None else f"{layer['snr_db']:.1f}" for layer in layers]
+    cells = [noise_said(layer) for layer in layers]
     return "".join(f"<td>{cell}</td>" for cell in [*cells, *[""] * (count - len(cells))])
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spartanc.base.files import whole_path
+from spartanc.base.json_text import json_text
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.prediction import Prediction
 
@@ -45,7 +45,7 @@ def write_answers(path: Path, answers: Sequence[dict[str, Any]]) -> None:
 
 
 def _json_lines(path: Path, answers: Sequence[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in answers), encoding="utf-8")
+    path.write_text("".join(json_text(row, ascii_only=False, indent=None) + "\n" for row in answers), encoding="utf-8")
 
 
 def _csv(path: Path, answers: Sequence[dict[str, Any]]) -> None:

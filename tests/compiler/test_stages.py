@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spartanc.compiler.capture import capture
+from spartanc.compiler.cli import print_json
 from spartanc.compiler.present import print_stages
 from spartanc.compiler.samples import row
 from spartanc.compiler.stages import _chosen, _Layer
@@ -17,6 +18,7 @@ from spartanc.models.checkpoint import save_model
 from spartanc.models.memory import SpartanConfig
 from spartanc.passes.pipelines import exact_passes
 from spartanc.runtime_py.data import Example
+from spartanc.runtime_py.report_texts import noise_said
 from support.cli import spartanc, spartanc_json
 from support.models import tiny_model
 
@@ -162,6 +164,21 @@ def test_ratio_and_flips_of_a_layer_are_counted():
     layer = _Layer()
     layer.add(eager, got, parents_EH, top_k=2)
     assert layer.as_dict(1) == {"layer": 1, "snr_db": pytest.approx(20), "parents_chosen": 2, "parents_flipped": 1}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_layer_that_is_not_finite_is_not_exact(value, capsys):
+    eager = LayerTrace(np.ones((1, 4)), np.ones((1, 4)))
+    same, broken = _Layer(), _Layer()
+    same.add(eager, eager, np.eye(4), top_k=2)
+    broken.add(eager, LayerTrace(np.ones((1, 4)), np.full((1, 4), value)), np.eye(4), top_k=2)
+    assert same.as_dict(1)["snr_db"] is None
+    assert noise_said(same.as_dict(1)) == "exact"
+    print_json(broken.as_dict(1))
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert printed == {"layer": 1, "snr_db": None, "parents_chosen": 2, "parents_flipped": 0, "finite": False}
+    for layer in (printed, broken.as_dict(1)):
+        assert noise_said(layer) == "not finite"
 
 
 def test_ties_between_parents_take_the_lower_index():

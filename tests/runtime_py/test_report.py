@@ -175,6 +175,15 @@ def test_a_verification_that_cannot_be_shown_is_refused_before_anything_is_measu
         read_verification(tmp_path / "file")
 
 
+def test_what_is_not_finite_is_said_so(result):
+    """`verify --json` has null for it."""
+    layer = {"snr_db": None, "finite": False, "parents_flipped": 1, "parents_chosen": 100}
+    stage = {"stage": "all", "label_agreement": 1.0, "max_abs_diff": None, "layers": [layer]}
+    row = {"row": 1, "text": "a", "labels": ["x", "x"], "labels_agree": True, "max_abs_diff": None}
+    found = {"label_agreement": 1.0, "max_abs_diff": None, "samples": 1, "worst": [row], "stages": [stage]}
+    assert render(result, found).count("not finite") == 4
+
+
 @pytest.mark.parametrize("content", ["no JSON", '{"samples": 3}'])
 def test_another_file_is_no_verification(tmp_path, content):
     (tmp_path / "file").write_text(content)
