@@ -61,7 +61,8 @@ class Gates:
     held to eager's. correlation: of a regression with eager; correlation_lost: with the labels, at most; both None for
     fp32, where each number is held to eager's.
     thin_below: of which share of equal labels evidence has to rule lower ones out, else it is thin.
-    agreement_asked, diff_asked: given by hand, which takes the place of all judgement of evidence and scale.
+    agreement_asked, diff_asked: given by hand. The one takes the place of all judgement of labels (evidence, classes,
+    accuracy), the other of the scale of differences; neither touches what the other stands for.
     """
 
     label_agreement: float
@@ -77,7 +78,8 @@ class Gates:
         """What was asked of this comparison: the JSON of `gates`."""
         if parity.numbers is None:
             asked = {"label_agreement": self.label_agreement, "max_abs_diff": _allowed_diff(parity, self)}
-            return asked if self.accuracy_lost is None else asked | {"accuracy_lost": self.accuracy_lost}
+            unasked = self.accuracy_lost is None or self.agreement_asked
+            return asked if unasked else asked | {"accuracy_lost": self.accuracy_lost}
         return {
             "label_agreement": None,
             "max_abs_diff": _allowed_diff(parity, self),
@@ -243,7 +245,8 @@ def _allowed_diff(parity: Parity, gates: Gates) -> float | None:
 def _missed_labels(parity: Parity, gates: Gates) -> list[str]:
     assert parity.labels is not None
     gate, whole = gates.label_agreement, parity.labels
-    strict = gates.agreement_asked or gates.max_abs_diff is not None  # rounding does not flip a share of the labels
+    # Where every label is asked there is no share of them to be judged by evidence: rounding of fp32 flips none.
+    strict = gates.agreement_asked or gate == 1
     found = []
     if whole.share < gate if strict else share_is_refused(whole.agreeing, whole.texts, gate):
         low, high = whole.interval

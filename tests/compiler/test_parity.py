@@ -1,5 +1,7 @@
 """Gates fit the task: numbers by their own scale and correlation, classes one by one, rows that are no texts apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,37 @@ def test_a_rare_class_that_flips_is_seen_and_refused():
     assert found["classes"]["rare"]["label_agreement"] == pytest.approx(2 / 3)
     assert found["classes"]["common"]["label_agreement"] == 1
     assert missed(parity, DEFAULT_GATES["int8"]) == ["of 30 texts of class `rare` 10 get another label"]
+
+
+def test_a_limit_on_differences_leaves_the_other_gates_as_they_are():
+    """`--max-diff` is about logits: the class that flips is refused with it as without it."""
+    winners = np.zeros(2000, int)
+    winners[:15] = 1
+    flipped = classes(winners)
+    flipped[:15] = classes(np.zeros(15, int))
+    parity = Reference(classes(winners), labels=("a", "b"), real=True).compare(program(flipped))
+    gates = DEFAULT_GATES["int8"]
+    of_labels = missed(parity, gates)
+    assert "class `b`" in of_labels[0]
+    assert missed(parity, replace(gates, max_abs_diff=5.0, diff_asked=True)) == of_labels
+    assert len(missed(parity, replace(gates, max_abs_diff=1.0, diff_asked=True))) == 1 + len(of_labels)
+
+
+def test_a_limit_on_differences_leaves_int4_its_accuracy_and_fp32_every_label():
+    texts = tuple(Example("x", label="a") for _ in range(400))
+    moved = classes(np.array([1] * 12 + [0] * 388))  # 97% agree, which int4 may; 3 points are lost, which it may not
+    parity = Reference(classes(np.zeros(400, int)), labels=("a", "b"), examples=texts).compare(program(moved))
+    for name, said in (("int4", "accuracy"), ("none", "labels agree")):
+        gates = replace(DEFAULT_GATES[name], max_abs_diff=5.0, diff_asked=True)
+        wrong = missed(parity, gates)
+        assert len(wrong) == 1 and wrong[0].startswith(said), wrong
+
+
+def test_what_is_not_judged_is_not_said_to_be_asked():
+    parity = Reference(classes(np.zeros(4, int)), labels=("a", "b"), real=True).compare(program(classes([0] * 4)))
+    gates = DEFAULT_GATES["int4"]
+    assert gates.as_dict(parity)["accuracy_lost"] == 0.01
+    assert "accuracy_lost" not in replace(gates, agreement_asked=True).as_dict(parity)
 
 
 def test_thin_evidence_is_written_and_says_so(capsys):
