@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from spartanc.compiler import fleet as fleets
 from spartanc.compiler.artifact import write_manifest
 from spartanc.compiler.fleet import add_task, list_tasks, remove_task
 from spartanc.compiler.inspection import inspect_path
@@ -266,6 +267,19 @@ def test_a_fleet_that_was_replaced_meanwhile_is_left_alone(made, fleet, monkeypa
     monkeypatch.setattr(Member, "prove", prove_while_another_fleet_comes)
     _refused("replaced by another one meanwhile", add_task, fleet, made[1]["pair"], "new")
     assert list(list_tasks(fleet)["tasks"]) == ["three", "pair", "score"]
+
+
+def test_of_two_tasks_that_are_removed_at_once_both_go(made, fleet, monkeypatch):
+    locked = fleets.replaced_whole
+
+    def after_another(path):
+        monkeypatch.setattr(fleets, "replaced_whole", locked)
+        remove_task(path, "pair")
+        return locked(path)
+
+    monkeypatch.setattr(fleets, "replaced_whole", after_another)
+    assert remove_task(fleet, "three")["tasks"] == ["score"]
+    assert list(list_tasks(fleet)["tasks"]) == ["score"]
 
 
 def _manifest(fleet):
