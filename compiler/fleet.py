@@ -21,7 +21,7 @@ from spartanc.compiler.task_files import check_written_task, checked_name, requi
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.data import Columns
+from spartanc.runtime_py.data import Columns, require_data
 from spartanc.runtime_py.signature import SIGNATURE, read_private_key
 from spartanc.runtime_py.task_file import read_interface
 
@@ -40,6 +40,7 @@ def add_task(
     Tasks that others add or remove meanwhile are kept as they left them.
     """
     start = time.monotonic()
+    require_data(columns, data)
     bundle, fleet = open_fleet(path, require_signature)
     check_replaceable(path)
     _check_sign(bundle, sign)

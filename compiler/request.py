@@ -14,7 +14,8 @@ from spartanc.compiler.artifact import check_output
 from spartanc.compiler.backends.backend import Backend, BackendChoice
 from spartanc.compiler.backends.catalogue import choose_backend
 from spartanc.errors import UsageError
-from spartanc.runtime_py.data import Columns
+from spartanc.runtime_py.bundle import LOWERINGS, PROGRAM_FORMATS
+from spartanc.runtime_py.data import Columns, require_data
 from spartanc.runtime_py.signature import read_private_key
 
 
@@ -59,9 +60,21 @@ class Plan:
 def make_plan(request: CompileRequest) -> Plan:
     """Defaults filled in; wrong or unsupported combinations end here, before any work."""
     target = find_target(request.target)
+    for option, word, known in (
+        ("--lowering", request.lowering, LOWERINGS),
+        ("--format", request.format, PROGRAM_FORMATS),
+    ):
+        if word not in (None, *known):
+            raise UsageError(f"unknown `{option} {word}`", hint=f"one of {', '.join(known)}")
+    require_data(request.columns, request.data)
     script = request.format == "torchscript"
-    scheme = find_scheme(request.quantize or (NONE.name if script else target.default_quantization))
-    choice = choose_backend(target, scheme, request.lowering or (None if script else target.default_lowering), script)
+    quantize, lowering = request.quantize, request.lowering
+    if quantize is None:
+        quantize = NONE.name if script else target.default_quantization
+    if lowering is None and not script:
+        lowering = target.default_lowering
+    scheme = find_scheme(quantize)
+    choice = choose_backend(target, scheme, lowering, script)
     if len(request.models) > 1 and not request.shared_backbone:
         raise UsageError(
             f"{len(request.models)} models given", hint="several models compile together with `--shared-backbone`"

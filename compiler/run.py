@@ -12,7 +12,7 @@ from spartanc.compiler.quality import measure_name, quality
 from spartanc.compiler.samples import read_ids, row
 from spartanc.errors import UsageError
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.data import Columns, Example, read_examples, require_texts
+from spartanc.runtime_py.data import Columns, Example, read_examples, require_data, require_texts
 from spartanc.runtime_py.data.example import make_example
 from spartanc.runtime_py.data.writing import check_out, write_answers
 from spartanc.runtime_py.devices.catalogue import device_for
@@ -56,6 +56,7 @@ def answer_rows(
 
     Raises UsageError, with the row, for a text that the model can't be asked and for an id outside its vocabulary.
     """
+    require_data(columns, data)
     if out is not None:
         check_out(out, data)
     bundle = open_bundle(path, require_signature=require_signature, task_by_task=True)

@@ -122,6 +122,8 @@ def read_ids(path: str | Path, vocabulary: int | None = None) -> list[Row]:
         raise UsageError(
             f"`{path}`: `input_ids` {ids.shape} and `attention_mask` {mask.shape} must be integers of one shape [N, L]"
         )
+    if not len(ids):
+        raise UsageError(f"`{path}` has no rows")
     ids, mask = ids.astype(np.int64), mask.astype(np.int64)
     rows = [(ids[i : i + 1], mask[i : i + 1]) for i in range(len(ids))]
     if vocabulary is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spartanc.compiler.parity import Parity, Reference
+from spartanc.compiler.parity import Parity, Reference, largest_difference
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, eager_logits, missed, thin_line
 from spartanc.compiler.quality import measures
 from spartanc.compiler.run import choose_task, name_or_path
@@ -17,7 +17,7 @@ from spartanc.compiler.verify_result import VerifyResult
 from spartanc.errors import UsageError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
-from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_texts
+from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_data, require_texts
 from spartanc.runtime_py.devices.catalogue import device_for
 
 WORST_ROWS = 5
@@ -48,8 +48,21 @@ class VerifyRequest:
     require_signature: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.expected is None) == (self.model is None or self.data is None):
+        if self.expected is None and None in (self.model, self.data):
             raise UsageError("give either `--model` and `--data`, or `--expected`")
+        for option, given in (("model", self.model), ("data", self.data)):
+            if given is not None and self.expected is not None:
+                raise UsageError(
+                    f"`--{option}` does not go with `--expected`, which has rows and answers of its own",
+                    hint="give either `--model` and `--data`, or `--expected`",
+                )
+        require_data(self.columns, self.data)
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"`--limit` must be at least 1, got `{self.limit}`")
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise UsageError(f"`--min-agreement` is a share from 0 to 1, got `{self.min_agreement}`")
+        if self.max_diff is not None and not self.max_diff >= 0:  # NaN is not
+            raise UsageError(f"`--max-diff` must be at least 0, got `{self.max_diff}`")
         if self.stages and self.expected is not None:
             raise UsageError("`--stages` compiles the model again stage by stage", hint="give `--model` and `--data`")
 
@@ -109,7 +122,13 @@ def _opened(request: VerifyRequest) -> Bundle:
 
         require_stages(bundle)
     task = choose_task(bundle, request.task)
-    return bundle if task is None else bundle.for_task(task.task_type, task.labels, task.pairs)
+    bundle = bundle if task is None else bundle.for_task(task.task_type, task.labels, task.pairs)
+    if request.min_agreement is not None and not bundle.task_type.has_classes:
+        raise UsageError(
+            "`--min-agreement` is a share of equal labels, and the answers of this task are numbers",
+            hint="`--max-diff` holds numbers to eager's",
+        )
+    return bundle
 
 
 @dataclass(frozen=True)
@@ -193,7 +212,7 @@ def _comparison(parity: Parity) -> dict[str, Any]:
 
 def _worst(bundle: Bundle, examples: list[Example], reference: list, got: list) -> list[dict[str, Any]]:
     """The rows whose logits moved most, with their text."""
-    moved = [float(np.max(np.abs(a - b))) for a, b in zip(reference, got, strict=True)]
+    moved = [largest_difference(a, b) for a, b in zip(reference, got, strict=True)]
     order = sorted(range(len(moved)), key=lambda i: -moved[i])[:WORST_ROWS]
     return [
         {

@@ -9,7 +9,6 @@ something missing).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ def main() -> int:
         print(f"error: `{error.name}` is missing\nhint: pip install numpy tokenizers", file=sys.stderr)
         return 5
 
+    from spartanc.base.json_text import json_text
     from spartanc.base.terminal import can_show_unicode
     from spartanc.errors import SpartancError
 
@@ -42,7 +42,7 @@ def main() -> int:
     except SpartancError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(answers, ensure_ascii=not can_show_unicode(sys.stdout), indent=1))
+    print(json_text(answers, ascii_only=not can_show_unicode(sys.stdout)))
     return 0
 
 
@@ -51,9 +51,14 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from spartanc.errors import UsageError
     from spartanc.runtime_py.bundle import open_bundle
     from spartanc.runtime_py.classifier import Classifier
-    from spartanc.runtime_py.data import Columns, read_examples
+    from spartanc.runtime_py.data import Columns, read_examples, require_data
     from spartanc.runtime_py.data.example import make_example
 
+    given = (arguments.text_column, arguments.pair_column, arguments.label_column, arguments.label_separator)
+    columns = Columns(*given)
+    require_data(columns, arguments.data)
+    if arguments.text_pair is not None and arguments.text is None:
+        raise UsageError("`--text-pair` goes with `--text`")
     bundle = open_bundle(arguments.bundle, require_signature=arguments.require_signature, task_by_task=True)
     if bundle.tokenizer is None:
         raise UsageError(
@@ -63,8 +68,6 @@ def classify(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.data is None:
         examples = [make_example(arguments.text, arguments.text_pair, None, "`--text`")]
     else:
-        given = (arguments.text_column, arguments.pair_column, arguments.label_column, arguments.label_separator)
-        columns = Columns(*given)
         examples = read_examples(arguments.data, columns)
     warn_of_damage(bundle, arguments.task)
     with Classifier(bundle, library=HERE / "libspartan.so", threads=arguments.threads) as model:

@@ -16,7 +16,7 @@ pyarrow keeps neither the line of a row nor how a number was spelled, which is t
 """
 
 from spartanc.runtime_py.data.asking import as_examples, require_texts
-from spartanc.runtime_py.data.columns import Columns
+from spartanc.runtime_py.data.columns import Columns, require_data
 from spartanc.runtime_py.data.counting import count_rows
 from spartanc.runtime_py.data.example import Example, place
 from spartanc.runtime_py.data.labels import label_indices, label_numbers, label_sets
@@ -32,5 +32,6 @@ __all__ = [
     "label_sets",
     "place",
     "read_examples",
+    "require_data",
     "require_texts",
 ]

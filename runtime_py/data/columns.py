@@ -35,9 +35,21 @@ class Columns:
     def __post_init__(self):
         if self.separator is not None and not self.separator:
             raise UsageError("the separator of labels is empty", hint="give what stands between them, such as `,`")
+        if "" in (self.text, self.pair, self.label):
+            raise UsageError("the name of a column is empty")
         given = [name for name in self.names if name is not None]
         if len(set(given)) != len(given):
             raise UsageError("two of text, second text and label are to be read from one column")
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """What the commands call them, and what was given."""
+        return {
+            "--text-column": self.text,
+            "--pair-column": self.pair,
+            "--label-column": self.label,
+            "--label-separator": self.separator,
+        }
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -79,6 +91,15 @@ class Columns:
         if options:
             return f"the file's own names are read with `{' '.join(options)}`"
         return "name the columns with `--text-column`, `--pair-column` and `--label-column`"
+
+
+def require_data(columns: Columns | None, data: object | None) -> None:
+    """Raise UsageError, with the option, where something is said of the columns of a file that was not given."""
+    if columns is None or data is not None:
+        return
+    for option, given in columns.options.items():
+        if given is not None:
+            raise UsageError(f"`{option}` says how to read a file of rows, and none was given", hint="give `--data`")
 
 
 def _first(known: Collection[str], present: Collection[str]) -> str | None:

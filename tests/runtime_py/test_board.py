@@ -125,6 +125,10 @@ def test_run_py_asks_what_the_model_takes(tiny, tmp_path):
     done = run("--data", tmp_path / "rows.csv", "--text-column", "sentence")
     assert done.returncode == 2 and "rows.csv` line 2: no second text" in done.stderr
     assert run("--text", "the card", "--text-pair", "a film").returncode == 0
+    done = run("--text", "the card", "--text-pair", "a film", "--label-separator", ",")
+    assert done.returncode == 2 and "`--label-separator`" in done.stderr
+    done = run("--data", tmp_path / "rows.csv", "--text-pair", "a film")
+    assert done.returncode == 2 and "`--text-pair` goes with `--text`" in done.stderr
 
 
 @pytest.mark.long
