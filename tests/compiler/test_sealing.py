@@ -1,12 +1,17 @@
 """The same model gives the same bytes, and a signed bundle stays signed only while nothing changes."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from spartanc.compiler import reproducible
+from spartanc.compiler import cli, reproducible
+from spartanc.compiler.request import CompileRequest
 from spartanc.compiler.sealing import require_identical
-from spartanc.errors import GateError
+from spartanc.errors import CompileError, GateError, MissingToolError, UnsupportedModelError, UsageError
 from spartanc.models.checkpoint import save_model
 from spartanc.runtime_py.bundle import open_bundle
+from spartanc.runtime_py.data import Columns
 from spartanc.runtime_py.signature import SIGNATURE, write_key_pair
 from support.artifacts import write_bundle
 from support.cli import spartanc, spartanc_json
@@ -41,6 +46,59 @@ def test_a_difference_is_named_and_nothing_is_written(tmp_path, monkeypatch):
     assert result.exit_code == 6
     assert "`model.pte`" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_other_process_is_asked_the_same(tmp_path, monkeypatch):
+    asked = []
+
+    def remember(words, **_options):
+        asked.extend(words[words.index("compile") + 1 :])
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(reproducible.subprocess, "run", remember)
+    columns = Columns("a text", "pair", "label", ",")
+    request = CompileRequest(
+        models=(Path("-one.pt"), Path("two.pt")), target="host", out=tmp_path / "out", quantize="int8",
+        lowering="portable", max_length=16, data=Path("rows.csv"), columns=columns, shared_backbone=True,
+        runtime=False, sign=Path("-key"),
+    )  # fmt: skip
+    reproducible._compile_apart(request, tmp_path / "twin")
+    with cli.compile_command.make_context("compile", asked) as context:
+        given = context.params
+    assert given.pop("out") == tmp_path / "twin"
+    assert given.pop("no_runtime") is True
+    assert [given.pop(f"{name}_column") for name in ("text", "pair", "label")] == ["a text", "pair", "label"]
+    assert given.pop("label_separator") == ","
+    assert given.pop("as_json") is True and given.pop("check_reproducible") is False
+    assert given.pop("format_") == "executorch"
+    same = ("models", "target", "quantize", "lowering", "max_length", "data", "shared_backbone", "sign")
+    assert given == {name: getattr(request, name) for name in same}
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "kind", "message", "hint"),
+    [
+        (2, "error: `a.pt` is absent\nhint: look\n", UsageError, "`a.pt` is absent", "look"),
+        (2, "Usage: spartanc\n\nError: No such option: --x\n", UsageError, "No such option: --x", None),
+        (3, "✓ load 1 s\nerror: not read: OSError: no\n", UnsupportedModelError, "not read: OSError: no", None),
+        (5, "error: no qemu\n", MissingToolError, "no qemu", None),
+        (6, "error: labels agree on 0.5\n", GateError, "labels agree on 0.5", None),
+        (1, "Traceback …\nerror: old\nIndexError: list index\n", CompileError, "list index", None),
+        (-9, "", CompileError, "", None),
+    ],
+)
+def test_how_the_other_process_ended_is_how_this_one_ends(code, stderr, kind, message, hint):
+    error = reproducible._as_error(code, stderr)
+    assert type(error) is kind
+    assert error.message == f"the first of the two compiles failed (exit {code}): {message}"
+    assert error.hint == hint
+
+
+def test_a_model_that_is_absent_is_wrong_use_twice_too(tmp_path):
+    words = ["compile", tmp_path / "absent.pt", "--target", "host", "--out", tmp_path / "out"]
+    result = spartanc(*words, "--check-reproducible", "--data", tmp_path / "rows.csv", "--label-separator", ",")
+    assert result.exit_code == 2
+    assert "absent.pt" in result.stderr
 
 
 def test_files_of_one_side_alone_are_a_difference(tmp_path):
