@@ -26,8 +26,6 @@ from spartanc.compiler.in_place import InPlacePlanning
 from spartanc.errors import CompileError
 from spartanc.passes.program import copy_program
 
-OURS = "spartan::"
-
 
 class _UnsqueezeOfOneDynamicSize(UnsqueezeCopyConfig):
     """XNNPACK's reshape takes one dynamic size; its partitioner offers it more and then fails."""
@@ -67,10 +65,6 @@ class Lowered:
     costs: list[dict[str, Any]] = field(default_factory=list)
     operators: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
-
-    @property
-    def memory_lookups(self) -> int:
-        return sum(n for op, n in self.fallback_ops.items() if op.startswith(f"{OURS}memory_lookup"))
 
 
 def lower(program: ExportedProgram, *, partitioners: list | None = None, inputs_in_place: bool = False) -> Lowered:

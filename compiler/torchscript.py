@@ -12,7 +12,6 @@ run at every length before it counts as written.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +27,7 @@ _TRACED_LENGTH = 7
 _EVERY_LENGTH_UP_TO = 128
 
 
-@dataclass(frozen=True)
-class TorchScriptReport:
-    """What was checked of the written file: at which lengths, and the largest difference of a logit from
-    eager."""
-
-    operators: dict[str, int]
-    lengths: tuple[int, ...]
-    max_abs_diff: float
-
-
-def emit_torchscript(module: nn.Module, path: Path, max_length: int) -> TorchScriptReport:
+def emit_torchscript(module: nn.Module, path: Path, max_length: int) -> None:
     """Trace and freeze `module`, write it to `path`, and prove the file at every length from 1 to
     `max_length`.
 
@@ -49,23 +38,20 @@ def emit_torchscript(module: nn.Module, path: Path, max_length: int) -> TorchScr
     """
     module = module.eval()
     traced = _trace(module, max_length)
-    operators = _operators(traced)
-    foreign = sorted(name for name in operators if name.split("::")[0] not in STOCK_NAMESPACES)
+    foreign = sorted(name for name in _operators(traced) if name.split("::")[0] not in STOCK_NAMESPACES)
     if foreign:
         raise CompileError(
             f"the traced model holds `{foreign[0]}`, which stock torch does not have",
             hint="give the model in plain PyTorch operators",
         )
     torch.jit.save(traced, str(path))
-    lengths = lengths_to_try(max_length)
-    difference = _compare(module, path, lengths)
+    difference = _compare(module, path, lengths_to_try(max_length))
     if not difference <= TOLERANCE:
         path.unlink()
         raise GateError(
             f"the TorchScript program differs from eager PyTorch by {difference:.3g} (at most {TOLERANCE:g} allowed)",
             hint="a branch on the length or on values does not survive tracing",
         )
-    return TorchScriptReport(operators, lengths, difference)
 
 
 def lengths_to_try(max_length: int) -> tuple[int, ...]:
@@ -94,12 +80,8 @@ def _trace(module: nn.Module, max_length: int) -> torch.jit.ScriptModule:
         raise CompileError(f"the model could not be traced: {str(error).strip().splitlines()[0]}") from error
 
 
-def _operators(traced: torch.jit.ScriptModule) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for node in _all_nodes(traced.inlined_graph):
-        if not node.kind().startswith("prim::"):
-            counts[node.kind()] = counts.get(node.kind(), 0) + 1
-    return dict(sorted(counts.items()))
+def _operators(traced: torch.jit.ScriptModule) -> set[str]:
+    return {node.kind() for node in _all_nodes(traced.inlined_graph)}
 
 
 def _all_nodes(graph):

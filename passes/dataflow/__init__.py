@@ -17,25 +17,17 @@ The others are what rules share: `calls` reads a node's arguments, `layouts` mak
 formula is, `reasons` are the refusals that several modules give.
 """
 
-from spartanc.passes.dataflow.flow import Dataflow, Refusal, constants_of
-from spartanc.passes.dataflow.masks import LOWEST_FILL
+from spartanc.passes.dataflow.flow import Dataflow, constants_of
 from spartanc.passes.dataflow.operators import RULES
 from spartanc.passes.dataflow.pointwise import leads_to_threshold
-from spartanc.passes.dataflow.reasons import NOT_NORMALISED, SMALLEST, THRESHOLD, WRONG_AXIS
-from spartanc.passes.dataflow.recognise import logits_ratio
-from spartanc.passes.dataflow.value import Value
+from spartanc.passes.dataflow.reasons import NOT_NORMALISED, SMALLEST, THRESHOLD
 
 __all__ = [
-    "LOWEST_FILL",
     "NOT_NORMALISED",
     "RULES",
     "SMALLEST",
     "THRESHOLD",
-    "WRONG_AXIS",
     "Dataflow",
-    "Refusal",
-    "Value",
     "constants_of",
     "leads_to_threshold",
-    "logits_ratio",
 ]

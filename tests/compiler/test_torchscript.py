@@ -72,18 +72,24 @@ class Averaging(nn.Module):
 
 def test_file_agrees_with_eager_at_every_length(tmp_path):
     torch.manual_seed(5)
-    report = emit_torchscript(Classifier(), tmp_path / "model.ts", 40)
-    assert report.lengths == tuple(range(1, 41))
-    assert report.max_abs_diff < 1e-5
-    assert report.operators["aten::topk"] == 1
-    assert all(name.startswith("aten::") for name in report.operators)
+    module = Classifier()
+    emit_torchscript(module, tmp_path / "model.ts", 40)
+    written = torch.jit.load(tmp_path / "model.ts")
+    for length in range(1, 41):
+        ids = torch.arange(length)[None] % 5
+        torch.testing.assert_close(written(ids, torch.ones_like(ids)), module(ids, torch.ones_like(ids)))
+    assert lengths_to_try(40) == tuple(range(1, 41))
+    names = {node.kind() for node in written.inlined_graph.nodes()}
+    assert "aten::topk" in names
+    assert {name.split("::")[0] for name in names} == {"aten", "prim"}
 
 
 def test_branch_on_the_length_is_caught(tmp_path):
     with pytest.raises(GateError, match="differs from eager"):
         emit_torchscript(Averaging("branch"), tmp_path / "model.ts", 16)
     assert not list(tmp_path.iterdir())
-    assert emit_torchscript(Averaging(None), tmp_path / "model.ts", 16).max_abs_diff < 1e-6
+    emit_torchscript(Averaging(None), tmp_path / "model.ts", 16)
+    assert (tmp_path / "model.ts").is_file()
 
 
 def test_operator_that_stock_torch_lacks_is_refused(tmp_path):

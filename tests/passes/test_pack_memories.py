@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from spartanc.base.schemes.catalogue import QUANTIZATIONS, SCHEMES
-from spartanc.base.targets.catalogue import find_target, target_names
+from spartanc.base.targets.catalogue import all_targets
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.pack_memories import PackMemories
 from spartanc.passes.schemes.catalogue import passes_of
@@ -61,10 +61,10 @@ def test_many_cells_are_read_for_the_chosen_alone():
     assert FormChoice(float("inf")).packs_keys(1365, 4095, 8)
 
 
-@pytest.mark.parametrize("name", target_names())
+@pytest.mark.parametrize("target", all_targets(), ids=lambda target: target.name)
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-def test_the_form_is_the_targets_choice_and_the_report_says_it(name, quantization):
-    up_to = find_target(name).packed_keys_up_to[quantization]
+def test_the_form_is_the_targets_choice_and_the_report_says_it(target, quantization):
+    up_to = target.packed_keys_up_to[quantization]
     module, x = Memories(TAILS["alone"][0], parents=8, cells=24, hidden=64).eval(), torch.randn(1, 5, 64)
     program = torch.export.export(module, (x,)).run_decompositions({})
     memories = passes_of(SCHEMES[quantization]).memories(FormChoice(up_to))

@@ -26,10 +26,6 @@ class UnknownTarget(MissingToolError):
     """No target has this name."""
 
 
-def target_names() -> tuple[str, ...]:
-    return tuple(_TARGETS)
-
-
 def all_targets() -> tuple[Target, ...]:
     return tuple(make() for make in _TARGETS.values())
 
