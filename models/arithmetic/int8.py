@@ -87,7 +87,8 @@ class IntegerProduct(torch.autograd.Function):
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
-    """int32 of int8 matrices; the processor's own instructions where they add up without loss. A GPU's take few sizes."""
+    """int32 of int8 matrices; by the processor's own instructions where they add up without loss."""
+    # A GPU's take few sizes.
     if one.device.type == "cpu" and _integer_products_are_exact():
         return torch._int_mm(one, other)
     return (one.double() @ other.double()).to(torch.int32)
