@@ -43,10 +43,10 @@ std::string given(const std::vector<double>& scores, const std::vector<Label>& l
   std::vector<std::string> names;
   for (size_t i = 0; i < labels.size(); ++i) {
     if (scores[i] > labels[i].threshold) {
-      names.push_back(json_quote(labels[i].name));
+      names.push_back(labels[i].name);
     }
   }
-  return "[" + joined(names, [](const std::string& name) { return name; }) + "]";
+  return texts(names);
 }
 
 std::string by_name(const std::vector<double>& scores, const std::vector<Label>& labels) {

@@ -13,10 +13,6 @@ namespace spartan {
 
 namespace {
 
-std::string texts(const std::vector<std::string>& all) {
-  return "[" + joined(all, [](const std::string& each) { return json_quote(each); }) + "]";
-}
-
 std::vector<std::string> names(const std::vector<Label>& labels) {
   std::vector<std::string> found;
   for (const Label& each : labels) {

@@ -5,6 +5,10 @@
 
 namespace spartan {
 
+std::string texts(const std::vector<std::string>& all) {
+  return "[" + joined(all, [](const std::string& each) { return json_quote(each); }) + "]";
+}
+
 std::string kernels_text() {
   std::string out;
   const char* family = nullptr;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace spartan {
 
@@ -18,6 +19,9 @@ std::string joined(const Values& values, Text&& text) {
 
 inline double milliseconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e6; }
 inline double megabytes(uint64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
+
+// A JSON list of texts.
+std::string texts(const std::vector<std::string>& all);
 
 // The kernels that this processor gets, family by family, as a JSON object.
 std::string kernels_text();

@@ -41,10 +41,6 @@ std::string error_line(const std::string& id, std::string what) {
   return answer_line(id, "\"error\":" + json_quote(what));
 }
 
-std::string texts(const std::vector<std::string>& all) {
-  return "[" + joined(all, [](const std::string& each) { return json_quote(each); }) + "]";
-}
-
 }  // namespace
 
 void Server::serve() {
