@@ -11,7 +11,7 @@ _MOST_UNREAD = 64 << 10  # bytes of answers; who leaves more unread gets no more
 
 
 class Connection:
-    """Takes over a socket. Times are seconds of a clock that only goes forward.
+    """Takes over a socket. Times are seconds of a clock that goes forward, and stands still while the server computes.
 
     moved: when the part of a line that is here began, or the client last read what it was answered.
     ended: whether no more of what the client sends will be read.
@@ -60,21 +60,23 @@ class Connection:
         return self._lines.take()
 
     def receive(self, now: float) -> None:
-        try:
-            data = self.socket.recv(_READ_AT_ONCE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._broken = True
-            return
-        if not data:
-            self.ended = True
-            return
-        begins = not self._lines.has_part
-        self._lines.add(data)
-        # Patience with a line counts from its first byte: a byte now and then does not keep it alive.
-        if begins or not self._lines.has_part:
-            self.moved = now
+        """Read what is there, up to the end of a line: what the client sent at once waits for no further turn."""
+        while self.wants_input:
+            try:
+                data = self.socket.recv(_READ_AT_ONCE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._broken = True
+                return
+            if not data:
+                self.ended = True
+                return
+            begins = not self._lines.has_part
+            self._lines.add(data)
+            # Patience with a line counts from its first byte: a byte now and then does not keep it alive.
+            if begins or not self._lines.has_part:
+                self.moved = now
 
     def send(self, now: float) -> None:
         while self._output:

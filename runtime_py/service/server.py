@@ -67,6 +67,7 @@ class Server:
         self._next = 0  # whose turn it is
         self._answers = 0
         self._now = time.monotonic()
+        self._worked = 0.0  # seconds that went into answers
         self._accepts_from = self._now
         self._stops_at: float | None = None
 
@@ -88,6 +89,12 @@ class Server:
         for client in self._clients:
             client.close()
 
+    @property
+    def _clients_now(self) -> float:
+        """The time by which clients are judged. It stands still during an answer: whom the server leaves waiting,
+        because it computes for another, has not been slow."""
+        return self._now - self._worked
+
     def _wait(self) -> bool:
         """Wait until something is to be done; True if it is time to stop."""
         waiting = select.poll()
@@ -106,7 +113,7 @@ class Server:
             waiting.register(client.socket, events)
             by_descriptor[client.socket.fileno()] = client
             if client.wants_output or client.has_part:
-                wake.append(client.moved + self._patience)
+                wake.append(client.moved + self._patience + self._worked)
         seconds = 0.0 if any(client.has_line for client in self._clients) else None
         if seconds is None and wake:
             seconds = max(min(wake) - time.monotonic(), 0)
@@ -127,9 +134,9 @@ class Server:
             client.hang_up()  # nobody is there to read an answer
             return
         if events & select.POLLIN:
-            client.receive(self._now)
+            client.receive(self._clients_now)
         if events & select.POLLOUT:
-            client.send(self._now)
+            client.send(self._clients_now)
 
     def _accept(self) -> None:
         for _ in range(MOST_CLIENTS):
@@ -141,12 +148,12 @@ class Server:
                 print(f"warning: a client could not be accepted: {error.strerror}", file=sys.stderr)
                 self._accepts_from = self._now + _PAUSE  # it is still waiting, and would be seen at once again
                 return
-            client = Connection(accepted, self._now)
+            client = Connection(accepted, self._clients_now)
             if len(self._clients) < MOST_CLIENTS:
                 self._clients.append(client)
             else:
                 what = f"{MOST_CLIENTS} clients are connected, and no more are served"
-                client.answer_last(_error_line(None, what), self._now)
+                client.answer_last(_error_line(None, what), self._clients_now)
                 client.close()
 
     def _answer_next(self) -> None:
@@ -154,9 +161,11 @@ class Server:
             self._next = (self._next + 1) % len(self._clients)
             client = self._clients[self._next]
             if client.has_line:
+                began = time.monotonic()
                 answer = self._answer_to(client.take_line())
                 self._now = time.monotonic()
-                client.answer(answer, self._now)
+                self._worked += self._now - began
+                client.answer(answer, self._clients_now)
                 return
 
     def _answer_to(self, line: bytes) -> bytes:
@@ -189,16 +198,16 @@ class Server:
 
     def _sweep(self) -> None:
         """Refuse what clients may not do, and let go of those that are done."""
+        now = self._clients_now
         for client in self._clients:
-            waited = self._now - client.moved >= self._patience
+            waited = now - client.moved >= self._patience
             if client.has_too_long_line:
-                client.answer_last(_error_line(None, f"a line has more than {LONGEST_LINE} bytes"), self._now)
+                client.answer_last(_error_line(None, f"a line has more than {LONGEST_LINE} bytes"), now)
             elif client.has_part and client.ended:
                 what = "the last line has no line feed" if self._stops_at is None else "the server stops"
-                client.answer_last(_error_line(None, what), self._now)
+                client.answer_last(_error_line(None, what), now)
             elif client.has_part and waited:
-                what = f"a line did not end within {self._patience:g} s"
-                client.answer_last(_error_line(None, what), self._now)
+                client.answer_last(_error_line(None, f"a line did not end within {self._patience:g} s"), now)
             elif client.wants_output and waited:
                 client.hang_up()
         for client in self._clients:

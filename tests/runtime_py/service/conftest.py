@@ -8,9 +8,11 @@ import pytest
 from spartanc.base.targets.catalogue import find_target
 from spartanc.compiler.pipeline import CompileRequest, compile_model
 from spartanc.runtime_py.build import install_runtime
+from support.bundles import make_bundle
 from support.compiled import MAX_LENGTH
 from support.fleets import on_backbone_of, save_tasks, tiny_tasks
 from support.models import tiny_model
+from support.programs import SlowClassifier, export
 from support.service import KINDS, TASKS, Client, Fleet, require_same, served
 
 
@@ -54,6 +56,14 @@ def impatient(kind, fleet, tmp_path_factory):
     with served(kind, fleet.runtime, fleet.path, path, "--patience", "1") as running:
         yield running
         assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def slow_bundle(tmp_path_factory):
+    """A bundle whose answers take a while."""
+    folder = tmp_path_factory.mktemp("slow")
+    export(SlowClassifier(), folder / "slow.pte")
+    return make_bundle(folder / "bundle", folder / "slow.pte")
 
 
 @pytest.fixture

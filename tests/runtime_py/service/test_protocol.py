@@ -1,5 +1,7 @@
 """One protocol, two servers: what is answered, and what is refused without harm to others."""
 
+import math
+import signal
 import socket
 import threading
 import time
@@ -8,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from support.compiled import MAX_LENGTH
-from support.service import TASKS, Client, line_of, load, require_same
+from support.service import TASKS, Client, line_of, load, require_same, served
 
 
 def test_ids_are_answered_as_eager_does(client, questions):
@@ -147,6 +149,35 @@ def test_half_a_line_is_refused_once_patience_is_lost(impatient, unharmed):
         assert 1 <= time.monotonic() - started < 20
         assert "within 1 s" in client.answer()["error"]
         assert ends(client)
+
+
+def test_a_line_that_was_sent_at_once_waits_for_one_turn(server):
+    """However many another client's requests wait beside it."""
+    with Client(server.path) as busy, Client(server.path) as client:
+        busy.ask(id=0, ask="status")
+        before = client.ask(id=0, ask="status")["answers"]
+        server.process.send_signal(signal.SIGSTOP)  # so that all is there when it looks
+        busy.send(line_of(id=1, ask="status") * 50)
+        client.send(line_of(id=1, ask="status").strip().ljust(100_000) + b"\n")
+        server.process.send_signal(signal.SIGCONT)
+        assert client.answer()["answers"] - before <= 3
+
+
+def test_what_the_server_computes_for_others_costs_nobody_patience(kind, fleet, slow_bundle, tmp_path):
+    with (
+        served(kind, fleet.runtime, slow_bundle, tmp_path / "s", "--patience", "1") as server,
+        Client(server.path) as busy,
+        Client(server.path) as client,
+    ):
+        started = time.monotonic()
+        busy.ask(id=0, input_ids=[1])
+        count = math.ceil(2 / (time.monotonic() - started))
+        busy.send(line_of(id=1, input_ids=[1]) * count)
+        client.send(b'{"id":1,')
+        time.sleep(1.4)
+        client.send(b'"ask":"status"}\n')
+        assert client.answer().get("status") == "ready"
+        assert all("label" in busy.answer() for _ in range(count))
 
 
 def test_a_client_that_never_reads_is_let_go(impatient, unharmed):

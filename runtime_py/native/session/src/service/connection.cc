@@ -32,18 +32,22 @@ bool Connection::done() const {
 
 void Connection::receive(Time now) {
   char bytes[kReadAtOnce];
-  const ssize_t count = recv(descriptor_, bytes, sizeof bytes, 0);
-  if (count > 0) {
+  while (wants_input()) {
+    const ssize_t count = recv(descriptor_, bytes, sizeof bytes, 0);
+    if (count < 0) {
+      broken_ = !is_for_later(errno);
+      return;
+    }
+    if (count == 0) {
+      ended_ = true;
+      return;
+    }
     const bool begins = !lines_.has_part();
     lines_.add(bytes, static_cast<size_t>(count));
     // Patience with a line counts from its first byte: a byte now and then does not keep it alive.
     if (begins || !lines_.has_part()) {
       moved_ = now;
     }
-  } else if (count == 0) {
-    ended_ = true;
-  } else if (!is_for_later(errno)) {
-    broken_ = true;
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace spartan {
 
-using Time = std::chrono::steady_clock::time_point;
+using Time = std::chrono::steady_clock::time_point;  // a connection's stands still while the server computes
 
 class Connection {
  public:
@@ -35,6 +35,7 @@ class Connection {
   Time moved() const { return moved_; }
 
   std::string take_line() { return lines_.take(); }
+  // Reads what is there, up to the end of a line: what the client sent at once waits for no further turn.
   void receive(Time now);
   void send(Time now);
   // `line` has its line feed. It goes out as far as the client takes it, the rest later.

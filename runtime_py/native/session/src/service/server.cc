@@ -80,7 +80,7 @@ bool Server::wait() {
     const int events = (client->wants_input() ? POLLIN : 0) | (client->wants_output() ? POLLOUT : 0);
     all.push_back({client->descriptor(), static_cast<short>(events), 0});
     if (client->wants_output() || client->has_part()) {
-      wake = std::min(wake, client->moved() + patience_);
+      wake = std::min(wake, client->moved() + patience_ + worked_);
     }
   }
   int milliseconds = -1;
@@ -101,10 +101,10 @@ bool Server::wait() {
       continue;
     }
     if (events & POLLIN) {
-      clients_[i]->receive(now_);
+      clients_[i]->receive(clients_now());
     }
     if (events & POLLOUT) {
-      clients_[i]->send(now_);
+      clients_[i]->send(clients_now());
     }
   }
   if (all[1].revents != 0) {
@@ -123,10 +123,11 @@ void Server::accept() {
       }
       return;
     }
-    clients_.push_back(std::make_unique<Connection>(descriptor, now_));
+    clients_.push_back(std::make_unique<Connection>(descriptor, clients_now()));
     if (clients_.size() > kMostClients) {
       clients_.back()->answer_last(
-          error_line("null", std::to_string(kMostClients) + " clients are connected, and no more are served"), now_);
+          error_line("null", std::to_string(kMostClients) + " clients are connected, and no more are served"),
+          clients_now());
       clients_.pop_back();
     }
   }
@@ -136,9 +137,11 @@ void Server::answer_next() {
   for (size_t i = 0; i < clients_.size(); ++i) {
     next_ = (next_ + 1) % clients_.size();
     if (clients_[next_]->has_line()) {
+      const Time began = Clock::now();
       const std::string answer = answer_to(clients_[next_]->take_line());
       now_ = Clock::now();
-      clients_[next_]->answer(answer, now_);
+      worked_ += now_ - began;
+      clients_[next_]->answer(answer, clients_now());
       return;
     }
   }
@@ -172,16 +175,17 @@ std::string Server::status() const {
 }
 
 void Server::sweep() {
+  const Time now = clients_now();
   for (auto& client : clients_) {
-    const bool waited = now_ - client->moved() >= patience_;
+    const bool waited = now - client->moved() >= patience_;
     if (client->has_too_long_line()) {
       client->answer_last(
-          error_line("null", "a line has more than " + std::to_string(kLongestLine) + " bytes"), now_);
+          error_line("null", "a line has more than " + std::to_string(kLongestLine) + " bytes"), now);
     } else if (client->has_part() && client->ended()) {
-      client->answer_last(error_line("null", stopping_ ? "the server stops" : "the last line has no line feed"), now_);
+      client->answer_last(error_line("null", stopping_ ? "the server stops" : "the last line has no line feed"), now);
     } else if (client->has_part() && waited) {
       client->answer_last(
-          error_line("null", "a line did not end within " + std::to_string(patience_.count()) + " s"), now_);
+          error_line("null", "a line did not end within " + std::to_string(patience_.count()) + " s"), now);
     } else if (client->wants_output() && waited) {
       client->hang_up();
     }

@@ -38,6 +38,9 @@ class Server {
   // Refuses what clients may not do, and lets go of those that are done.
   void sweep();
   bool has_lines() const;
+  // The time by which clients are judged. It stands still during an answer: whom the server leaves waiting, because it
+  // computes for another, has not been slow.
+  Time clients_now() const { return now_ - worked_; }
 
   Model& model_;
   Listener& listener_;
@@ -47,6 +50,7 @@ class Server {
   size_t next_ = 0;  // whose turn it is
   uint64_t answers_ = 0;
   Time now_ = std::chrono::steady_clock::now();
+  Time::duration worked_{};  // what went into answers
   Time accepts_from_ = now_;
   bool stopping_ = false;
   Time stops_at_ = now_;
