@@ -27,7 +27,7 @@ def require_texts(
     allow_empty: where the answer is compared and not used, an empty text is as good as any.
     """
     for number, example in enumerate(examples, start=1):
-        where = place(source, example) or f"row {number}: "
+        where = place(source, example) or (f"row {number}: " if len(examples) > 1 else "")
         if pairs and example.text_pair is None:
             raise UsageError(f"{where}no second text, and the model takes two", hint="give it as `text_pair`")
         if pairs is False and example.text_pair is not None:

@@ -68,4 +68,4 @@ class Model:
         if len(input_ids) > longest:
             raise UsageError(f"`input_ids` has {len(input_ids)} ids, at most {longest} are taken")
         ids = np.array([input_ids], np.int64)
-        return loaded.open(task).answer(loaded.logits(ids, np.ones_like(ids), task)[0])
+        return loaded.open(task).answer(loaded.rows([(ids, np.ones_like(ids))], task)[0])

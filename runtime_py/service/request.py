@@ -61,8 +61,8 @@ def _read_members(id: Id, found: dict[str, Any]) -> Request:
             raise RequestError("`ask` goes with nothing but an `id`")
         return Request(id, asks_status=True)
     for name in ("task", "text", "text_pair"):
-        if name in found and not isinstance(found[name], str):
-            raise RequestError(f"`{name}` must be a text")
+        if name in found and not is_text(found[name]):
+            raise RequestError(f"`{name}` must be a text, and without U+0000")
     if "input_ids" in found:
         _check_ids(found["input_ids"])
     given = [name for name in _INPUTS if name in found]

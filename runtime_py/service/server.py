@@ -176,6 +176,7 @@ class Server:
             if self._stops_at is not None and self._now >= self._stops_at:
                 return _error_line(id, "the server stops")
             members = self._status() if request.asks_status else self._model.answer(request)
+            answer = _line({"id": id} | members)
         except RequestError as error:
             return _error_line(error.id, error.message)
         except SpartancError as error:
@@ -185,10 +186,6 @@ class Server:
         except Exception as error:  # a defect of ours, and no reason to leave the other clients
             traceback.print_exc()
             return _error_line(id, f"internal error: {error}")
-        try:
-            answer = _line({"id": id} | members)
-        except ValueError:
-            return _error_line(id, "the program gave a logit that is no number")
         self._answers += 1
         return answer
 
@@ -217,7 +214,8 @@ class Server:
 
 
 def _line(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(errors="replace") + b"\n"  # a path in a message may hold bytes that are no text
 
 
 def _error_line(id: Id, what: str) -> bytes:

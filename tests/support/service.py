@@ -93,6 +93,7 @@ class Served:
             [*command(kind, runtime, bundle, path), *words],
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             env=os.environ | environment,
         )
 

@@ -21,7 +21,7 @@ def test_number_of_texts_is_the_models():
     require_texts([ONE, TWO], None)  # models made before it was kept
     assert said([TWO, ONE], True, source="f") == "`f` row 1: no second text, and the model takes two"
     assert said([ONE, TWO], False, source="f") == "`f` row 2: a second text, and the model takes one"
-    assert said([Example("a")], True) == "row 1: no second text, and the model takes two"
+    assert said([Example("a")] * 2, True) == "row 1: no second text, and the model takes two"
 
 
 def test_empty_text_is_named_unless_it_is_allowed():

@@ -63,6 +63,7 @@ REFUSED = {
     '{"id":7,"tsak":"three","input_ids":[1]}': (7, "`tsak`"),
     '{"id":7,"task":null,"input_ids":[1]}': (7, "`task`"),
     '{"id":7,"task":3,"input_ids":[1]}': (7, "`task`"),
+    '{"id":7,"task":"three\\u0000","input_ids":[1]}': (7, "`task` must be a text"),
     '{"id":7,"input_ids":[1]}': (7, "it has three, score"),
     '{"id":7,"task":"four","input_ids":[1]}': (7, "no task `four`: it has three, score"),
     '{"id":7,"task":"","input_ids":[1]}': (7, "no task"),
@@ -89,7 +90,7 @@ def test_what_breaks_a_rule_is_an_error_and_the_next_line_is_answered(client, qu
     id, words = REFUSED[line]
     answer = client.ask_line(line.encode())
     assert set(answer) == {"id", "error"} and answer["id"] == id
-    assert words in answer["error"]
+    assert words in answer["error"] and "row" not in answer["error"]
     request, expected = questions[0]
     require_same(client.ask(id=1, **request), 1, expected)
 
@@ -268,7 +269,10 @@ def test_texts_are_answered_by_the_python_server_and_refused_by_the_native_one(c
         tokenizer.enable_truncation(MAX_LENGTH)
         require_same(answer, 1, fleet.expected("three", tokenizer.encode(*text).ids))
     if kind == "python":
-        assert "empty" in client.ask(id=1, task="three", text="  ")["error"]
+        assert client.ask(id=1, task="three", text="  ")["error"] == "the text is empty"
+        for name in ("text", "text_pair"):
+            request = {"text": "a", name: "a\0b"}
+            assert f"`{name}` must be a text" in client.ask(id=1, task="three", **request)["error"]
         assert "`text`" in client.ask(id=1, task="three", text=["a"])["error"]
         assert "`text_pair`" in client.ask(id=1, task="three", input_ids=[1], text_pair="a")["error"]
         assert "not both" in client.ask(id=1, task="three", input_ids=[1], text="a")["error"]
