@@ -4,7 +4,8 @@ On the device, below one base folder:
 
     files/DIGEST     every file that was ever sent, see store.py
     checked          since when they are known to be whole
-    jobs/ID/         hard links to what one job uses, and what it writes; removed when the job ends
+    jobs/ID/         what one job writes, and hard links to what it uses, in folders of ours: their names are the user's
+                     below; removed when the job ends
 
 Jobs that a lost connection left behind a day ago are removed on the next visit. The device needs a POSIX shell and the
 usual small commands (ls, ln, find, sync, sha256sum), nothing else.
@@ -12,6 +13,7 @@ usual small commands (ls, ln, find, sync, sha256sum), nothing else.
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import shlex
@@ -38,6 +40,7 @@ class RemotePlace(Place):
         self.job = f"{wire.base}/jobs/{secrets.token_hex(8)}"
         self.prefix: list[str] = []
         self._ended_by_kernel: int | None = None
+        self._puts = 0
 
     def open(self) -> str:
         """Make the job's folder; returns the device's architecture."""
@@ -57,8 +60,11 @@ class RemotePlace(Place):
 
     def put(self, local: Path) -> str:
         files = [path for path in sorted(local.rglob("*")) if path.is_file()] if local.is_dir() else [local]
-        self.put_files({str(file.relative_to(local.parent)): file for file in files})
-        return f"{self.job}/{local.name}"
+        self._puts += 1
+        # Never a name alone: it may be one of ours. And `.` and `..` are places, not names.
+        name = f"put-{self._puts}/{os.path.basename(os.path.abspath(local))}"
+        self.put_files({os.path.normpath(f"{name}/{file.relative_to(local)}"): file for file in files})
+        return f"{self.job}/{name}"
 
     def put_files(self, files: dict[str, Path]) -> None:
         """Make local files available as `job`/name."""

@@ -90,7 +90,8 @@ class SshWire(Wire):
             assert process.stdin is not None
             assert process.stderr is not None
             try:
-                with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+                # A link is sent as what it leads to: on the board it would lead nowhere.
+                with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as archive:
                     for name, path in files.items():
                         archive.add(path, arcname=name)
                 process.stdin.close()

@@ -14,6 +14,7 @@ Files that no job used for a week are removed on the next visit.
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from spartanc.base.files import file_digest
 from spartanc.runtime_py.devices.wire import Wire
 
 _DAYS = 7
+# Bytes. A script is one argument of a program, here and on the device, and Linux takes 128 KiB at most.
+_LONGEST_SCRIPT = 64 << 10
 _LOOK = """cd "{files}" || exit 1
 find . -type f -mtime +{days} -exec rm -f {{}} +
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
@@ -38,7 +41,6 @@ ls -ln
 """
 # Only what arrived whole, and is on the disk, enters the store. Some `sync`s take no names: those write out everything.
 _ENTER = """cd "{incoming}" || exit 1
-printf "{checks}" | sha256sum -c >/dev/null || exit 1
 chmod 755 ./* || exit 1
 if sync . 2>/dev/null; then sync ./*; else sync; fi || exit 1
 mv -f ./* "{files}/"
@@ -66,15 +68,16 @@ class Store:
         digests = {name: file_digest(path) for name, path in files.items()}
         wanted = {digest: files[name] for name, digest in digests.items()}
         self._send_missing(wanted, job)
-        script = self._links(digests, job)
-        if self._wire.shell(script).code != 0:
+        scripts = self._links(digests, job)
+        if any(self._wire.shell(script).code != 0 for script in scripts):
             # Gone since we looked: another client, or a person, cleared up.
             self.look()
             self._send_missing(wanted, job)
-            self._wire.must(script)
+            for script in scripts:
+                self._wire.must(script)
 
-    def _links(self, digests: dict[str, str], job: str) -> str:
-        lines = [f'cd "{job}"']
+    def _links(self, digests: dict[str, str], job: str) -> list[str]:
+        lines = []
         for folder in sorted({str(Path(name).parent) for name in digests} - {"."}):
             lines.append(f"mkdir -p {shlex.quote(folder)}")
         for name, digest in digests.items():
@@ -83,7 +86,7 @@ class Store:
             stored = f'"{self._files}/{digest}"'
             lines.append(f"touch -c {stored} && {{ ln -f {stored} {shlex.quote(name)} 2>/dev/null ||")
             lines[-1] += f" cp {stored} {shlex.quote(name)}; }}"
-        return " && ".join(lines)
+        return [f'cd "{job}" && {part}' for part in _parts(lines, " && ")]
 
     def _send_missing(self, wanted: dict[str, Path], job: str) -> None:
         sizes = {digest: path.stat().st_size for digest, path in wanted.items()}
@@ -93,9 +96,24 @@ class Store:
         incoming = f"{job}/incoming"
         self._wire.must(f'mkdir -p "{incoming}"')
         self._wire.send(missing, incoming)
-        checks = "".join(f"{digest}  {digest}\\n" for digest in missing)
-        self._wire.must(_ENTER.format(incoming=incoming, checks=checks, files=self._files))
+        for checks in _parts([f"{digest}  {digest}" for digest in missing], "\\n"):
+            self._wire.must(f'cd "{incoming}" && printf "{checks}\\n" | sha256sum -c >/dev/null')
+        self._wire.must(_ENTER.format(incoming=incoming, files=self._files))
         self._sizes |= {digest: sizes[digest] for digest in missing}
+
+
+def _parts(pieces: list[str], between: str) -> list[str]:
+    """The pieces joined to as few texts as keep to the longest script; each of them is far shorter."""
+    parts: list[list[str]] = []
+    left = 0  # bytes
+    for piece in pieces:
+        size = len(os.fsencode(between + piece))
+        if size > left:
+            parts.append([])
+            left = _LONGEST_SCRIPT
+        parts[-1].append(piece)
+        left -= size
+    return [between.join(part) for part in parts]
 
 
 def _sizes(listing: str) -> dict[str, int]:

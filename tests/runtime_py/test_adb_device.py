@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from spartanc.base.files import file_digest
 from spartanc.errors import MissingToolError
 from spartanc.runtime_py.bench import BenchPlan, bench_bundle
-from spartanc.runtime_py.devices.adb import AdbDevice
+from spartanc.runtime_py.devices.adb import AdbDevice, AdbWire
 from spartanc.runtime_py.devices.catalogue import find_device
-from spartanc.runtime_py.devices.device import DeviceError
+from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.setup_target import is_ready
 from support.adb import install_adb, log_commands
 from support.bundles import make_bundle
+from support.folders import found_in, many_files
 from support.programs import eager_logits, tiny_rows
 
 HERE = platform.machine()
@@ -65,6 +67,50 @@ def test_a_serial_chooses_the_phone(tiny, phone):
     assert len(AdbDevice("adb:PHONE1").run(tiny[0].parent, tiny[0], tiny_rows(1))) == 1
     with pytest.raises(DeviceError, match="can't be reached: adb: device 'OTHER' not found"):
         AdbDevice("adb:OTHER").run(tiny[0].parent, tiny[0], tiny_rows(1))
+
+
+def test_a_folder_of_400_files_comes_whole(phone, tmp_path):
+    root = phone()
+    folder = many_files(tmp_path / "fleet", 400, different=3)
+    with AdbDevice("adb").place(folder) as place:
+        there = place.put(folder).replace("/data/local/tmp", str(root))
+        assert found_in(Path(there)) == found_in(folder)
+    assert list((root / "spartanc-device/jobs").iterdir()) == []
+
+
+def test_a_link_is_sent_as_what_it_leads_to(tiny, phone, tmp_path):
+    phone()
+    (tmp_path / "link.pte").symlink_to(tiny[0])
+    with AdbDevice("adb").place(tmp_path) as place:
+        assert place.execute(["info", place.put(tmp_path / "link.pte")]).code == 0
+
+
+SAID = {
+    "error: device offline": True,
+    "error: closed": True,
+    "adb: no devices/emulators found": True,
+    "adb: error: failed to get feature set: device 'X' not found": True,
+    "adb: failed to check server version: cannot connect to daemon": True,
+    "error: device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\nTry 'adb kill-server'": True,
+    "error: bundle `/data/offline-topics`: `model.pte` has 10 bytes, its manifest says 11": False,
+    "error: `/data/x` is closed": False,
+    "sh: ls: not found": False,
+}
+
+
+@pytest.mark.parametrize(("said", "is_lost"), SAID.items())
+def test_a_lost_phone_is_told_from_a_program_that_uses_its_words(monkeypatch, tmp_path, said, is_lost):
+    program = tmp_path / "adb"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for code in (1, 255) if is_lost else (1, 2):
+        program.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit {code}\n")
+        program.chmod(0o755)
+        if is_lost:
+            with pytest.raises(DeviceError, match="can't be reached: ") as caught:
+                AdbWire("adb", None).run("x")
+            assert said.splitlines()[0] in caught.value.message
+        else:
+            assert AdbWire("adb", None).run("x") == Finished(code, "", said + "\n")
 
 
 def test_a_full_phone_is_named(tiny, phone):

@@ -1,16 +1,21 @@
 """Local and emulated devices: the same rows, the same answers, and one clear error for what goes wrong."""
 
+import os
+import shlex
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from spartanc.base.files import file_digest
 from spartanc.errors import MissingToolError, UsageError
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError, Finished
 from spartanc.runtime_py.devices.local import LocalDevice
 from spartanc.runtime_py.devices.qemu import QemuDevice
 from spartanc.runtime_py.devices.remote import RemotePlace
+from spartanc.runtime_py.devices.store import Store
 from spartanc.runtime_py.devices.wire import Wire
 from spartanc.runtime_py.setup_target import is_ready
 from support.programs import VOCABULARY, eager_logits, tiny_rows
@@ -119,6 +124,32 @@ class LosingWire(Wire):
     def send(self, files, folder): ...
 
     def fetch(self, remote, local): ...
+
+
+class CountingWire(LosingWire):
+    """Takes every script, and keeps it."""
+
+    def __init__(self):
+        self.scripts = []
+
+    def shell(self, script):
+        self.scripts.append(script)
+        return Finished(0, "", "")
+
+
+def test_no_script_is_longer_than_a_program_may_be_told(tmp_path):
+    """However many files there are, however long their names: Linux takes 128 KiB an argument, its zero included."""
+    files = {}
+    for number in range(1100):
+        (file := tmp_path / str(number)).write_text(str(number))
+        files[f"{number:04d}{'é' * 120}/{'é' * 130}"] = file
+    wire = CountingWire()
+    Store(wire).provide(files, "$HOME/base/jobs/x")
+    assert max(len(os.fsencode(script)) for script in wire.scripts) < 128 << 10
+    words = Counter(" ".join(wire.scripts).replace("\\n", " ").replace('"', " ").split())
+    for name, file in files.items():
+        assert words[shlex.quote(name)] == words[f"{shlex.quote(name)};"] == 1  # it is linked, or else copied
+        assert words[file_digest(file)] == 2  # on both sides of the line by which it is checked
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from spartanc.runtime_py.build import COMMAND
 from spartanc.runtime_py.devices.catalogue import find_device
 from spartanc.runtime_py.devices.device import DeviceError
 from spartanc.runtime_py.devices.ssh import SshDevice, SshWire
+from support.folders import found_in, many_files
 from support.programs import eager_logits, tiny_rows
 from support.sshd import SSHD, sshd
 
@@ -133,6 +134,48 @@ def test_a_store_that_another_client_cleared_is_filled_again(tiny, server):
         again = Path(place.put(tiny[0]).replace("$HOME", str(server.home)))
         assert file_digest(again) == file_digest(tiny[0])
     assert stored(server) == {file_digest(tiny[0])}  # what is gone is not touched into being
+
+
+@pytest.mark.parametrize("name", ["runtime", "incoming", "files", "-x", "it's a $HOME", os.fsdecode(b"caf\xe9")])
+def test_a_folder_may_have_any_name_and_comes_whole(tiny, server, tmp_path, name):
+    folder = tmp_path / name
+    (folder / "tasks").mkdir(parents=True)
+    shutil.copyfile(tiny[0], folder / "model.pte")
+    (folder / "tasks" / "-a 'task'").write_text("a task")
+    with SshDevice(server.device).place(folder) as place:
+        there = Path(place.put(folder).replace("$HOME", str(server.home), 1))
+        assert there.name == name
+        assert found_in(there) == found_in(folder)
+        assert place.execute(["info", f"{place.put(folder)}/model.pte"]).code == 0
+    assert jobs(server) == []
+
+
+@pytest.mark.parametrize("word", [".", "..", "../bundle/tasks/.."])
+def test_a_folder_may_be_given_by_where_we_stand(tiny, server, tmp_path, monkeypatch, word):
+    (tmp_path / "bundle" / "tasks").mkdir(parents=True)
+    shutil.copyfile(tiny[0], tmp_path / "bundle" / "model.pte")
+    monkeypatch.chdir(tmp_path / "bundle" / ("tasks" if word == ".." else ""))
+    with SshDevice(server.device).place(Path(word)) as place:
+        there = place.put(Path(word))
+        assert Path(there).name == "bundle"
+        assert place.execute(["info", f"{there}/model.pte"]).code == 0
+    assert jobs(server) == []
+    assert {path.name for path in (server.home / ".cache/spartanc-device").iterdir()} == {"files", "checked", "jobs"}
+
+
+def test_a_link_is_sent_as_what_it_leads_to(tiny, server, tmp_path):
+    (tmp_path / "link.pte").symlink_to(tiny[0])
+    with SshDevice(server.device).place(tmp_path) as place:
+        assert place.execute(["info", place.put(tmp_path / "link.pte")]).code == 0
+    assert file_digest(tiny[0]) in stored(server)
+
+
+def test_a_folder_of_400_files_comes_whole(tiny, server, tmp_path):
+    folder = many_files(tmp_path / "fleet", 400)
+    with SshDevice(server.device).place(folder) as place:
+        there = Path(place.put(folder).replace("$HOME", str(server.home), 1))
+        assert found_in(there) == found_in(folder)
+    assert jobs(server) == []
 
 
 def test_an_unreachable_host_is_one_clear_error(tiny, server):
