@@ -6,6 +6,7 @@ of Debian's cross compiler) and the program is started through that loader.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,14 +28,14 @@ _C_LIBRARIES = (
     "libgcc_s.so.1",
     "libstdc++.so.6",
 )
-_UNREACHABLE = (
-    "no devices",
-    "not found",
-    "offline",
-    "unauthorized",
-    "more than one device",
-    "closed",
-    "cannot connect",
+# How adb ends, and what it says, where it did not get through. What `spartan` says may hold any of these words, as in a
+# bundle's name, but never begins with them.
+_LOST = (1, 255)
+_UNREACHABLE = re.compile(
+    r"^(?:adb|error): (?:(?:error|failed to [a-z ]+|connect failed): )*"
+    r"(?:no devices|more than one device|closed|cannot connect|insufficient permissions|protocol fault"
+    r"|device (?:'[^']*' )?(?:not found|offline|unauthorized|still )).*",
+    re.MULTILINE,
 )
 
 
@@ -70,14 +71,9 @@ class AdbWire(Wire):
     def _run(self, *arguments: str) -> Finished:
         done = subprocess.run([*self._adb, *arguments], stdin=subprocess.DEVNULL, capture_output=True)
         stderr = done.stderr.decode(errors="replace")
-        said = stderr.strip().splitlines()
-        last = said[-1] if said else ""
-        if (
-            done.returncode != 0
-            and last.startswith(("adb: ", "error: "))
-            and any(word in last for word in _UNREACHABLE)
-        ):
-            raise DeviceError(f"device `{self.name}` can't be reached: {last}", hint="see `adb devices`")
+        lost = _UNREACHABLE.search(stderr) if done.returncode in _LOST else None
+        if lost is not None:
+            raise DeviceError(f"device `{self.name}` can't be reached: {lost[0]}", hint="see `adb devices`")
         return Finished(done.returncode, done.stdout.decode(errors="replace"), stderr)
 
 
