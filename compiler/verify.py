@@ -228,7 +228,7 @@ def _worst(bundle: Bundle, examples: list[Example], reference: list, got: list) 
 
 def _said(bundle: Bundle, logits_C: np.ndarray) -> str | float | list[str] | None:
     """The label that logits stand for; all of them, or the number, where there is not one."""
-    answer = bundle.answer(logits_C)
+    answer = bundle.task_type.answer(logits_C, bundle.labels)  # of NaN too: the gates judge it
     return next((answer[key] for key in ("label", "labels", "score") if answer.get(key) is not None), None)
 
 

@@ -27,6 +27,7 @@ from spartanc.base.schemes.int4_memories import INT4_MEMORIES
 from spartanc.errors import UsageError
 from spartanc.runtime_py.fleet_interface import HEX_DIGEST, read_interface
 from spartanc.runtime_py.probe import Probe, check_probe_input, is_number, read_probe
+from spartanc.runtime_py.session import SessionError
 from spartanc.runtime_py.signature import SIGNATURE, SIGNATURE_LIMIT, is_signed, read_public_key
 from spartanc.runtime_py.strict_json import is_count, is_text, parse_object
 from spartanc.runtime_py.task_types.catalogue import TASK_TYPES, task_type_of
@@ -95,8 +96,18 @@ class Bundle:
         return _task_type(self.manifest)
 
     def answer(self, logits_C: np.ndarray) -> dict[str, Any]:
-        """What the bundle's task says of one row's logits, see `TaskType.answer`."""
-        return self.task_type.answer(logits_C, self.labels)
+        """What the bundle's task says of one row's logits, see `TaskType.answer`.
+
+        Raises SessionError where there is nothing to say: one of them is no number, or they are not one for each label.
+        """
+        task_type = self.task_type
+        if logits_C.shape != (task_type.outputs(self.labels),):
+            raise SessionError(
+                f"the program gave {logits_C.size} logits for a {task_type.name} of {len(self.labels)} labels"
+            )
+        if not np.isfinite(logits_C).all():
+            raise SessionError("the program gave a logit that is no number")
+        return task_type.answer(logits_C, self.labels)
 
     @property
     def is_fleet(self) -> bool:
