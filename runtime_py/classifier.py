@@ -68,7 +68,7 @@ class Classifier:
         """
         self.bundle = bundle
         self._opening = threading.Lock()
-        self._open: dict[str, OpenTask] = {}
+        self._open: dict[str | Path, OpenTask] = {}
         self._only = None if bundle.is_fleet else OpenTask(bundle, BoundInputs(()))
         tokenizer = bundle.tokenizer
         self._encoder = None if tokenizer is None else TextEncoder(tokenizer, bundle.max_length)
@@ -197,7 +197,7 @@ class Classifier:
         if task is None:
             names = ", ".join(self.tasks) or "none"
             raise UsageError(f"`{self.bundle.path}` holds several tasks: {names}", hint="name one as `task`")
-        key = str(task)
+        key = self._key(task)
         found = self._open.get(key)
         if found is not None:
             return found
@@ -213,7 +213,7 @@ class Classifier:
 
     def forget(self, task: TaskName) -> None:
         """Let go of an open task; its file is unmapped when no call uses it any more."""
-        self._open.pop(str(task), None)
+        self._open.pop(self._key(task), None)
 
     def tasks_for(self, count: int, task: TaskName | Sequence[TaskName] | None) -> list[OpenTask]:
         """The task of each of `count` rows; UsageError if a list of another length is given."""
@@ -222,6 +222,10 @@ class Classifier:
         if len(task) != count:
             raise UsageError(f"{len(task)} tasks given for {count} rows")
         return [self.open(each) for each in task]
+
+    def _key(self, task: TaskName) -> str | Path:
+        """A task's name, or the absolute path of its file, which may be called like another task."""
+        return task if isinstance(task, str) and task in self.tasks else Path(os.path.abspath(task))
 
     def _run(self, ids: np.ndarray, mask: np.ndarray, task: OpenTask, keep_padding: bool = False) -> np.ndarray:
         with self._pool.taken() as session:
