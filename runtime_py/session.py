@@ -7,6 +7,7 @@ executorch's Python package may be imported before or after: both use one copy o
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from ctypes import (
@@ -176,7 +177,7 @@ class Session:
         self._vocabulary: int | None = None
         self._library = _load_library(Path(library))
         options = _Options(ctypes.sizeof(_Options), threads or 0, weight_cache, profile)
-        self._call("spartan_open", str(program).encode(), byref(options), byref(self._handle))
+        self._call("spartan_open", os.fsencode(program), byref(options), byref(self._handle))
         self.inputs = self._describe("input")
         self.outputs = self._describe("output")
         if manifest is not None:
