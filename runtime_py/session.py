@@ -225,13 +225,6 @@ class Session:
             self._call("spartan_run", self._handle, tensors, c_size_t(len(tensors)))
             return self._output(0)
 
-    def set_bounds(self, index: int, dimension: int, least: int, most: int) -> None:
-        """Narrow what a dimension of an input may be: a program states upper bounds only."""
-        with self._turn:
-            self._require_open()
-            self._narrow(index, dimension, least, most)
-            self.inputs = self._describe("input")
-
     def narrow_inputs(self, manifest: Mapping[str, Any]) -> None:
         """Hold every dimension of the inputs to the manifest's `inputs`, and those of a fleet's tasks.
 
@@ -248,16 +241,14 @@ class Session:
                     for dimension, size in enumerate(given["shape"]):
                         least, most = (1, manifest["max_length"]) if size == "L" else (size, size)
                         if isinstance(most, int):
-                            self._narrow(index, dimension, least, most)
+                            where = c_size_t(index), c_size_t(dimension)
+                            self._call("spartan_set_bounds", self._handle, *where, least, most)
                 if (least := manifest.get("min_length", 1)) > 1:
                     self._call("spartan_set_min_length", self._handle, least)
             except UsageError as error:
                 raise UsageError(f"the manifest does not describe its program: {error.message}") from error
             self.inputs = self._describe("input")
             self._vocabulary = manifest.get("vocabulary_size")
-
-    def _narrow(self, index: int, dimension: int, least: int, most: int) -> None:
-        self._call("spartan_set_bounds", self._handle, c_size_t(index), c_size_t(dimension), least, most)
 
     @property
     def statistics(self) -> Statistics:

@@ -145,10 +145,9 @@ with Session(program, library=library) as session:
         "float16": attempt(lambda: session.run(ones(4).astype(np.float16), ones(4))),
         "one input": attempt(lambda: session.run(ones(4), ones(4), ones(4))),
         "empty mask": attempt(lambda: session.run(ones(4), ones(4) * 0)),
-        "bounds": attempt(lambda: session.set_bounds(0, 1, 1, 999)),
         "other threads": attempt(lambda: Session(program, library=library, threads=3)),
     }}
-    session.set_bounds(0, 1, 2, 8)
+    session.narrow_inputs({{"max_length": 8, "inputs": [{{"shape": [1, "L"]}}] * 2}})
     failures["narrowed"] = attempt(lambda: session.run(ones(9), ones(9)))
     same = np.array_equal(good, session.run(ones(4), ones(4)))
 failures["closed"] = attempt(lambda: session.run(ones(4), ones(4)))
