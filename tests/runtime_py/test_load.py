@@ -98,6 +98,43 @@ def test_a_task_may_be_given_by_its_file(fp32, fleet):
     assert fleet.classify(TEXTS, task=file) == fleet.classify(TEXTS, task="pair")
 
 
+def test_a_file_and_a_task_of_the_same_name_are_two_tasks(fp32, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(fp32[2] / "tasks" / "pair.safetensors", "three")
+    pair, three = (fp32[0][name].labels for name in ("pair", "three"))
+    assert pair != three
+    with load(fp32[2], threads=1) as model:
+        for _ in range(2):  # the second time they are open
+            assert model.labels(Path("three")) == pair
+            assert model.labels("three") == three
+        by_file = model.open(Path("three"))
+        assert model.open(tmp_path / "three") is by_file
+        model.forget("three")
+        assert model.open(Path("three")) is by_file
+        model.forget(Path("three"))
+        assert model.open(Path("three")) is not by_file
+
+
+def test_a_bundle_may_lie_below_a_folder_whose_name_is_no_text(fp32, single, tmp_path):
+    copy = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(fp32[1], copy)
+    with load(copy, threads=1) as model:
+        assert model.classify(TEXTS) == single.classify(TEXTS)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_are_an_error_and_no_answer(fp32, fleet, bad):
+    for task in (fleet.open(name) for name in TASKS):
+        logits = np.zeros(len(task.bundle.labels) or 1, np.float32)
+        assert task.answer(logits)
+        logits[0] = bad
+        with pytest.raises(SpartancError, match="no number") as caught:
+            task.answer(logits)
+        assert caught.value.exit_code == 1
+    with pytest.raises(SpartancError, match="gave 7 logits for a classification of"):
+        fleet.open("three").answer(np.zeros(7, np.float32))
+
+
 def test_logits_are_those_of_eager_whatever_the_padding(fp32, single, fleet):
     ids, mask = np.zeros((3, 9), np.int64), np.zeros((3, 9), np.int64)
     for row, length in enumerate((4, 9, 2)):
