@@ -45,13 +45,16 @@ device_option = click.option("--device", cls=DeviceOption, default="local", show
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads; the target's cores by default.")
 
 
-arithmetic_option = click.option(
-    "--arithmetic",
-    type=click.Choice(["fp32", "int8", "int4"]),
-    default="fp32",
-    show_default=True,
-    help="int8, int4: train on the arithmetic of --quantize int8 or int4, as the board computes it.",
-)
+def arithmetic_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--arithmetic",
+        type=click.Choice(["fp32", "int8", "int4"]),
+        default=default,
+        show_default=True,
+        help="int8, int4: train on the arithmetic of --quantize int8 or int4, as the board computes it.",
+    )
+
+
 precision_option = click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
@@ -246,7 +249,7 @@ def keygen(key: Path, as_json: bool) -> None:
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
 @precision_option
-@arithmetic_option
+@arithmetic_option("int8")
 @click.option("--parents", type=int, default=16, show_default=True, help="Parent cells (E).")
 @click.option("--cells", type=int, default=48, show_default=True, help="Cells in total (M).")
 @click.option("--top-k", type=int, default=8, show_default=True, help="Parents chosen (K).")
@@ -727,7 +730,7 @@ def topics(model: Path, data: Path, html: Path | None, as_json: bool, columns: A
 @click.option("--max-length", type=click.IntRange(2), default=128, show_default=True, help="Longest text in tokens.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @precision_option
-@arithmetic_option
+@arithmetic_option("fp32")
 @click.option("--layers", type=click.IntRange(1), help="Use only the first N layers of the encoder.")
 @pooling_option
 @click.option("--html", type=click.Path(path_type=Path), help="The page to write.")

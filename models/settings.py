@@ -38,6 +38,7 @@ class TrainSettings:
     load_balance: strength of the load-balancing loss. dropout: whether the frozen encoder's dropout is on.
     precision: `bf16` computes products with frozen weights in bfloat16, in training and in choosing the best epoch.
     arithmetic: how the forward pass rounds: `int8` and `int4` as programs of `--quantize` do, `fp32` not at all.
+    Trained on `int8`, which boards run by default, models lose nothing in fp32 (docs/training-notes.md).
     metric: which measure on the development rows chooses the epoch that is kept; `auto` is the task type's own choice.
     patience: stop after so many evaluations without a better one; None never does.
     class_weights: `balanced` lets every class count alike in the loss, however many rows it has; `none`.
@@ -63,7 +64,7 @@ class TrainSettings:
     key_scale: float = 2.0
     value_std: float = 0.02
     precision: str = "fp32"
-    arithmetic: str = "fp32"
+    arithmetic: str = "int8"
     metric: str = AUTO
     patience: int | None = None
     class_weights: str = "none"
@@ -108,7 +109,7 @@ class TrainSettings:
         learning_rate: float | None = None,
         batch_size: int | None = None,
         precision: str = "fp32",
-        arithmetic: str = "fp32",
+        arithmetic: str = "int8",
         metric: str = AUTO,
         patience: int | None = None,
         class_weights: str = "none",

@@ -233,7 +233,7 @@ def train(
     batch_size: int | None = None,
     max_length: int = 128,
     precision: Literal["fp32", "bf16"] = "fp32",
-    arithmetic: Literal["fp32", "int8", "int4"] = "fp32",
+    arithmetic: Literal["fp32", "int8", "int4"] = "int8",
     parents: int = 16,
     cells: int = 48,
     top_k: int = 8,
