@@ -5,7 +5,8 @@ that loses more labels on the texts than the scheme aims at (one in 200 in int8,
 wider (in fp32 and in int8) that make the most noise for their size: as few as it takes, and no more than make a program
 a twentieth larger. Only the texts that eager is least sure of are tried, which are the ones that flip. What is tried is
 an emulation, and two right ones differ as much as either does from fp32: where the program itself still misses its
-gate, `compile_model` asks for one linear more. A fleet's tasks share one backbone, fitted to the texts of all.
+gate, `compile_model` asks for more of them, until it is a quarter larger. A fleet's tasks share one backbone, fitted to
+the texts of all.
 
 A task that was trained in the arithmetic of int8 knows weights that are rounded to the nearest; fitted ones suit it
 better all the same (film: eager's label on 99.3% of the test texts with the ones, 99.6% with the others), since noise
@@ -42,6 +43,7 @@ FEW_TEXTS = 200  # of fewer, one label may be lost
 DOUBTFUL = 64  # texts that labels are compared on
 MEASURED = 8  # of them, that every linear's own noise is measured on
 MOST_GROWTH = 1 / 20  # of a program, by linears that stay wider
+MOST_TO_PASS = 1 / 4  # of one that was refused without them
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def linears_to_keep(
     noise = _noise_of_each(exact, rounded, texts)
     more = wider.scheme.bytes_a_weight - scheme.bytes_a_weight
     count = sum(tensor.numel() for tensor in (*exact.state_dict.values(), *exact.constants.values()))
-    left = MOST_GROWTH * scheme.bytes_a_weight / more * count
+    left = (MOST_TO_PASS if least else MOST_GROWTH) * scheme.bytes_a_weight / more * count
     affordable: list[str] = []
     for name in sorted(families, key=lambda name: -noise[name] / weights[name][0].numel()):
         if weights[name][0].numel() <= left:

@@ -38,7 +38,7 @@ from spartanc.runtime_py.bundle import TOKENIZER
 
 __all__ = ["Artifact", "CompileRequest", "CompileResult", "Passes", "Pipeline", "Plan", "Stage", "compile_model"]
 
-MOST_TRIES = 3  # of a program that misses its gate because it is rounded
+MOST_TRIES = 4  # of a program that misses its gate because it is rounded
 FUSION = "fuse_memories"
 MEMORY_PASSES = (FUSION, "pack_memories", "quantize_memories", "lower_memory_portable")  # what they leave is `skipped`
 
@@ -139,8 +139,8 @@ def _proved_program(
 ) -> tuple[Artifact, dict[str, Any] | None]:
     """The finished program, written to `directory` and proved, with what was seen on an emulated processor.
 
-    One that misses its gate because it is rounded is made again with one linear more that stays wider, as long as bytes
-    allow; the last miss is raised.
+    One that misses its gate because it is rounded is made again with more linears that stay wider, one and then twice
+    as many each time, as long as bytes allow; the last miss is raised.
     """
     tries_left, missed = MOST_TRIES, None
     while True:
@@ -159,7 +159,7 @@ def _proved_program(
             tries_left, missed = tries_left - 1, error
             if not tries_left or lifted.texts is None or not lifted.texts.decisions:
                 raise
-            more = len(kept_wider(artifact.reports)) + 1
+            more = max(1, 2 * len(kept_wider(artifact.reports)))
             say(f"it misses its gate, and is made again with {more} linear layers kept wider: {error}")
             lifted = replace(lifted, texts=replace(lifted.texts, keep_at_least=more))
 

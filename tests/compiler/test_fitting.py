@@ -218,20 +218,20 @@ def missing_its_gate(monkeypatch, times):
     return tried
 
 
-@pytest.mark.parametrize("misses", [1, 2])
-def test_a_program_that_misses_its_gate_is_made_again_with_a_linear_more_that_stays(misses, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "MOST_GROWTH", 1.0)
+@pytest.mark.parametrize(("misses", "kept"), [(1, 1), (3, 4)])
+def test_a_program_that_misses_its_gate_is_made_again_with_more_linears_that_stay(misses, kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST_TO_PASS", 1.0)
     tried = missing_its_gate(monkeypatch, misses)
     source = with_texts(tmp_path / "model.pt")
     result = compile_model(CompileRequest((source,), "host", tmp_path / "bundle", quantize="int8", max_length=16))
-    assert len(result.kept_fp32) == misses
+    assert len(result.kept_fp32) == kept
     assert len(tried) == misses + 1 and tried == sorted(set(tried)), "each is larger than the one before"
     assert open_bundle(tmp_path / "bundle").manifest["kept_fp32"] == result.kept_fp32
 
 
 @pytest.mark.parametrize(("growth", "tries"), [(1.0, pipeline.MOST_TRIES), (0.0, 1)])
 def test_the_last_miss_is_told_where_tries_or_bytes_are_used_up(growth, tries, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "MOST_GROWTH", growth)
+    monkeypatch.setattr(fitting, "MOST_TO_PASS", growth)
     tried = missing_its_gate(monkeypatch, 9)
     source = with_texts(tmp_path / "model.pt")
     with pytest.raises(GateError, match=f"program {tries} gives other labels"):
