@@ -332,6 +332,8 @@ def train(
         "epochs", "seed", "learning_rate", "batch_size", "max_length", "precision", "arithmetic", "metric", "patience",
         "class_weights", "memory_sparsity", "sparsifier",
     )  # fmt: skip
+    if options["memory_sparsity"] == 0 and given_options(among=("sparsifier",)):
+        raise UsageError("--sparsifier chooses zeros, and there are none", hint="ask for some: --memory-sparsity 0.5")
     adapt = options["epochs"] is None
     settings = TrainSettings().changed(**{name: options.pop(name) for name in how})
     request = TrainRequest(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spartanc.base.files import write_whole
+from spartanc.base.json_text import json_text
 from spartanc.errors import UsageError
 
 
@@ -31,14 +32,14 @@ class MetricsFile:
         where the file can't be written.
         """
         kept = [line for line in self._lines() if line["step"] <= step] if step else []
-        self._try(lambda: write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept)))
+        self._try(lambda: write_whole(self.path, "".join(_line(each) for each in kept)))
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a line. Raises UsageError where that fails."""
 
         def append() -> None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(_line(record))
 
         self._try(append)
 
@@ -63,3 +64,7 @@ class MetricsFile:
             write()
         except OSError as error:
             raise UsageError(f"cannot write `{self.path}`: {error.strerror}", hint="is there room?") from error
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json_text(record, ascii_only=True, indent=None) + "\n"

@@ -212,3 +212,9 @@ def test_help_names_the_options_of_training():
     text = spartanc("train", "--help").output
     for word in ("--pooling", "--overwrite", "--resume"):
         assert word in text
+
+
+def test_a_sparsifier_of_dense_memories_is_refused(files, tmp_path):
+    words = ("--backbone", files[0], "--data", files[1], "--out", tmp_path / "model.pt", "--sparsifier", "spartan")
+    done = spartanc("train", *words)
+    assert done.exit_code == 2 and "ask for some: --memory-sparsity" in done.stderr
