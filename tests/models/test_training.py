@@ -212,19 +212,17 @@ def test_only_the_task_is_trained(files, tmp_path):
     assert not torch.equal(norm, torch.ones_like(norm))
 
 
-def test_a_model_trained_on_int8_learns_and_says_so_and_its_epochs_are_judged_on_int8(files, tmp_path):
-    settings = replace(LEARNS, arithmetic="int8")
-    result = quick(files, tmp_path / "model.pt", settings=settings)
+@pytest.mark.parametrize("asked", [{}, {"arithmetic": "fp32"}], ids=["default", "fp32"])
+def test_a_model_learns_on_int8_unless_told_otherwise_and_says_so(files, tmp_path, asked):
+    result = quick(files, tmp_path / "model.pt", settings=replace(LEARNS, **asked))
     assert result.best["accuracy"] >= 0.9
-    assert inspect_path(_fp32(files, tmp_path))["training"]["settings"]["arithmetic"] == "fp32"
-    assert inspect_path(tmp_path / "model.pt")["training"]["settings"]["arithmetic"] == "int8"
+    arithmetic = inspect_path(tmp_path / "model.pt")["training"]["settings"]["arithmetic"]
+    assert arithmetic == asked.get("arithmetic", "int8")
+
+
+def test_arithmetics_that_are_none_are_refused():
     with pytest.raises(UsageError, match="arithmetic `int9` is not one of fp32, int8, int4"):
         replace(LEARNS, arithmetic="int9")
-
-
-def _fp32(files, tmp_path):
-    quick(files, tmp_path / "fp32.pt")
-    return tmp_path / "fp32.pt"
 
 
 def test_same_seed_gives_the_same_bytes(files, tmp_path):
@@ -241,7 +239,8 @@ def test_same_seed_gives_the_same_bytes(files, tmp_path):
 
 @pytest.mark.parametrize("sparsifier", ["top-kast", "spartan", "magnitude"])
 def test_a_sparse_training_gives_the_memories_that_it_judged(files, tmp_path, sparsifier):
-    settings = replace(LEARNS, memory_sparsity=0.5, sparsifier=sparsifier)
+    # In fp32, as the model is asked below.
+    settings = replace(LEARNS, memory_sparsity=0.5, sparsifier=sparsifier, arithmetic="fp32")
     whole = quick(files, tmp_path / "whole.pt", settings=settings)
     model = load_model(tmp_path / "whole.pt")
     for memory in model.module.memories():
