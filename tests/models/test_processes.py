@@ -43,13 +43,14 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path, r
     dev = write_examples(tmp_path / "dev.jsonl", of_all_lengths(75, 12, 2))
     words = ["--backbone", encoder, "--data", data, "--eval", dev, "--batch-size", "16", *more]
     words += ["--cells", "8", "--parents", "4", "--top-k", "2", "--class-weights", "balanced"]
+    words += ["--arithmetic", "fp32"]  # in int8 sums in another order may round otherwise, and that grows
     out = tmp_path / "two.pt"
 
     training = start([*words, "--out", out], stderr=subprocess.PIPE)
     said = []
     for line in training.stderr:
         said.append(line)
-        if line.startswith(f"epoch {epochs[1]:.3g}:"):  # the first evaluation's checkpoint is whole
+        if line.startswith(f"epoch {epochs[1]:.3g}:"):  # the first one's checkpoint is whole, and perhaps this one's
             workers = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
             assert len(workers) == 2
             os.kill(int(workers[1]), signal.SIGKILL)  # the launcher ends the other one
@@ -62,7 +63,8 @@ def test_two_processes_take_the_course_of_one_and_go_on_after_a_kill(tmp_path, r
     shown, told = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, told
     assert told.count("2 processes share every batch of 16 rows") == 1
-    assert told.count(f"going on from checkpoint-{steps[0]}\n") == 1
+    (checkpoint,) = re.findall(r"^going on from checkpoint-(\d+)$", told, re.MULTILINE)
+    assert int(checkpoint) in steps[:2]
     assert [entry["epoch"] for entry in json.loads(shown)["history"]] == epochs  # one document, of one process
 
     lines = [json.loads(line) for line in metrics_path(out).read_text().splitlines()]
