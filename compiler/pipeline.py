@@ -33,7 +33,7 @@ from spartanc.errors import GateError
 from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.passes.memory_site import FormChoice
 from spartanc.passes.schemes.catalogue import passes_of
-from spartanc.runtime_py.build import install_runtime
+from spartanc.runtime_py.build import RUNTIME, install_runtime
 from spartanc.runtime_py.bundle import TOKENIZER
 
 __all__ = ["Artifact", "CompileRequest", "CompileResult", "Passes", "Pipeline", "Plan", "Stage", "compile_model"]
@@ -160,7 +160,7 @@ def _proved_program(
             if not tries_left or lifted.texts is None or not lifted.texts.decisions:
                 raise
             more = max(1, 2 * len(kept_wider(artifact.reports)))
-            say(f"it misses its gate, and is made again with {more} linear layers kept wider: {error}")
+            say(f"it misses its gate, and is made again with {more} linear layers kept wider: {error.message}")
             lifted = replace(lifted, texts=replace(lifted.texts, keep_at_least=more))
 
 
@@ -169,7 +169,7 @@ def _emit(plan: Plan, artifact: Artifact, facts: ModelFacts, directory: Path) ->
     (directory / plan.backend.program).write_bytes(artifact.lowered.program)
     if facts.tokenizer is not None:
         (directory / TOKENIZER).write_text(facts.tokenizer, encoding="utf-8")
-    if plan.runtime:
+    if plan.runtime and not (directory / RUNTIME).exists():  # the same for a program that is made again
         install_runtime(plan.target, directory)
 
 

@@ -27,6 +27,7 @@ from spartanc.runtime_py.imports import imported_modules
 from spartanc.runtime_py.setup_target import require_compiler, require_executorch
 
 NATIVE_SOURCES = Path(__file__).parent / "native"
+RUNTIME = "runtime"  # the folder of a bundle
 COMMAND = "spartan"
 LIBRARY = "libspartan.so"
 OPERATORS = "libspartan_ops.so"
@@ -96,7 +97,7 @@ def runtime_versions(target: Target) -> dict[str, str]:
 
 def install_runtime(target: Target, directory: Path) -> None:
     """Put what a board needs beside its program: `directory`/runtime, with `spartan`, libraries, `run.py`, a unit."""
-    runtime = directory / "runtime"
+    runtime = directory / RUNTIME
     install_library(target, runtime)
     board = Path(__file__).parent / "board"
     command = board / "run.py"

@@ -35,6 +35,7 @@ from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from spartanc.runtime_py.task_types.multilabel import MULTILABEL
 from spartanc.runtime_py.task_types.regression import REGRESSION
 from support.fleets import save_tasks, tiny_tasks
+from support.kernels import needs_arm
 from support.models import tiny_model
 
 INT8, INT4 = find_scheme("int8"), find_scheme("int4")
@@ -220,10 +221,20 @@ def missing_its_gate(monkeypatch, times):
 
 @pytest.mark.parametrize(("misses", "kept"), [(1, 1), (3, 4)])
 def test_a_program_that_misses_its_gate_is_made_again_with_more_linears_that_stay(misses, kept, tmp_path, monkeypatch):
+    require_made_again("host", misses, kept, tmp_path, monkeypatch)
+
+
+@needs_arm
+def test_a_program_for_a_board_is_made_again_beside_its_runtime(tmp_path, monkeypatch):
+    require_made_again("rpi4", 1, 1, tmp_path, monkeypatch)
+    assert (tmp_path / "bundle" / "runtime" / "spartan").is_file()
+
+
+def require_made_again(target, misses, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "MOST_TO_PASS", 1.0)
     tried = missing_its_gate(monkeypatch, misses)
     source = with_texts(tmp_path / "model.pt")
-    result = compile_model(CompileRequest((source,), "host", tmp_path / "bundle", quantize="int8", max_length=16))
+    result = compile_model(CompileRequest((source,), target, tmp_path / "bundle", quantize="int8", max_length=16))
     assert len(result.kept_fp32) == kept
     assert len(tried) == misses + 1 and tried == sorted(set(tried)), "each is larger than the one before"
     assert open_bundle(tmp_path / "bundle").manifest["kept_fp32"] == result.kept_fp32
