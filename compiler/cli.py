@@ -109,7 +109,10 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def given_options(*, among: Sequence[str] | None = None, without: Sequence[str] = ()) -> list[str]:
-    """The options that this call was given, as they are spelt; by the names of their parameters."""
+    """The options that this call was given, as they are spelt; by the names of their parameters.
+
+    Not those of a --config file, which may hold every default.
+    """
     ctx = click.get_current_context()
     return [
         option.opts[0]
@@ -117,7 +120,7 @@ def given_options(*, among: Sequence[str] | None = None, without: Sequence[str] 
         if option.name is not None
         and (among is None or option.name in among)
         and option.name not in without
-        and ctx.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
     ]
 
 
