@@ -75,7 +75,7 @@ class EvenInputs(GraphPass):
     def run(self, program: ExportedProgram) -> tuple[ExportedProgram, PassReport]:
         program, report = copy_program(program), PassReport(self.name)
         families = _families(stored_linears(program))
-        first_readers = [next(iter(family.readers(x))) for family in families for x in family.inputs]
+        first_readers = [family.readers(x)[0] for family in families for x in family.inputs]
         seen = {node.args[0]: _Seen() for node in first_readers}
         see_inputs(program, first_readers, self._inputs, lambda node, rows: seen[node.args[0]].add(rows))
         gains, even = [], 0

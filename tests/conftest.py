@@ -21,3 +21,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name, seed in (("numpy", lambda numpy: numpy.random.seed(0)), ("torch", lambda torch: torch.manual_seed(0))):
         if name in sys.modules:
             seed(sys.modules[name])
+
+
+@pytest.fixture
+def one_thread():
+    """torch on one thread, so that sums are in one order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import pytest
-import torch
 from transformers import Trainer
 
 from spartanc.errors import Interrupted, UsageError
@@ -11,6 +10,8 @@ from spartanc.models.memory import SpartanConfig
 from spartanc.models.settings import TrainRequest, TrainSettings
 from spartanc.models.training import train
 from support.encoders import of_all_lengths, sentiment, write_encoder, write_examples
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LEARNS = {"epochs": 5, "lr": 0.03, "norm_lr": 0.03}
 SPARSE = LEARNS | {"memory_sparsity": 0.5}
@@ -49,14 +50,6 @@ CUTS = {
     "patience": Cut("epoch 3:", 24, {"epochs": 9, "patience": 3} | STILL),
     "patience that has run out": Cut(AT_THE_END, 36, {"epochs": 9, "patience": 2} | STILL),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

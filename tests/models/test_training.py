@@ -23,17 +23,11 @@ from spartanc.runtime_py.task_types.classification import CLASSIFICATION
 from support.encoders import sentiment, write_encoder, write_examples
 from support.models import tiny_model, tiny_tokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "roberta-v1"
 MEMORY = SpartanConfig(parents=4, cells=8, top_k=2)
 LEARNS = TrainSettings(epochs=5, batch_size=8, lr=0.03, norm_lr=0.03)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
