@@ -18,7 +18,7 @@ from spartanc.runtime_py.data.writing import check_out, write_answers
 from spartanc.runtime_py.devices.catalogue import device_for
 from spartanc.runtime_py.devices.device import Row
 from spartanc.runtime_py.encoding import encode_examples
-from spartanc.runtime_py.task_file import TaskFile, find_task
+from spartanc.runtime_py.task_file import choose_task
 from spartanc.runtime_py.text import Encoded, TextEncoder
 
 
@@ -122,24 +122,6 @@ def _is_known(bundle: Bundle, example: Example) -> bool:
     except UsageError:
         return False
     return True
-
-
-def choose_task(bundle: Bundle, task: str | None) -> TaskFile | None:
-    """The fleet's task with that name or file, checked except for its self-test; None for a bundle of one task.
-
-    Raises UsageError if `task` is given for a bundle of one task, or missing for a fleet.
-    """
-    if not bundle.is_fleet:
-        if task is not None:
-            raise UsageError(
-                f"`{bundle.path}` holds one task, so `--task` has nothing to choose",
-                hint="`spartanc compile --shared-backbone` makes a bundle of several tasks",
-            )
-        return None
-    if task is None:
-        names = ", ".join(bundle.manifest["fleet"]["tasks"]) or "none"
-        raise UsageError(f"`{bundle.path}` holds several tasks: {names}", hint="name one with `--task`")
-    return find_task(bundle, task)
 
 
 def name_or_path(bundle: Bundle, task: str | None) -> str | Path | None:

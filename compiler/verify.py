@@ -11,7 +11,7 @@ import numpy as np
 from spartanc.compiler.parity import Parity, Reference, largest_difference
 from spartanc.compiler.proof import DEFAULT_GATES, Gates, eager_logits, missed, thin_line
 from spartanc.compiler.quality import measures
-from spartanc.compiler.run import choose_task, name_or_path
+from spartanc.compiler.run import name_or_path
 from spartanc.compiler.samples import Row, check_labels, encode_examples, read_ids
 from spartanc.compiler.verify_result import VerifyResult
 from spartanc.errors import UsageError
@@ -19,6 +19,7 @@ from spartanc.models.checkpoint import TrainedModel, load_model
 from spartanc.runtime_py.bundle import Bundle, open_bundle
 from spartanc.runtime_py.data import Columns, Example, count_rows, read_examples, require_data, require_texts
 from spartanc.runtime_py.devices.catalogue import device_for
+from spartanc.runtime_py.task_file import choose_task
 
 WORST_ROWS = 5
 

@@ -29,7 +29,7 @@ from spartanc.runtime_py.profile import operator_times
 from spartanc.runtime_py.report import write_report
 from spartanc.runtime_py.session import pad
 from spartanc.runtime_py.statistics import median_interval, summary
-from spartanc.runtime_py.task_file import find_task
+from spartanc.runtime_py.task_file import choose_task
 from spartanc.runtime_py.trust import other_load, reasons_against
 
 DEFAULT_LENGTH = 128
@@ -135,14 +135,8 @@ def _check_formats(bundles: Sequence[Bundle]) -> None:
 
 def _check_task(bundles: Sequence[Bundle], task: str | None) -> None:
     """`task` is there for the fleets among `bundles`, and theirs; UsageError if not."""
-    fleets = [each for each in bundles if each.is_fleet]
-    if task is not None and not fleets:
-        raise UsageError(f"`{bundles[0].path}` holds one task, so `--task` has nothing to choose")
-    for fleet in fleets:
-        if task is None:
-            names = ", ".join(fleet.manifest["fleet"]["tasks"]) or "none"
-            raise UsageError(f"`{fleet.path}` holds several tasks: {names}", hint="name one with `--task`")
-        find_task(fleet, task)
+    for each in [bundle for bundle in bundles if bundle.is_fleet] or bundles:
+        choose_task(each, task)
 
 
 @dataclass(frozen=True)

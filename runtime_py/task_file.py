@@ -156,6 +156,24 @@ def open_task(path: str | Path) -> TaskFile:
         raise UsageError(f"task file `{path}`: {error.message}", error.hint) from error
 
 
+def choose_task(bundle: Bundle, task: str | None) -> TaskFile | None:
+    """The fleet's task with that name or file, checked except for its self-test; None for a bundle of one task.
+
+    Raises UsageError if `task` is given for a bundle of one task, or missing for a fleet.
+    """
+    if not bundle.is_fleet:
+        if task is not None:
+            raise UsageError(
+                f"`{bundle.path}` holds one task, so `--task` has nothing to choose",
+                hint="`spartanc compile --shared-backbone` makes a bundle of several tasks",
+            )
+        return None
+    if task is None:
+        names = ", ".join(bundle.manifest["fleet"]["tasks"]) or "none"
+        raise UsageError(f"`{bundle.path}` holds several tasks: {names}", hint="name one with `--task`")
+    return find_task(bundle, task)
+
+
 def find_task(bundle: Bundle, name_or_path: str | Path) -> TaskFile:
     """The bundle's task of that name, or the file at that path; checked except for its self-test."""
     tasks = bundle.manifest["fleet"]["tasks"]
